@@ -1,0 +1,58 @@
+"""One acquisition as parsed values: where its bands lie and how numbers become reflectance.
+
+Parsed once by ``pipelines.archives``; valid ever after. Angles count from *true* north here, as STAC does;
+a look turns them to grid north.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal
+
+from imagery.illumination import Sun, View
+
+Units = Literal["reflectance", "relative"]
+
+
+@dataclass(frozen=True, slots=True)
+class BandSource:
+    """One band of one file: ``reflectance = number * scale + offset``; ``name`` is a STAC common name."""
+
+    name: str
+    path: str
+    index: int
+    scale: float
+    offset: float
+    nodata: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class MaskSource:
+    """A classification raster: ``cloud-mask`` (0 clear, 1 cloud, 2 shadow, 3 snow, 255 nodata) or ``scl``."""
+
+    path: str
+    index: int
+    kind: Literal["cloud-mask", "scl"]
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """One acquisition; ``footprint`` is a WKT polygon in EPSG:4326, ``sha256`` maps each path to its hash."""
+
+    id: str
+    t_utc: datetime
+    bands: tuple[BandSource, ...]
+    mask: MaskSource | None
+    gsd_m: float
+    sun: Sun | None
+    view: View | None
+    platform: str | None
+    licence: str | None
+    units: Units
+    footprint: str
+    sha256: tuple[tuple[str, str], ...]
+    notes: tuple[str, ...] = ()
+
+    @property
+    def band_names(self) -> tuple[str, ...]:
+        """Common names in reading order."""
+        return tuple(b.name for b in self.bands)

@@ -1,0 +1,1 @@
+"""What a site says: archives, steps, products, parallel runs, reports, exports."""

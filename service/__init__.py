@@ -1,0 +1,1 @@
+"""Who asks and who works: command line, API, database, jobs, keys, page."""
