@@ -1,0 +1,54 @@
+# Needs Python 3.11+ and make; everything else is installed into .venv.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+REAL   ?= ../shared/data/real
+OUT    ?= out
+export OMP_NUM_THREADS ?= 1
+export OPENBLAS_NUM_THREADS ?= 1
+
+.PHONY: install install-dev run run-real test test-fast lint bench clean
+
+install: $(VENV)/.runtime
+install-dev: $(VENV)/.dev
+
+$(VENV)/bin/python:
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "depotwatch needs Python 3.11 or newer; set PYTHON=")'
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.runtime: requirements.lock pyproject.toml | $(VENV)/bin/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
+	touch $@
+
+$(VENV)/.dev: requirements-dev.lock $(VENV)/.runtime
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
+	touch $@
+
+# The main job on the rendered sample site, at 0.5 m and at 10 m.
+run: install
+	rm -rf $(OUT)/depot-0.5m $(OUT)/depot-10m
+	$(BIN)/depotwatch analyse --catalog sample_tiles/depot-0.5m/catalog.json --aoi sample_tiles/depot-0.5m/aoi.geojson --out $(OUT)/depot-0.5m
+	$(BIN)/depotwatch analyse --catalog sample_tiles/depot-10m/catalog.json --aoi sample_tiles/depot-10m/aoi.geojson --out $(OUT)/depot-10m
+
+# The same on real Sentinel-2 pairs, where they lie beside the project; nothing of them is copied into it.
+run-real: install
+	$(BIN)/python -m benchmarks.run_real --source $(REAL) --out $(OUT)/real
+
+test: install-dev
+	$(BIN)/python -m pytest -n auto --dist loadgroup
+
+test-fast: install-dev
+	$(BIN)/python -m pytest -n auto --dist loadgroup -m "not long and not real_data"
+
+lint: install-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: install-dev
+	$(BIN)/python -m benchmarks
+
+clean:
+	rm -rf $(OUT) $(VENV) .mypy_cache .ruff_cache .pytest_cache
