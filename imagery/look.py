@@ -37,7 +37,8 @@ class Look:
     @property
     def observed(self) -> NDArray[np.bool_]:
         """(row, col), True where the ground was seen."""
-        return self.state == ObservationState.OBSERVED
+        seen: NDArray[np.bool_] = self.state == ObservationState.OBSERVED
+        return seen
 
     @property
     def usable_fraction(self) -> float:
@@ -47,6 +48,8 @@ class Look:
     def band(self, name: str) -> Float32Image:
         """Return one band (row, col) by common name; KeyError where absent."""
         try:
-            return self.reflectance[self.bands.index(name)]
+            index = self.bands.index(name)
         except ValueError:
             raise KeyError(name) from None
+        image: Float32Image = self.reflectance[index]
+        return image

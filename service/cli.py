@@ -61,7 +61,7 @@ def main(argv: list[str] | None = None) -> int:
         return 0 if arguments else 2
     name = arguments[0]
     if name == "--version":
-        from importlib.metadata import version  # noqa: PLC0415
+        from importlib.metadata import version
 
         print(version("depotwatch"))
         return 0

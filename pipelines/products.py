@@ -1,0 +1,169 @@
+"""Products: what a step made, named by what went in, written once and never changed.
+
+A product's key is a hash of its step's name and version, the keys of its inputs and the parameters it declares
+(ARCHITECTURE section 3). Writing is a conditional create, so two workers that do the same unit agree and a killed
+one leaves a whole product or nothing.
+
+A product is a small JSON header plus named arrays in one blob; on a local folder the arrays are memory-mapped, so a
+site of many looks costs page cache and not memory.
+"""
+
+import hashlib
+import json
+import mmap
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import obstore
+from numpy.typing import NDArray
+from obstore.exceptions import AlreadyExistsError
+from obstore.store import LocalStore, ObjectStore, from_url
+
+from imagery.errors import DepotwatchError
+
+MAGIC = b"DWP1"
+ALIGNMENT = 64
+
+
+class DamagedProduct(DepotwatchError):
+    """A stored product that is not whole: something other than this program changed it."""
+
+    code = "damaged-product"
+
+
+@dataclass(frozen=True, slots=True)
+class Product:
+    """One stored result: ``header`` holds plain JSON values, ``arrays`` read-only arrays."""
+
+    key: str
+    header: Mapping[str, Any]
+    arrays: Mapping[str, NDArray[Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class StoredProduct:
+    """One line of ``depotwatch products list``."""
+
+    key: str
+    step: str
+    bytes: int
+    modified: datetime
+
+
+def product_key(step: str, version: int, inputs: Sequence[str], parameters: Mapping[str, Any]) -> str:
+    """Name a product by what goes into it: ``step/<64 hex digits>``."""
+    text = json.dumps(
+        [step, version, list(inputs), parameters], sort_keys=True, separators=(",", ":"), default=str
+    )
+    return f"{step}/{hashlib.sha256(text.encode()).hexdigest()}"
+
+
+def encode(header: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> bytes:
+    """Lay header and arrays out as one blob; equal values give equal bytes."""
+    table: list[dict[str, Any]] = []
+    offset = 0
+    for name in sorted(arrays):
+        array = arrays[name]
+        table.append({"name": name, "dtype": array.dtype.str, "shape": list(array.shape), "offset": offset})
+        offset += -(-array.nbytes // ALIGNMENT) * ALIGNMENT
+    head = json.dumps({"header": header, "arrays": table}, sort_keys=True, separators=(",", ":")).encode()
+    start = -(-(len(MAGIC) + 8 + len(head)) // ALIGNMENT) * ALIGNMENT
+    blob = bytearray(start + offset)
+    blob[: len(MAGIC)] = MAGIC
+    blob[len(MAGIC) : len(MAGIC) + 8] = len(head).to_bytes(8, "little")
+    blob[len(MAGIC) + 8 : len(MAGIC) + 8 + len(head)] = head
+    for entry, name in zip(table, sorted(arrays), strict=True):
+        data = np.ascontiguousarray(arrays[name]).tobytes()
+        blob[start + entry["offset"] : start + entry["offset"] + len(data)] = data
+    return bytes(blob)
+
+
+def decode(key: str, blob: bytes | mmap.mmap) -> Product:
+    """Read a blob back; arrays are views into it.
+
+    Raises
+    ------
+    DamagedProduct : the blob is truncated or not ours
+    """
+    try:
+        if bytes(blob[: len(MAGIC)]) != MAGIC:
+            raise ValueError("magic")
+        size = int.from_bytes(blob[len(MAGIC) : len(MAGIC) + 8], "little")
+        head = json.loads(bytes(blob[len(MAGIC) + 8 : len(MAGIC) + 8 + size]))
+        start = -(-(len(MAGIC) + 8 + size) // ALIGNMENT) * ALIGNMENT
+        arrays: dict[str, NDArray[Any]] = {}
+        for entry in head["arrays"]:
+            dtype = np.dtype(entry["dtype"])
+            count = int(np.prod(entry["shape"], dtype=np.int64))
+            array = np.frombuffer(blob, dtype, count, start + entry["offset"]).reshape(entry["shape"])
+            array.flags.writeable = False
+            arrays[entry["name"]] = array
+    except (ValueError, KeyError, json.JSONDecodeError, IndexError) as error:
+        raise DamagedProduct(
+            f"product {key} is damaged; delete it and run again ({error})", pointer=key
+        ) from error
+    return Product(key, head["header"], arrays)
+
+
+class ProductStore:
+    """Write-once products in a folder or in any object store that obstore knows, by URL."""
+
+    def __init__(self, place: str | Path) -> None:
+        self._folder: Path | None = None
+        self._store: ObjectStore
+        if "://" in str(place):
+            self._store = from_url(str(place))
+        else:
+            self._folder = Path(place).resolve()
+            self._folder.mkdir(parents=True, exist_ok=True)
+            self._store = LocalStore(self._folder)
+
+    def get(self, key: str) -> Product | None:
+        """Return a product, or None where it has not been made."""
+        if self._folder is not None:
+            try:
+                with (self._folder / key).open("rb") as file:
+                    return decode(key, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+            except FileNotFoundError:
+                return None
+            except ValueError as error:
+                raise DamagedProduct(
+                    f"product {key} is empty; delete it and run again", pointer=key
+                ) from error
+        try:
+            return decode(key, bytes(obstore.get(self._store, key).bytes()))
+        except FileNotFoundError:
+            return None
+
+    def has(self, key: str) -> bool:
+        """Tell whether a product exists, without reading it."""
+        try:
+            obstore.head(self._store, key)
+        except FileNotFoundError:
+            return False
+        return True
+
+    def put(self, key: str, header: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> Product:
+        """Store a product unless it is there; return it as stored."""
+        blob = encode(header, arrays)
+        with suppress(AlreadyExistsError):
+            obstore.put(self._store, key, blob, mode="create")
+        stored = self.get(key)
+        return stored if stored is not None else decode(key, blob)
+
+    def entries(self) -> Iterator[StoredProduct]:
+        """List what is stored, by key."""
+        listed = [entry for batch in obstore.list(self._store) for entry in batch]
+        for entry in sorted(listed, key=lambda e: e["path"]):
+            yield StoredProduct(
+                entry["path"], entry["path"].split("/")[0], entry["size"], entry["last_modified"]
+            )
+
+    def delete(self, key: str) -> None:
+        """Remove one product; it is rebuilt when asked for again."""
+        obstore.delete(self._store, key)
