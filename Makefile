@@ -33,6 +33,7 @@ run: install
 
 # The same on real Sentinel-2 pairs, where they lie beside the project; nothing of them is copied into it.
 run-real: install
+	rm -rf $(OUT)/real
 	$(BIN)/python -m benchmarks.run_real --source $(REAL) --out $(OUT)/real
 
 test: install-dev

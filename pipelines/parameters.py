@@ -1,0 +1,87 @@
+"""Everything a user may set that shapes a result, checked once; part of the processing version."""
+
+import dataclasses
+import math
+from dataclasses import dataclass
+
+from imagery.errors import DepotwatchError
+
+# Wrong by more than this and a scene is not misplaced but mislabelled; the search costs one FFT whatever its range.
+DEFAULT_MAX_SHIFT_M = 25.0
+MIN_SEARCH_PX = 6.0
+COARSE_GSD_M = 3.5
+
+
+class BadParameter(DepotwatchError):
+    """A parameter that is unknown, of the wrong kind or out of range."""
+
+    code = "bad-parameter"
+
+
+@dataclass(frozen=True, slots=True)
+class Parameters:
+    """What ``analyse`` and ``reprocess`` can be told.
+
+    Parameters
+    ----------
+    gsd_m : pixel size of the site grid in metres; None takes the finest scene's own
+    max_shift_m : how far a scene may lie off the reference and still be searched for
+    min_confidence : changes below it are not reported
+    max_false_alarms : wanted false reports per km2 and year; None keeps the default operating point
+    network : False leaves the learned detector out; what is found then stays unverified
+    """
+
+    gsd_m: float | None = None
+    max_shift_m: float = DEFAULT_MAX_SHIFT_M
+    min_confidence: float = 0.3
+    max_false_alarms: float | None = None
+    network: bool = True
+
+    def __post_init__(self) -> None:
+        """Refuse values that cannot be meant."""
+        _within("gsd_m", self.gsd_m, 0.1, 100.0)
+        _within("max_shift_m", self.max_shift_m, 0.0, 500.0)
+        _within("min_confidence", self.min_confidence, 0.0, 1.0)
+        _within("max_false_alarms", self.max_false_alarms, 1e-4, 1e4)
+
+    def search_m(self, gsd_m: float) -> float:
+        """Return the search radius in metres for scenes of one pixel size."""
+        return max(self.max_shift_m, MIN_SEARCH_PX * gsd_m)
+
+    def as_pairs(self) -> tuple[tuple[str, str], ...]:
+        """Return names and values as text, for provenance."""
+        return tuple((field.name, repr(getattr(self, field.name))) for field in dataclasses.fields(self))
+
+
+def _within(name: str, value: float | None, low: float, high: float) -> None:
+    if value is None:
+        return
+    if not (math.isfinite(value) and low <= value <= high):
+        raise BadParameter(
+            f"{name} is {value}; it must lie between {low:g} and {high:g}", pointer=f"/parameters/{name}"
+        )
+
+
+def parameters_from(values: dict[str, object]) -> Parameters:
+    """Parse ``name: value`` pairs as a client or ``--params`` sends them.
+
+    Raises
+    ------
+    BadParameter : unknown name, wrong kind or out of range
+    """
+    fields = {field.name: field for field in dataclasses.fields(Parameters)}
+    for name, value in values.items():
+        if name not in fields:
+            raise BadParameter(
+                f"there is no parameter {name!r}; known are {', '.join(sorted(fields))}",
+                pointer=f"/parameters/{name}",
+            )
+        wants_flag = name == "network"
+        if isinstance(value, bool) is not wants_flag or (
+            not wants_flag and value is not None and not isinstance(value, int | float)
+        ):
+            raise BadParameter(
+                f"{name} must be {'true or false' if wants_flag else 'a number'}, not {value!r}",
+                pointer=f"/parameters/{name}",
+            )
+    return Parameters(**values)  # type: ignore[arg-type]

@@ -1,0 +1,482 @@
+"""One site through all steps: scenes in, one finished analysis out. The order of scenes never matters.
+
+Looks of a pixel size at which single objects show (``COARSE_GSD_M`` and finer) go through evidence per look; coarser
+ones through time-series statistics on a coarsened grid with the same corner. Both are registered to one reference.
+"""
+
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from datetime import datetime
+from functools import partial
+from importlib.metadata import version
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import shapely
+from shapely.geometry.base import BaseGeometry
+
+from imagery.changes import Detection
+from imagery.detection import DetectionOptions, find_changes
+from imagery.displacement import Displacement, no_displacement
+from imagery.errors import DepotwatchError
+from imagery.grid import SiteGrid, snapped_grid, utm_epsg
+from imagery.look import Look
+from imagery.radiometry import Normalisation, apply_normalisation
+from imagery.scene import Scene
+from imagery.timeseries import find_disturbances
+from imagery.warp import read_look
+from pipelines.analysis import Analysis, LookSummary, Site, WindowReader
+from pipelines.archives import open_archive
+from pipelines.parameters import COARSE_GSD_M, Parameters
+from pipelines.products import ProductStore
+from pipelines.report import write_report
+from pipelines.runner import Runner, open_runner
+from pipelines.steps import (
+    ChipSummary,
+    ChipUnit,
+    LookOutcome,
+    LookUnit,
+    aoi_mask,
+    evidence_from,
+    look_from,
+    make_chip,
+    make_look,
+    processing_version,
+    project,
+    weights_sha256,
+)
+
+# Context for the detectors and the registration beyond the AOI's edge.
+MARGIN_M = 20.0
+MARGIN_PX = 4
+# A chip smaller than this carries too little texture to be placed by (PITFALLS 1, small AOI).
+MIN_CHIP_PX = 384
+CHIP_MARGIN_PX = 48
+USABLE_STEP = 0.1
+ELEVATION_STEP_DEG = 15.0
+OFF_NADIR_STEP_DEG = 10.0
+MIN_REFERENCE_FRACTION = 0.3
+
+Progress = Callable[[str, int, int], None]
+"""``(step, done, total)``."""
+
+
+class NothingToAnalyse(DepotwatchError):
+    """The archive holds no scene of the AOI in the period."""
+
+    code = "no-scenes"
+
+
+class NothingReadable(DepotwatchError):
+    """Scenes cover the AOI, but not one of them can be used."""
+
+    code = "no-usable-scenes"
+
+
+def silent(_step: str, _done: int, _total: int) -> None:
+    """Report progress to nobody."""
+
+
+@dataclass(frozen=True, slots=True)
+class SceneSet:
+    """The scenes of one site and period, and what was refused on the way: ``(where, code, sentence)``."""
+
+    scenes: tuple[Scene, ...]
+    refused: tuple[tuple[str, str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """An analysis and the way back to its pixels."""
+
+    analysis: Analysis
+    read_window: WindowReader
+
+
+def site_grid(aoi: BaseGeometry, scenes: Sequence[Scene], gsd_m: float | None) -> SiteGrid:
+    """Return the site's grid: UTM zone of the AOI, snapped origin, finest pixel size, a margin around the AOI."""
+    centre = aoi.centroid
+    epsg = utm_epsg(centre.x, centre.y)
+    size = gsd_m if gsd_m is not None else round(min(scene.gsd_m for scene in scenes), 3)
+    west, south, east, north = project(aoi, "EPSG:4326", f"EPSG:{epsg}").bounds
+    margin = max(MARGIN_M, MARGIN_PX * size)
+    return snapped_grid(epsg, (west - margin, south - margin, east + margin, north + margin), size)
+
+
+def _chip_grid(grid: SiteGrid, search_m: float) -> SiteGrid:
+    smallest = min(grid.shape)
+    margin_px = max(search_m / grid.gsd_m + CHIP_MARGIN_PX, (MIN_CHIP_PX - smallest) / 2)
+    return grid.buffered(margin_px * grid.gsd_m)
+
+
+def _coarse_grid(grid: SiteGrid, scenes: Sequence[Scene]) -> SiteGrid:
+    finest = min(scene.gsd_m for scene in scenes)
+    return grid.coarsened(max(1, round(finest / grid.gsd_m)))
+
+
+def choose_reference(scenes: Sequence[Scene], chips: Sequence[ChipSummary]) -> int:
+    """Return the index of the scene all others are registered to.
+
+    The rule: finest pixels; then most of the site seen (in tenths); then near nadir (in steps of 10 degrees), high sun
+    (in steps of 15 degrees); then sharpest by half; then earliest. Unknown angles count as worst.
+    """
+
+    def rank(index: int) -> tuple[object, ...]:
+        scene, chip = scenes[index], chips[index]
+        view = 90.0 if scene.view is None else scene.view.off_nadir_deg
+        sun = 0.0 if scene.sun is None else scene.sun.elevation_deg
+        return (
+            round(scene.gsd_m, 1),
+            -int(chip.usable_fraction / USABLE_STEP),
+            int(view / OFF_NADIR_STEP_DEG),
+            -int(sun / ELEVATION_STEP_DEG),
+            -round(2 * chip.sharpness),
+            scene.t_utc,
+            scene.id,
+        )
+
+    readable = [i for i, chip in enumerate(chips) if chip.error is None]
+    clear = [i for i in readable if chips[i].usable_fraction >= MIN_REFERENCE_FRACTION]
+    return min(clear or readable, key=rank)
+
+
+def analyse_scenes(
+    site: Site,
+    found: SceneSet,
+    *,
+    store: str,
+    runner: Runner,
+    period: tuple[datetime, datetime] | None = None,
+    parameters: Parameters | None = None,
+    progress: Progress = silent,
+) -> Finished:
+    """Take one site's scenes through all steps.
+
+    Parameters
+    ----------
+    store : folder or URL where products are kept; what is there already is not made again
+    runner : where steps run
+
+    Raises
+    ------
+    NothingReadable : not one scene could be opened
+    """
+    parameters = parameters or Parameters()
+    scenes = tuple(sorted(found.scenes, key=lambda scene: (scene.t_utc, scene.id)))
+    grid = site_grid(site.aoi, scenes, parameters.gsd_m)
+    aoi = project(site.aoi, "EPSG:4326", grid.crs)
+
+    coarse = tuple(scene.gsd_m > COARSE_GSD_M for scene in scenes)
+    grids = {False: grid, True: grid}
+    if any(coarse):
+        grids[True] = _coarse_grid(grid, [scene for scene, flag in zip(scenes, coarse, strict=True) if flag])
+    chip_grids = {
+        flag: _chip_grid(grids[flag], parameters.search_m(grids[flag].gsd_m)) for flag in sorted(set(coarse))
+    }
+    chips = runner.map(
+        make_chip,
+        [ChipUnit(store, scene, chip_grids[flag]) for scene, flag in zip(scenes, coarse, strict=True)],
+        _counter(progress, "chips", len(scenes)),
+    )
+    refused = list(found.refused)
+    refused += [(s.id, *chip.error) for s, chip in zip(scenes, chips, strict=True) if chip.error is not None]
+    if all(chip.error is not None for chip in chips):
+        where, code, sentence = refused[-1]
+        raise NothingReadable(f"none of {len(scenes)} scenes can be used; {where}: {code}: {sentence}")
+
+    reference = choose_reference(scenes, chips)
+    units = _units(
+        scenes,
+        chips,
+        coarse,
+        grids,
+        chip_grids,
+        reference,
+        aoi,
+        store=store,
+        runner=runner,
+        parameters=parameters,
+    )
+    outcomes = runner.map(make_look, units, _counter(progress, "looks", len(units)))
+    by_scene = {unit.scene.id: outcome for unit, outcome in zip(units, outcomes, strict=True)}
+    refused += [
+        (unit.scene.id, *o.error) for unit, o in zip(units, outcomes, strict=True) if o.error is not None
+    ]
+
+    progress("changes", 0, 1)
+    reader = partial(_read_window, _readable(scenes, by_scene))
+    detection = _detect(ProductStore(store), units, outcomes, aoi, reader, parameters)
+    progress("changes", 1, 1)
+
+    summaries = [
+        _summary(site, scene, index == reference, by_scene.get(scene.id), chips[index])
+        for index, scene in enumerate(scenes)
+    ]
+    weights = weights_sha256(parameters.network)
+    analysis = Analysis(
+        site,
+        period,
+        grid,
+        tuple(summaries),
+        detection,
+        processing_version(dict(parameters.as_pairs()), weights),
+        parameters.as_pairs(),
+        (("depotwatch", version("depotwatch")), ("presence-network", weights)),
+        tuple(refused),
+        _warnings(summaries, detection),
+    )
+    return Finished(analysis, reader)
+
+
+def _counter(progress: Progress, step: str, total: int) -> Callable[[int], None]:
+    ended = 0
+
+    def done(count: int) -> None:
+        nonlocal ended
+        ended += count
+        progress(step, ended, total)
+
+    progress(step, 0, total)
+    return done
+
+
+def _units(
+    scenes: Sequence[Scene],
+    chips: Sequence[ChipSummary],
+    coarse: Sequence[bool],
+    grids: dict[bool, SiteGrid],
+    chip_grids: dict[bool, SiteGrid],
+    reference: int,
+    aoi: BaseGeometry,
+    *,
+    store: str,
+    runner: Runner,
+    parameters: Parameters,
+) -> list[LookUnit]:
+    """Pair every readable scene with the reference's chip at the scene's own kind of pixel."""
+    reference_chips = {coarse[reference]: chips[reference].key}
+    for flag in set(coarse) - {coarse[reference]}:
+        made = runner.map(
+            make_chip, [ChipUnit(store, scenes[reference], chip_grids[flag])], lambda _count: None
+        )
+        reference_chips[flag] = made[0].key
+    return [
+        LookUnit(
+            store,
+            scene,
+            chip.key,
+            grids[flag],
+            shapely.to_wkb(aoi),
+            scenes[reference],
+            reference_chips[flag],
+            parameters.search_m(grids[flag].gsd_m),
+            flag,
+            parameters.network,
+        )
+        for scene, chip, flag in zip(scenes, chips, coarse, strict=True)
+        if chip.error is None
+    ]
+
+
+@dataclass(frozen=True, slots=True)
+class _Readable:
+    """A scene with what is applied when its pixels are read again."""
+
+    scene: Scene
+    displacement: Displacement
+    gains: tuple[tuple[str, float, float], ...]
+
+
+def _readable(scenes: Sequence[Scene], outcomes: dict[str, LookOutcome]) -> dict[str, _Readable]:
+    return {
+        scene.id: _Readable(scene, outcomes[scene.id].displacement, outcomes[scene.id].gains)
+        for scene in scenes
+        if scene.id in outcomes and outcomes[scene.id].product is not None
+    }
+
+
+def _read_window(readable: dict[str, _Readable], scene_id: str, grid: SiteGrid) -> Look:
+    """Read one look on a window, registered, on the site's common radiometric scale."""
+    entry = readable[scene_id]
+    look = read_look(entry.scene, grid, displacement=entry.displacement)
+    bands = tuple(name for name, _, _ in entry.gains)
+    gains = tuple(gain for _, gain, _ in entry.gains)
+    offsets = tuple(offset for _, _, offset in entry.gains)
+    return apply_normalisation(look, Normalisation(bands, gains, offsets, 1.0, None, ()))
+
+
+def _detect(
+    store: ProductStore,
+    units: Sequence[LookUnit],
+    outcomes: Sequence[LookOutcome],
+    aoi: BaseGeometry,
+    reader: WindowReader,
+    parameters: Parameters,
+) -> Detection:
+    """Run the two paths over the looks that belong to each and put what they found together."""
+    parts: list[Detection] = []
+    for flag in (False, True):
+        mine = [
+            (u, o) for u, o in zip(units, outcomes, strict=True) if u.coarse is flag and o.product is not None
+        ]
+        if not mine:
+            continue
+        inside = aoi_mask(shapely.to_wkb(aoi), mine[0][0].grid)
+        products = [store.get(outcome.product) for _, outcome in mine if outcome.product is not None]
+        if flag:
+            looks = [look_from(product) for product in products if product is not None]
+            parts.append(find_disturbances(looks, inside))
+        else:
+            seen = [evidence_from(product) for product in products if product is not None]
+            options = DetectionOptions(
+                min_confidence=parameters.min_confidence, max_false_alarms=parameters.max_false_alarms
+            )
+            parts.append(find_changes(seen, inside, options, reader))
+    return Detection(
+        tuple(change for part in parts for change in part.changes),
+        tuple(row for part in parts for row in part.standing),
+        tuple(limit for part in parts for limit in part.limits),
+        tuple(warning for part in parts for warning in part.warnings),
+    )
+
+
+def _summary(
+    site: Site, scene: Scene, reference: bool, outcome: LookOutcome | None, chip: ChipSummary
+) -> LookSummary:
+    footprint = shapely.from_wkt(scene.footprint).intersection(site.aoi)
+    if outcome is None or outcome.error is not None:
+        error = chip.error or (outcome.error if outcome else None) or ("unknown", "")
+        return LookSummary(scene, footprint, reference, False, None, 0.0, (), (), (*scene.notes, error[1]))
+    displacement = outcome.displacement
+    if reference:
+        displacement = replace(
+            no_displacement(displacement.centre, "reference"), quality=displacement.quality
+        )
+    fractions = outcome.fractions
+    usable = dict(fractions).get("observed", 0.0)
+    return LookSummary(
+        scene,
+        footprint,
+        reference,
+        outcome.product is not None,
+        displacement,
+        usable,
+        fractions,
+        outcome.gains,
+        tuple(dict.fromkeys((*scene.notes, *outcome.notes))),
+    )
+
+
+def _warnings(looks: Sequence[LookSummary], detection: Detection) -> tuple[str, ...]:
+    """Say what a reader must know before reading on."""
+    warnings: list[str] = []
+    used = [look for look in looks if look.used and look.usable_fraction > 0]
+    if len(used) == 0:
+        warnings.append("No look shows any of the site: nothing here says that nothing changed.")
+    elif len(used) == 1:
+        warnings.append(
+            "Only one look shows the site: nothing can be compared, so no change can be stated or excluded."
+        )
+    lost = [look for look in looks if look.displacement is not None and not look.displacement.registered]
+    if lost:
+        names = ", ".join(look.scene.id for look in lost[:5]) + (" and others" if len(lost) > 5 else "")
+        warnings.append(
+            f"{len(lost)} of {len(looks)} looks could not be registered and were not used: {names}."
+        )
+    guessed = [look for look in looks if any("guessed" in note for note in look.notes)]
+    if guessed:
+        warnings.append(
+            f"{len(guessed)} of {len(looks)} looks came without a cloud mask: theirs was guessed."
+        )
+    no_sun = [look for look in looks if look.scene.sun is None]
+    if no_sun:
+        warnings.append(
+            f"{len(no_sun)} of {len(looks)} looks came without sun angles: shadows could not speak for or against."
+        )
+    return (*warnings, *detection.warnings)
+
+
+def analyse(
+    *,
+    catalog: str,
+    site: Site,
+    out: Path,
+    period: tuple[datetime, datetime] | None = None,
+    parameters: Parameters | None = None,
+    workers: int = 1,
+    scheduler: str | None = None,
+    store: str | None = None,
+    allow_hosts: frozenset[str] = frozenset(),
+    progress: Progress = silent,
+    nothing_is_an_error: bool = True,
+) -> Analysis:
+    """Run the whole job once and write the report's files into ``out``.
+
+    Raises
+    ------
+    NothingToAnalyse : no scene of the site in the period, unless ``nothing_is_an_error`` is False
+    DepotwatchError : whatever else makes the input unusable; ``out`` is then untouched
+    """
+    progress("search", 0, 1)
+    result = open_archive(catalog, allow_hosts=allow_hosts).search(site.aoi, period)
+    found = SceneSet(result.scenes, tuple((r.where, r.code, r.sentence) for r in result.refused))
+    progress("search", 1, 1)
+    with ExitStack() as stack:
+        place = store or stack.enter_context(TemporaryDirectory(prefix="depotwatch-"))
+        if not found.scenes:
+            if nothing_is_an_error:
+                raise _nothing(catalog, found, period)
+            finished = _empty(site, found, period, parameters or Parameters())
+        else:
+            runner = stack.enter_context(open_runner(workers, scheduler))
+            finished = analyse_scenes(
+                site,
+                found,
+                store=place,
+                runner=runner,
+                period=period,
+                parameters=parameters,
+                progress=progress,
+            )
+        progress("report", 0, 1)
+        write_report(finished.analysis, finished.read_window, out)
+        progress("report", 1, 1)
+    return finished.analysis
+
+
+def _nothing(catalog: str, found: SceneSet, period: tuple[datetime, datetime] | None) -> DepotwatchError:
+    if found.refused:
+        where, code, sentence = found.refused[0]
+        more = f" ({len(found.refused)} refused in all)" if len(found.refused) > 1 else ""
+        return NothingReadable(f"no scene of {catalog} can be used; {where}: {code}: {sentence}{more}")
+    when = "" if period is None else f" between {period[0].date()} and {period[1].date()}"
+    return NothingToAnalyse(
+        f"{catalog} holds no scene that touches the AOI{when}; check the AOI's coordinates (longitude first) and the period"
+    )
+
+
+def _empty(
+    site: Site, found: SceneSet, period: tuple[datetime, datetime] | None, parameters: Parameters
+) -> Finished:
+    """Say of a site without scenes that it could not be observed."""
+    centre = site.aoi.centroid
+    epsg = utm_epsg(centre.x, centre.y)
+    bounds = project(site.aoi, "EPSG:4326", f"EPSG:{epsg}").bounds
+    analysis = Analysis(
+        site,
+        period,
+        snapped_grid(epsg, bounds, parameters.gsd_m or 10.0),
+        (),
+        Detection((), (), ()),
+        processing_version(dict(parameters.as_pairs()), weights_sha256(parameters.network)),
+        parameters.as_pairs(),
+        (("depotwatch", version("depotwatch")),),
+        found.refused,
+        ("The archive holds no usable scene of this site: nothing here says that nothing changed.",),
+    )
+
+    def read_nothing(scene_id: str, _grid: SiteGrid) -> Look:
+        raise KeyError(scene_id)
+
+    return Finished(analysis, read_nothing)

@@ -1,0 +1,445 @@
+"""The declared steps of one scene on one site: chip, displacement, evidence.
+
+Each is a module-level function of one picklable unit, reads and writes products, and has no other effects; a runner
+may call it in any process, twice, or not at all where its product is there already.
+
+A step's version below is part of its product's key: change what a step computes and raise it. ``tests/pipelines/
+test_golden.py`` fails when a digest moves and the version does not.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import shapely
+from numpy.typing import NDArray
+from rasterio.features import geometry_mask
+from shapely.ops import transform as transform_geometry
+
+from imagery.changes import LookEvidence, ObjectClass
+from imagery.detection import DetectionOptions, look_evidence
+from imagery.displacement import Displacement, DisplacementField, RegistrationState
+from imagery.errors import DepotwatchError
+from imagery.evidence.network import PresenceNetwork
+from imagery.grid import SiteGrid, transformer
+from imagery.illumination import Sun, View
+from imagery.look import Look
+from imagery.observability import ObservationState
+from imagery.radiometry import Normalisation, apply_normalisation, normalise
+from imagery.registration import estimate_displacement
+from imagery.scene import Scene
+from imagery.warp import read_look
+from pipelines.products import Product, ProductStore, product_key
+
+VERSIONS = {"chip": 1, "displacement": 1, "evidence": 1, "look": 1}
+"""Step name to step version."""
+
+# Enough pixels to fit a gain on, few enough to cost nothing beside the reading.
+NORMALISATION_PX = 400_000
+
+
+@dataclass(frozen=True, slots=True)
+class ChipUnit:
+    """One scene to be read as it claims to lie, one band, on the buffered grid."""
+
+    store: str
+    scene: Scene
+    grid: SiteGrid
+
+
+@dataclass(frozen=True, slots=True)
+class ChipSummary:
+    """What the choice of the reference needs to know of a chip; ``error`` is (code, sentence) where it failed."""
+
+    key: str
+    usable_fraction: float
+    sharpness: float
+    error: tuple[str, str] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LookUnit:
+    """One scene to be registered, read, normalised and looked at.
+
+    ``reference_chip`` is the product key of the reference's chip, ``reference`` the reference scene itself;
+    ``aoi`` is WKB in the grid's CRS. ``coarse`` looks keep their pixels for the time-series path instead of evidence.
+    """
+
+    store: str
+    scene: Scene
+    chip: str
+    grid: SiteGrid
+    aoi: bytes
+    reference: Scene
+    reference_chip: str
+    max_shift_m: float
+    coarse: bool
+    network: bool
+
+
+@dataclass(frozen=True, slots=True)
+class LookOutcome:
+    """What one look came to; ``product`` is the evidence or look product's key, None where it cannot be used."""
+
+    displacement: Displacement
+    product: str | None
+    fractions: tuple[tuple[str, float], ...]
+    gains: tuple[tuple[str, float, float], ...]
+    notes: tuple[str, ...]
+    error: tuple[str, str] | None = None
+
+
+def scene_key(scene: Scene) -> str:
+    """Name a scene by its bytes and by what its metadata says of them, never by where it lies."""
+    hashes = dict(scene.sha256)
+    facts = asdict(scene)
+    for band in facts["bands"]:
+        band["path"] = hashes.get(band["path"], band["path"])
+    if facts["mask"]:
+        facts["mask"]["path"] = hashes.get(facts["mask"]["path"], facts["mask"]["path"])
+    facts["sha256"] = sorted(hashes.values())
+    text = json.dumps(facts, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def registration_bands(scene: Scene) -> tuple[str, ...]:
+    """Return the one band a scene is registered by: soil and roofs differ most in red; pan where there is one."""
+    for name in ("pan", "red", "green"):
+        if name in scene.band_names:
+            return (name,)
+    return scene.band_names[:1]
+
+
+def aoi_mask(aoi: bytes, grid: SiteGrid) -> NDArray[np.bool_]:
+    """Return (row, col), True for pixels whose centre lies in the AOI (WKB in the grid's CRS)."""
+    inside: NDArray[np.bool_] = geometry_mask(
+        [shapely.from_wkb(aoi)], grid.shape, grid.transform, all_touched=False, invert=True
+    )
+    if not inside.any():  # smaller than a pixel: the pixel it touches
+        inside = geometry_mask(
+            [shapely.from_wkb(aoi)], grid.shape, grid.transform, all_touched=True, invert=True
+        )
+    return inside
+
+
+def project(geometry: shapely.Geometry, source: str, target: str) -> shapely.Geometry:
+    """Reproject a geometry, x/y order."""
+    return transform_geometry(transformer(source, target).transform, geometry)
+
+
+# --- look and displacement as products ------------------------------------------------------------------------------
+
+
+def _look_header(look: Look) -> dict[str, Any]:
+    return {
+        "scene_id": look.scene_id,
+        "t_utc": look.t_utc.isoformat(),
+        "grid": asdict(look.grid),
+        "bands": list(look.bands),
+        "gsd_m": look.gsd_m,
+        "sun": None if look.sun is None else asdict(look.sun),
+        "view": None if look.view is None else asdict(look.view),
+        "notes": list(look.notes),
+    }
+
+
+def look_from(product: Product) -> Look:
+    """Read a look product back."""
+    head = product.header
+    return Look(
+        head["scene_id"],
+        datetime.fromisoformat(head["t_utc"]),
+        SiteGrid(**head["grid"]),
+        tuple(head["bands"]),
+        product.arrays["reflectance"],
+        product.arrays["state"],
+        head["gsd_m"],
+        None if head["sun"] is None else Sun(**head["sun"]),
+        None if head["view"] is None else View(**head["view"]),
+        tuple(head["notes"]),
+    )
+
+
+def _displacement_header(displacement: Displacement) -> dict[str, Any]:
+    field = displacement.field
+    return {
+        "centre": displacement.centre,
+        "east_m": displacement.east_m,
+        "north_m": displacement.north_m,
+        "linear": displacement.linear,
+        "field": None if field is None else {"origin": field.origin, "step_m": field.step_m},
+        "state": displacement.state.value,
+        "quality": displacement.quality,
+        "residual_m": displacement.residual_m,
+        "windows_used": displacement.windows_used,
+        "reasons": displacement.reasons,
+    }
+
+
+def displacement_from(product: Product) -> Displacement:
+    """Read a displacement product back."""
+    head = product.header
+    field = None
+    if head["field"] is not None:
+        field = DisplacementField(
+            tuple(head["field"]["origin"]),
+            head["field"]["step_m"],
+            product.arrays["field_east_m"],
+            product.arrays["field_north_m"],
+        )
+    (a, b), (c, d) = head["linear"]
+    return Displacement(
+        tuple(head["centre"]),
+        head["east_m"],
+        head["north_m"],
+        ((a, b), (c, d)),
+        field,
+        RegistrationState(head["state"]),
+        head["quality"],
+        head["residual_m"],
+        head["windows_used"],
+        tuple(head["reasons"]),
+    )
+
+
+def evidence_from(product: Product) -> LookEvidence:
+    """Read an evidence product back."""
+    head = dict(product.header["evidence"])
+    head["t_utc"] = datetime.fromisoformat(head["t_utc"])
+    head["grid"] = SiteGrid(**head["grid"])
+    head["classes"] = tuple(ObjectClass(name) for name in head["classes"])
+    return LookEvidence(**head, **product.arrays)
+
+
+# --- chip -----------------------------------------------------------------------------------------------------------
+
+
+def chip_key(scene: Scene, grid: SiteGrid) -> str:
+    """Name the chip of a scene on a grid."""
+    return product_key("chip", VERSIONS["chip"], [scene_key(scene)], asdict(grid))
+
+
+def make_chip(unit: ChipUnit) -> ChipSummary:
+    """Read one band of a scene as it claims to lie, and measure how much of it can be seen and how sharp it is."""
+    key = chip_key(unit.scene, unit.grid)
+    store = ProductStore(unit.store)
+    product = store.get(key)
+    if product is None:
+        try:
+            look = read_look(unit.scene, unit.grid, bands=registration_bands(unit.scene))
+        except DepotwatchError as error:
+            return ChipSummary(key, 0.0, 0.0, (error.code, error.detail))
+        header = _look_header(look) | {"sharpness": _sharpness(look.reflectance[0])}
+        product = store.put(key, header, {"reflectance": look.reflectance, "state": look.state})
+    usable = float(np.mean(product.arrays["state"] == ObservationState.OBSERVED))
+    return ChipSummary(key, usable, float(product.header["sharpness"]))
+
+
+def _sharpness(image: NDArray[np.float32]) -> float:
+    """Return the share of an image's variation that lies between neighbouring pixels, over seen pixels."""
+    step = np.diff(image, axis=1)
+    spread = float(np.nanstd(image)) if np.isfinite(image).any() else 0.0
+    fine = float(np.nanstd(step)) if np.isfinite(step).any() else 0.0
+    return fine / spread if spread > 0 else 0.0
+
+
+# --- look -----------------------------------------------------------------------------------------------------------
+
+
+def displacement_key(unit: LookUnit) -> str:
+    """Name the displacement of a scene against the reference."""
+    return product_key(
+        "displacement",
+        VERSIONS["displacement"],
+        [unit.reference_chip, unit.chip],
+        {"max_shift_m": unit.max_shift_m},
+    )
+
+
+def _displacement(unit: LookUnit, store: ProductStore) -> Displacement:
+    key = displacement_key(unit)
+    product = store.get(key)
+    if product is None:
+        reference, target = store.get(unit.reference_chip), store.get(unit.chip)
+        if reference is None or target is None:
+            raise LostProduct(f"a chip of scene {unit.scene.id} was deleted while it was needed; run again")
+        found = estimate_displacement(look_from(reference), look_from(target), max_shift_m=unit.max_shift_m)
+        arrays = {}
+        if found.field is not None:
+            arrays = {"field_east_m": found.field.east_m, "field_north_m": found.field.north_m}
+        product = store.put(key, _displacement_header(found), arrays)
+    return displacement_from(product)
+
+
+class LostProduct(DepotwatchError):
+    """A product that a step had just been told of is gone."""
+
+    code = "lost-product"
+
+
+@lru_cache(maxsize=1)
+def _network() -> PresenceNetwork:
+    return PresenceNetwork.load()
+
+
+@lru_cache(maxsize=2)
+def _thumbnail(scene: Scene, grid: SiteGrid) -> Look:
+    """Read the reference at the size gains are fitted on; kept for the next scene of the same site."""
+    return read_look(scene, grid)
+
+
+def _thumbnail_grid(grid: SiteGrid) -> SiteGrid:
+    return grid.coarsened(max(1, int(np.ceil(np.sqrt(grid.rows * grid.cols / NORMALISATION_PX)))))
+
+
+def _thumbnail_of(look: Look, grid: SiteGrid) -> Look:
+    """Average a look down to the thumbnail grid; a cell with an unseen pixel is unseen."""
+    factor = round(grid.gsd_m / look.grid.gsd_m)
+    if factor == 1:
+        return look
+    rows, cols = grid.rows * factor, grid.cols * factor
+    pad = ((0, rows - look.grid.rows), (0, cols - look.grid.cols))
+    state = np.pad(look.state, pad, constant_values=ObservationState.OUTSIDE_FOOTPRINT)
+    state = state.reshape(grid.rows, factor, grid.cols, factor).max((1, 3))
+    image = np.pad(look.reflectance, ((0, 0), *pad), constant_values=np.nan)
+    image = image.reshape(-1, grid.rows, factor, grid.cols, factor).mean((2, 4), dtype=np.float32)
+    return Look(
+        look.scene_id, look.t_utc, grid, look.bands, image, state, look.gsd_m, look.sun, look.view, look.notes
+    )
+
+
+def look_key(unit: LookUnit, displacement: str, network: str) -> str:
+    """Name what one look was seen to hold."""
+    step = "look" if unit.coarse else "evidence"
+    options: dict[str, object] = asdict(unit.grid)
+    if not unit.coarse:
+        options |= {"network": network}
+    return product_key(
+        step, VERSIONS[step], [scene_key(unit.scene), scene_key(unit.reference), displacement], options
+    )
+
+
+def make_look(unit: LookUnit) -> LookOutcome:
+    """Register one scene, read it once with its displacement composed in, normalise it and look at it."""
+    store = ProductStore(unit.store)
+    try:
+        displacement = _displacement(unit, store)
+        if not displacement.registered:
+            return _misregistered(unit, store, displacement)
+        network = _network().weights_sha256 if unit.network and not unit.coarse else "none"
+        key = look_key(unit, displacement_key(unit), network)
+        product = store.get(key)
+        if product is None:
+            product = _see(unit, store, displacement, key)
+    except DepotwatchError as error:
+        return LookOutcome(_unplaced(unit.grid), None, (), (), (), (error.code, error.detail))
+    fractions = _fractions(product.arrays["state"], aoi_mask(unit.aoi, unit.grid))
+    gains = tuple((str(name), float(gain), float(offset)) for name, gain, offset in product.header["gains"])
+    return LookOutcome(displacement, key, fractions, gains, tuple(product.header["remarks"]))
+
+
+def _see(unit: LookUnit, store: ProductStore, displacement: Displacement, key: str) -> Product:
+    look = read_look(unit.scene, unit.grid, displacement=displacement)
+    grid = _thumbnail_grid(unit.grid)
+    normalisation = normalise(_thumbnail(unit.reference, grid), _thumbnail_of(look, grid))
+    shared: dict[str, Any] = {
+        "gains": [list(entry) for entry in gains_of(normalisation)],
+        "remarks": [*look.notes, *normalisation.reasons],
+    }
+    if unit.coarse:
+        look = apply_normalisation(look, normalisation)
+        return store.put(
+            key, _look_header(look) | shared, {"reflectance": look.reflectance, "state": look.state}
+        )
+    found = look_evidence(
+        look,
+        registration_residual_m=displacement.residual_m,
+        network=_network() if unit.network else None,
+        options=DetectionOptions(),
+    )
+    header, arrays = _evidence_parts(found)
+    return store.put(key, shared | {"evidence": header}, arrays)
+
+
+def _evidence_parts(found: LookEvidence) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
+    header: dict[str, Any] = {}
+    arrays: dict[str, NDArray[Any]] = {}
+    for name in LookEvidence.__slots__:
+        value = getattr(found, name)
+        if isinstance(value, np.ndarray):
+            arrays[name] = value
+        elif isinstance(value, SiteGrid):
+            header[name] = asdict(value)
+        elif isinstance(value, datetime):
+            header[name] = value.isoformat()
+        elif name == "classes":
+            header[name] = [kind.value for kind in found.classes]
+        else:
+            header[name] = value
+    return header, arrays
+
+
+def gains_of(normalisation: Normalisation) -> tuple[tuple[str, float, float], ...]:
+    """Return ``(band, gain, offset)`` per band, for products and provenance."""
+    return tuple(
+        (name, float(gain), float(offset))
+        for name, gain, offset in zip(
+            normalisation.bands, normalisation.gains, normalisation.offsets, strict=True
+        )
+    )
+
+
+def _fractions(state: NDArray[np.uint8], inside: NDArray[np.bool_]) -> tuple[tuple[str, float], ...]:
+    """Return the share of the AOI per observation state that occurs, in the order of the states."""
+    counts = np.bincount(state[inside], minlength=len(ObservationState))
+    total = max(int(counts.sum()), 1)
+    return tuple((kind.label, float(counts[kind] / total)) for kind in ObservationState if counts[kind])
+
+
+def _misregistered(unit: LookUnit, store: ProductStore, displacement: Displacement) -> LookOutcome:
+    """Account for a scene that could not be placed: what could have been seen is ``misregistered``."""
+    chip = store.get(unit.chip)
+    if chip is None:
+        raise LostProduct(f"the chip of scene {unit.scene.id} was deleted while it was needed; run again")
+    look = look_from(chip)
+    row, col = (round(value) for value in look.grid.pixel(unit.grid.east_m, unit.grid.north_m))
+    state = np.array(look.state[row : row + unit.grid.rows, col : col + unit.grid.cols])
+    state[state == ObservationState.OBSERVED] = ObservationState.MISREGISTERED
+    return LookOutcome(
+        displacement,
+        None,
+        _fractions(state, aoi_mask(unit.aoi, unit.grid)),
+        (),
+        (*look.notes, *displacement.reasons),
+    )
+
+
+def _unplaced(grid: SiteGrid) -> Displacement:
+    return Displacement(
+        grid.centre,
+        0.0,
+        0.0,
+        ((0.0, 0.0), (0.0, 0.0)),
+        None,
+        RegistrationState.NOT_REGISTERED,
+        0.0,
+        float("nan"),
+        0,
+        ("unreadable",),
+    )
+
+
+def weights_sha256(network: bool) -> str:
+    """Return the hash of the model weights in use, or ``none``."""
+    return _network().weights_sha256 if network else "none"
+
+
+def processing_version(parameters: Mapping[str, str], weights: str) -> str:
+    """Name algorithm versions, parameters and model weights together by one hash."""
+    text = json.dumps([VERSIONS, dict(parameters), weights], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
