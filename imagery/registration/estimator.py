@@ -1,0 +1,284 @@
+"""Two arrays in, one motion with its quality out.
+
+The way through is ALGORITHMS A2: a masked correlation of gradient orientations finds candidates, windows vote on
+them, Gauss-Newton refines them, a robust fit decides between translation and affine, and the gate judges.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import ndimage
+
+from imagery.displacement import RegistrationState
+from imagery.registration import prefilter
+from imagery.registration.correlation import Peak, best_peaks, masked_correlation
+from imagery.registration.gate import Evidence, split_difference, state_of
+from imagery.registration.motion import Float64, Motion, MotionFit, better_motion
+from imagery.registration.prefilter import Float32Image, Mask
+from imagery.registration.refinement import WindowShifts, warp, window_shifts
+from imagery.registration.voting import Vote, vote
+from imagery.registration.windows import Lattice, lattice
+
+MIN_SIDE_PX = 40
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How hard to look; the defaults are what the benchmark measures.
+
+    ``search_px`` of the coarsest level is bounded by half the image; levels are halvings down to ``coarse_px``.
+    """
+
+    coarse_px: int = 320
+    finest_pixels: int = 1_500_000
+    rounds: int = 4
+    settled_px: float = 0.003
+    erosion_px: int = 4
+    affine: bool = True
+    local_field: bool = True
+
+
+@dataclass(frozen=True)
+class ArrayRegistration:
+    """How the target lies against the reference, pixels, (row, col).
+
+    ``motion`` maps reference positions to target positions (see ``motion.Motion``); ``shift_px`` and ``slope`` are the
+    inverse, what must be *added* to the target's coordinates: ``d(q) = shift_px + slope @ (q - centre)``.
+    """
+
+    motion: Motion
+    shift_px: tuple[float, float]
+    slope: tuple[tuple[float, float], tuple[float, float]]
+    centre: tuple[float, float]
+    state: RegistrationState
+    quality: float
+    residual_px: float
+    windows_used: int
+    evidence: Evidence | None
+    reasons: tuple[str, ...]
+    contrast_inverted: bool = False
+
+
+@dataclass(frozen=True)
+class _Level:
+    """One level of the pyramid: filled images and their masks."""
+
+    reference: Float32Image
+    target: Float32Image
+    reference_valid: Mask
+    target_valid: Mask
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        return self.reference.shape[0], self.reference.shape[1]
+
+    @property
+    def centre(self) -> Float64:
+        return (np.array(self.shape, np.float64) - 1.0) / 2.0
+
+
+@dataclass(frozen=True)
+class _Refined:
+    fit: MotionFit
+    windows: WindowShifts
+    totals: Float64
+    cells: Lattice
+
+
+def register_arrays(
+    reference: Float32Image,
+    target: Float32Image,
+    reference_observed: Mask,
+    target_observed: Mask,
+    *,
+    max_shift_px: float,
+    options: Options | None = None,
+) -> ArrayRegistration:
+    """Measure how the target lies against the reference.
+
+    Parameters
+    ----------
+    reference, target : (row, col) float32 of one shape on one lattice, any units; NaN where not observed
+    reference_observed, target_observed : (row, col) bool, False where a pixel must not count
+    max_shift_px : largest shift looked for on either axis
+    """
+    options = options or Options()
+    levels = _pyramid(reference, target, reference_observed, target_observed, options)
+    refusal = _refusal(levels[0], max_shift_px)
+    if refusal:
+        return _nothing(levels[0], refusal)
+    top = len(levels) - 1
+    found = _search(levels[top], max_shift_px / 2**top)
+    if found is None:
+        return _nothing(levels[0], "too_little_texture")
+    best, peak, ambiguity = found
+    motion = best.motion
+    refined = None
+    for step in range(top, -1, -1):
+        level = levels[step]
+        if level.reference.size > options.finest_pixels and refined is not None:
+            break
+        coarser = step > 0 and levels[step - 1].reference.size <= options.finest_pixels
+        answer = _refine(level, motion.scaled(1.0), 1 if coarser else options.rounds, options)
+        if answer is not None:
+            refined = (answer, step)
+            motion = answer.fit.motion
+        if step > 0:
+            motion = motion.scaled(2.0).moved(levels[step - 1].centre)
+    if refined is None:
+        return _nothing(levels[0], "disagreeing_windows")
+    return _judge(refined[0], refined[1], best, peak, ambiguity, levels[0], max_shift_px)
+
+
+def _pyramid(
+    reference: Float32Image, target: Float32Image, seen_r: Mask, seen_t: Mask, options: Options
+) -> list[_Level]:
+    """Return levels, finest first, each half the one before."""
+    valid_r = prefilter.usable_pixels(reference, seen_r, options.erosion_px)
+    valid_t = prefilter.usable_pixels(target, seen_t, options.erosion_px)
+    level = _Level(prefilter.filled(reference, valid_r), prefilter.filled(target, valid_t), valid_r, valid_t)
+    levels = [level]
+    while max(level.shape) > options.coarse_px and min(level.shape) >= 128:
+        level_r, mask_r = prefilter.halved(level.reference, level.reference_valid)
+        level_t, mask_t = prefilter.halved(level.target, level.target_valid)
+        level = _Level(level_r, level_t, mask_r, mask_t)
+        levels.append(level)
+    return levels
+
+
+def _refusal(level: _Level, max_shift_px: float) -> str | None:
+    """Return why there is nothing to measure, before measuring."""
+    if min(level.shape) < MIN_SIDE_PX:
+        return "too_small"
+    if not (max_shift_px >= 0 and np.isfinite(max_shift_px)):
+        return "no_search_range"
+    needed = 0.02 * level.reference.size
+    if min(int(level.reference_valid.sum()), int(level.target_valid.sum())) < needed:
+        return "no_overlap"
+    for image, valid in ((level.reference, level.reference_valid), (level.target, level.target_valid)):
+        values = image[valid]
+        if not float(values.std()) > 1e-6 * max(1.0, float(np.abs(values).max())):
+            return "too_little_texture"
+    return None
+
+
+def _search(level: _Level, reach_px: float) -> tuple[Vote, Peak, float] | None:
+    """Return the peak that windows support most, its vote, and how good the runner-up is."""
+    feature_r = prefilter.orientation(level.reference, level.reference_valid, 1.5)
+    feature_t = prefilter.orientation(level.target, level.target_valid, 1.5)
+    reach = tuple(int(min(np.ceil(reach_px) + 8, n - 8)) for n in level.shape)
+    surface = masked_correlation(
+        feature_r, feature_t, level.reference_valid, level.target_valid, (reach[0], reach[1])
+    )
+    cells = lattice(level.shape)
+    peaks = best_peaks(surface)
+    if not peaks or cells is None:
+        return None
+    votes = [vote(feature_r, feature_t, level.reference_valid, level.target_valid, cells, p) for p in peaks]
+    order = sorted(range(len(votes)), key=lambda k: -votes[k].support)
+    best = votes[order[0]]
+    ambiguity = votes[order[1]].support / best.support if len(order) > 1 and best.support > 0 else 0.0
+    return best, peaks[order[0]], ambiguity
+
+
+def _refine(level: _Level, motion: Motion, rounds: int, options: Options) -> _Refined | None:
+    """Iterate warp and window shifts until the motion settles."""
+    cells = lattice(level.shape)
+    if cells is None:
+        return None
+    band_r = prefilter.normalised(prefilter.band_passed(level.reference), level.reference_valid)
+    band_t = prefilter.normalised(prefilter.band_passed(level.target), level.target_valid)
+    coefficients = ndimage.spline_filter(band_t, order=3, output=np.float32, mode="mirror")
+    answer: _Refined | None = None
+    for _ in range(rounds):
+        warped = warp(coefficients, level.target_valid, level.reference_valid, motion)
+        windows = window_shifts(band_r, warped, cells)
+        if len(windows.index) < 1:
+            return answer
+        totals = windows.shifts + motion.at(windows.positions)
+        fit = better_motion(windows.positions, totals, windows.variances, level.centre)
+        answer = _Refined(fit, windows, totals, cells)
+        step = fit.motion.at(windows.positions) - motion.at(windows.positions)
+        motion = fit.motion
+        if float(np.abs(step).max()) < options.settled_px:
+            break
+    return answer
+
+
+def _judge(
+    refined: _Refined,
+    step: int,
+    best: Vote,
+    peak: Peak,
+    ambiguity: float,
+    level: _Level,
+    max_shift_px: float,
+) -> ArrayRegistration:
+    scale = 2.0**step
+    fit, windows = refined.fit, refined.windows
+    affine = bool(fit.motion.slope.any())
+    split = split_difference(
+        windows.positions,
+        refined.totals,
+        windows.variances,
+        fit.motion.centre,
+        3.0 * refined.cells.cell_px,
+        affine,
+    )
+    evidence = Evidence(best.agree, peak.z, ambiguity, fit.predicted_px * scale, split * scale)
+    quality = evidence.quality
+    reasons = list(_reasons(evidence))
+    motion = fit.motion.scaled(scale).moved(level.centre)
+    if float(np.abs(motion.shift).max()) > max_shift_px + 1.5:
+        quality, reasons = 0.0, ["beyond_search_range", *reasons]
+    used = int(np.count_nonzero(fit.weights > 0.25))
+    inverted = bool(np.median(windows.correlation) < 0)
+    return _answer(motion, quality, fit.residual_px * scale, used, evidence, tuple(reasons), inverted)
+
+
+def _reasons(evidence: Evidence) -> tuple[str, ...]:
+    """Name what pulls the quality down."""
+    found = []
+    if evidence.z < 6.0:
+        found.append("too_little_texture")
+    if evidence.ambiguity > 0.8:
+        found.append("ambiguous_lattice")
+    if evidence.agree < 0.3:
+        found.append("disagreeing_windows")
+    if np.hypot(evidence.predicted_px, evidence.split_px) > 0.3:
+        found.append("uncertain_fit")
+    return tuple(found)
+
+
+def _answer(
+    motion: Motion,
+    quality: float,
+    residual: float,
+    used: int,
+    evidence: Evidence | None,
+    reasons: tuple[str, ...],
+    inverted: bool = False,
+) -> ArrayRegistration:
+    slope = np.linalg.inv(np.eye(2) + motion.slope) - np.eye(2)
+    shift = -(slope + np.eye(2)) @ motion.shift
+    return ArrayRegistration(
+        motion=motion,
+        shift_px=(float(shift[0]), float(shift[1])),
+        slope=(
+            (float(slope[0, 0]), float(slope[0, 1])),
+            (float(slope[1, 0]), float(slope[1, 1])),
+        ),
+        centre=(float(motion.centre[0]), float(motion.centre[1])),
+        state=state_of(quality),
+        quality=quality,
+        residual_px=residual,
+        windows_used=used,
+        evidence=evidence,
+        reasons=reasons,
+        contrast_inverted=inverted,
+    )
+
+
+def _nothing(level: _Level, reason: str) -> ArrayRegistration:
+    still = Motion(np.zeros(2), np.zeros((2, 2)), level.centre)
+    return _answer(still, 0.0, float("nan"), 0, None, (reason,))

@@ -1,0 +1,122 @@
+"""Registration of one look against another on one site grid, in metres."""
+
+import numpy as np
+from scipy import ndimage
+
+from imagery.displacement import Displacement, RegistrationState
+from imagery.grid import SiteGrid
+from imagery.illumination import View
+from imagery.look import Float32Image, Look
+from imagery.registration.estimator import ArrayRegistration, Options, register_arrays
+
+# What a panchromatic band sees, in order of preference; equal weights of what both looks have.
+_VISIBLE = ("pan", "green", "red", "blue", "nir", "nir08")
+PARALLAX_DEG = 15.0
+
+
+def estimate_displacement(
+    reference: Look,
+    target: Look,
+    *,
+    max_shift_m: float,
+    reference_weight: Float32Image | None = None,
+    options: Options | None = None,
+) -> Displacement:
+    """Measure what must be added to the target's coordinates to bring it onto the reference.
+
+    Parameters
+    ----------
+    reference, target : looks on the same ``SiteGrid``, the target read as it claims to lie
+    max_shift_m : largest shift looked for on either axis, metres
+    reference_weight : (row, col) in [0, 1], 0 where the ground is known to change (candidates); None means everywhere
+
+    Raises
+    ------
+    ValueError : the looks lie on different grids
+    """
+    if reference.grid != target.grid:
+        raise ValueError("both looks must lie on one grid; read the target onto the reference's first")
+    grid = reference.grid
+    first, second = common_luminance(reference, target)
+    first, second = equal_sharpness(first, second, reference.gsd_m / grid.gsd_m, target.gsd_m / grid.gsd_m)
+    seen = reference.observed if reference_weight is None else reference.observed & (reference_weight > 0.5)
+    result = register_arrays(
+        first, second, seen, target.observed, max_shift_px=max_shift_m / grid.gsd_m, options=options
+    )
+    return _in_metres(result, grid, _parallax_reasons(reference.view, target.view))
+
+
+def common_luminance(reference: Look, target: Look) -> tuple[Float32Image, Float32Image]:
+    """Return one (row, col) image of each look: the mean of the bands both have, else each look's own best guess."""
+    shared = [b for b in reference.bands if b in target.bands]
+    visible = [b for b in _VISIBLE if b in shared] or shared
+    if visible:
+        return _mean(reference, visible), _mean(target, visible)
+    return _mean(reference, _own(reference)), _mean(target, _own(target))
+
+
+def _own(look: Look) -> list[str]:
+    return [b for b in _VISIBLE if b in look.bands] or list(look.bands)
+
+
+def _mean(look: Look, names: list[str]) -> Float32Image:
+    chosen = look.reflectance[[look.bands.index(n) for n in names]]
+    # A band without contrast must neither dilute nor, being all NaN, erase the others.
+    image: Float32Image = chosen[0].copy() if len(names) == 1 else np.mean(chosen, axis=0, dtype=np.float32)
+    return image
+
+
+def equal_sharpness(
+    first: Float32Image, second: Float32Image, first_px: float, second_px: float
+) -> tuple[Float32Image, Float32Image]:
+    """Blur the sharper image to the coarser one's pixel; sizes are the scenes' own pixels in grid pixels."""
+    coarse = max(first_px, second_px, 1.0)
+    return _blurred(first, first_px, coarse), _blurred(second, second_px, coarse)
+
+
+def _blurred(image: Float32Image, own_px: float, coarse_px: float) -> Float32Image:
+    # An optical PSF is about as wide as its pixel: sigma 0.45 of it on either side.
+    variance = 0.45**2 * (coarse_px**2 - max(own_px, 1.0) ** 2)
+    if variance < 0.05:
+        return image
+    finite = np.isfinite(image)
+    sigma = float(np.sqrt(variance))
+    weight = ndimage.gaussian_filter(finite.astype(np.float32), sigma, mode="nearest", truncate=3.0)
+    total = ndimage.gaussian_filter(
+        np.where(finite, image, np.float32(0)), sigma, mode="nearest", truncate=3.0
+    )
+    return np.where(finite, total / np.maximum(weight, 1e-6), np.float32(np.nan)).astype(np.float32)
+
+
+def _parallax_reasons(reference: View | None, target: View | None) -> tuple[str, ...]:
+    """Flag pairs whose view directions differ so much that raised things move against the ground."""
+    if reference is None or target is None:
+        return ()
+
+    def lean(view: View) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+        azimuth = np.radians(view.azimuth_deg)
+        return np.tan(np.radians(view.off_nadir_deg)) * np.array([np.sin(azimuth), np.cos(azimuth)])
+
+    apart = float(np.hypot(*(lean(reference) - lean(target))))
+    return ("parallax",) if apart > np.tan(np.radians(PARALLAX_DEG)) else ()
+
+
+def _in_metres(result: ArrayRegistration, grid: SiteGrid, extra: tuple[str, ...]) -> Displacement:
+    """Turn (row, col) pixels into (east, north) metres about the grid's centre."""
+    gsd = grid.gsd_m
+    (rr, rc), (cr, cc) = result.slope
+    reasons = tuple(dict.fromkeys((*result.reasons, *extra)))
+    registered = result.state is not RegistrationState.NOT_REGISTERED
+    return Displacement(
+        centre=grid.centre,
+        east_m=result.shift_px[1] * gsd if registered else 0.0,
+        north_m=-result.shift_px[0] * gsd if registered else 0.0,
+        # east = +col, north = -row: the mixed terms change sign, the straight ones do not.
+        linear=((cc, -cr), (-rc, rr)) if registered else ((0.0, 0.0), (0.0, 0.0)),
+        field=None,
+        state=result.state,
+        quality=result.quality,
+        residual_m=result.residual_px * gsd,
+        windows_used=result.windows_used,
+        reasons=reasons,
+    )
