@@ -1,0 +1,273 @@
+"""Opening GeoTIFFs that others made: one driver, no network, nothing beside the file, and only if it is whole.
+
+GDAL guesses a driver from content, follows references to other files and to remote addresses, and finds out only while
+reading that half of a file is missing. Here the driver is fixed, side files are ignored, paths are never read as URLs,
+and the table of blocks is checked against the file's length before the first pixel is read.
+"""
+
+import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+import rasterio
+from affine import Affine
+from numpy.typing import NDArray
+from rasterio.enums import MaskFlags
+from rasterio.errors import RasterioIOError
+
+from imagery.errors import UnreadableRaster, UnsupportedRaster
+
+DTYPES = ("uint8", "uint16", "int16", "float32")
+
+# A window read decodes whole blocks: this bounds the memory that one hostile block can ask for.
+MAX_BLOCK_BYTES = 512 * 2**20
+MAX_RASTER_PIXELS = 20_000_000_000
+MAX_BLOCKS = 4_000_000
+# DEFLATE cannot pack more than 1032:1; whatever claims more holds nothing or is a bomb. Small files may: a flat mask.
+MAX_PACKING = 2000
+PACKING_MATTERS_BYTES = 256 * 2**20
+
+_ENVIRONMENT = {
+    "GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR",
+    "GDAL_GEOREF_SOURCES": "INTERNAL",
+    "GDAL_PAM_ENABLED": "NO",
+    "CPL_VSIL_CURL_ALLOWED_EXTENSIONS": ".none",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class RasterHeader:
+    """What a GeoTIFF says of itself, checked.
+
+    ``transform`` maps pixel-edge (col, row) to the coordinates of ``crs``; it may be rotated or south-up.
+    ``masked`` tells whether an alpha band or an inner mask says which pixels hold data; ``colours`` and
+    ``descriptions`` have one entry per band, ``indexes`` are those that hold data (no alpha). ``tags`` are the
+    file's own text tags.
+    """
+
+    path: str
+    rows: int
+    cols: int
+    dtype: str
+    crs: str
+    transform: Affine
+    nodata: float | None
+    indexes: tuple[int, ...]
+    descriptions: tuple[str, ...]
+    colours: tuple[str, ...]
+    masked: bool
+    tags: tuple[tuple[str, str], ...]
+
+
+@contextmanager
+def open_raster(path: str | Path) -> Iterator[rasterio.DatasetReader]:
+    """Open a local GeoTIFF for reading, with no other driver, no side files and no network.
+
+    Raises
+    ------
+    UnreadableRaster : no such file, no GeoTIFF, or damaged; also when reading inside the ``with`` block fails
+    """
+    place = Path(path)
+    if not place.is_file():
+        raise UnreadableRaster(f"{place.name}: there is no such file", pointer=str(path))
+    try:
+        # A Path, not a string, so that rasterio takes it as it is: "a?b#c.tif" and "x://y" are file names here.
+        with rasterio.Env(**_ENVIRONMENT), rasterio.open(place, driver="GTiff") as dataset:
+            yield dataset
+    except RasterioIOError as error:
+        raise UnreadableRaster(
+            f"{place.name}: not a readable GeoTIFF, copy or convert it again ({_first_line(error)})",
+            pointer=str(path),
+        ) from error
+
+
+def read_header(path: str | Path) -> RasterHeader:
+    """Check that a file is a whole, georeferenced GeoTIFF of a supported type and return what it says.
+
+    Raises
+    ------
+    UnreadableRaster : empty, truncated, no TIFF, or claiming more than it can hold
+    UnsupportedRaster : no CRS, no geotransform, or a number type other than ``DTYPES``
+    """
+    _check_blocks(Path(path))
+    name = Path(path).name
+    with open_raster(path) as dataset:
+        if dataset.crs is None:
+            raise UnsupportedRaster(
+                f"{name}: has no CRS; give it one, for example gdal_edit -a_srs EPSG:32636", pointer=str(path)
+            )
+        if not dataset.crs.is_projected and not dataset.crs.is_geographic:
+            raise UnsupportedRaster(
+                f"{name}: its CRS is local to the file, not a place on Earth; give it an EPSG code",
+                pointer=str(path),
+            )
+        transform = dataset.transform
+        if transform == Affine.identity() or transform.is_degenerate or not np.all(np.isfinite(transform)):
+            raise UnsupportedRaster(
+                f"{name}: has no geotransform (control points and RPCs are not used); orthorectify it first",
+                pointer=str(path),
+            )
+        if len(set(dataset.dtypes)) > 1 or dataset.dtypes[0] not in DTYPES:
+            raise UnsupportedRaster(
+                f"{name}: holds {', '.join(sorted(set(dataset.dtypes)))}; "
+                f"convert it to one of {', '.join(DTYPES)}",
+                pointer=str(path),
+            )
+        colours = tuple(c.name for c in dataset.colorinterp)
+        indexes = tuple(i for i, c in zip(dataset.indexes, colours, strict=True) if c != "alpha")
+        return RasterHeader(
+            str(path), dataset.height, dataset.width, dataset.dtypes[0], dataset.crs.to_wkt(), transform,
+            dataset.nodata, indexes, tuple(d or "" for d in dataset.descriptions), colours,
+            has_mask(dataset), tuple(sorted(dataset.tags().items())),
+        )  # fmt: skip
+
+
+def has_mask(dataset: rasterio.DatasetReader) -> bool:
+    """Tell whether an alpha band or an inner mask says which pixels of a dataset hold data."""
+    return MaskFlags.per_dataset in dataset.mask_flag_enums[0]
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+
+
+# --- the table of blocks -------------------------------------------------------------------------------------------
+
+_SIZES = {
+    1: 1,
+    2: 1,
+    3: 2,
+    4: 4,
+    5: 8,
+    6: 1,
+    7: 1,
+    8: 2,
+    9: 4,
+    10: 8,
+    11: 4,
+    12: 8,
+    13: 4,
+    16: 8,
+    17: 8,
+    18: 8,
+}
+_INTEGERS = {1: "u1", 3: "u2", 4: "u4", 13: "u4", 16: "u8", 18: "u8"}
+_WIDTH, _LENGTH, _BITS, _SAMPLES, _ROWS_PER_STRIP, _PLANAR = 256, 257, 258, 277, 278, 284
+_STRIP_OFFSETS, _STRIP_BYTES, _TILE_WIDTH, _TILE_LENGTH, _TILE_OFFSETS, _TILE_BYTES = (
+    273,
+    279,
+    322,
+    323,
+    324,
+    325,
+)
+
+
+def _check_blocks(path: Path) -> None:
+    """Raise UnreadableRaster unless every block of the first image lies in the file and the sizes are possible."""
+    if not path.is_file():
+        raise UnreadableRaster(f"{path.name}: there is no such file", pointer=str(path))
+    size = path.stat().st_size
+    if size == 0:
+        raise UnreadableRaster(f"{path.name}: is empty (0 bytes); copy it again", pointer=str(path))
+    with path.open("rb") as file:
+        try:
+            fields = _first_directory(file, size)
+            problem = _block_problem(fields, size)
+        except (struct.error, KeyError, IndexError, ValueError, OverflowError) as error:
+            raise UnreadableRaster(
+                f"{path.name}: its TIFF directory is damaged or missing; copy it again ({_first_line(error)})",
+                pointer=str(path),
+            ) from error
+    if problem:
+        raise UnreadableRaster(f"{path.name}: {problem}", pointer=str(path))
+
+
+def _block_problem(fields: dict[int, NDArray[np.uint64]], size: int) -> str:
+    """Say what is impossible about a TIFF directory, or nothing."""
+    cols, rows = int(fields[_WIDTH][0]), int(fields[_LENGTH][0])
+    samples = int(fields.get(_SAMPLES, np.array([1], np.uint64))[0])
+    sample_bytes = -(-int(fields.get(_BITS, np.array([1], np.uint64)).max()) // 8)
+    apart = int(fields.get(_PLANAR, np.array([1], np.uint64))[0]) == 2
+    tiled = _TILE_OFFSETS in fields
+    if tiled:
+        block_cols, block_rows = int(fields[_TILE_WIDTH][0]), int(fields[_TILE_LENGTH][0])
+        offsets, lengths = fields[_TILE_OFFSETS], fields[_TILE_BYTES]
+    else:
+        block_cols, block_rows = cols, min(int(fields.get(_ROWS_PER_STRIP, np.array([rows]))[0]), rows)
+        offsets, lengths = fields[_STRIP_OFFSETS], fields[_STRIP_BYTES]
+    if min(cols, rows, block_cols, block_rows, samples) < 1:
+        return "its header gives a size of zero"
+    if cols * rows > MAX_RASTER_PIXELS:
+        return f"its header claims {cols:,} x {rows:,} pixels, more than {MAX_RASTER_PIXELS:,}; cut it to the site"
+    block_bytes = block_cols * block_rows * sample_bytes * (1 if apart else samples)
+    if block_bytes > MAX_BLOCK_BYTES:
+        return f"one block would take {block_bytes / 2**20:,.0f} MiB; write it tiled (gdal_translate -of COG)"
+    expected = -(-cols // block_cols) * -(-rows // block_rows) * (samples if apart else 1)
+    if len(offsets) != expected or len(lengths) != expected:
+        return f"its header promises {expected:,} blocks and lists {len(offsets):,}; copy it again"
+    if np.any(offsets > size) or np.any(offsets + lengths > size):
+        missing = int(np.count_nonzero((offsets > size) | (offsets + lengths > size)))
+        return f"is truncated: {missing:,} of {expected:,} blocks lie beyond its end ({size:,} bytes); copy it again"
+    claimed = cols * rows * samples * sample_bytes
+    if claimed > PACKING_MATTERS_BYTES and claimed > MAX_PACKING * int(lengths.sum()):
+        return (
+            f"its header claims {cols:,} x {rows:,} pixels ({claimed / 2**30:,.1f} GiB) but only "
+            f"{int(lengths.sum()):,} bytes of pixels are there; cut it to the part that holds data"
+        )
+    return ""
+
+
+def _first_directory(file: BinaryIO, size: int) -> dict[int, NDArray[np.uint64]]:
+    """Return the integer fields of a TIFF's or BigTIFF's first directory, by tag."""
+    head = file.read(16)
+    order = {b"II": "<", b"MM": ">"}.get(head[:2])
+    if order is None:
+        raise ValueError("it does not begin as a TIFF")
+    (magic,) = struct.unpack(order + "H", head[2:4])
+    if magic == 42:
+        (start,) = struct.unpack(order + "I", head[4:8])
+        counter, entry, inline = "H", "HHI4s", 4
+    elif magic == 43:
+        (start,) = struct.unpack(order + "Q", head[8:16])
+        counter, entry, inline = "Q", "HHQ8s", 8
+    else:
+        raise ValueError("it does not begin as a TIFF")
+    file.seek(start)
+    width = struct.calcsize(order + counter)
+    (count,) = struct.unpack(order + counter, file.read(width))
+    if count > 4096:
+        raise ValueError(f"{count} directory entries")
+    table = file.read(count * struct.calcsize(order + entry))
+    fields: dict[int, NDArray[np.uint64]] = {}
+    for tag, kind, values, data in struct.iter_unpack(order + entry, table):
+        if kind in _INTEGERS and tag in _WANTED:
+            fields[tag] = _values(file, size, order, kind, values, data, inline)
+    return fields
+
+
+_WANTED = {
+    _WIDTH, _LENGTH, _BITS, _SAMPLES, _ROWS_PER_STRIP, _PLANAR,
+    _STRIP_OFFSETS, _STRIP_BYTES, _TILE_WIDTH, _TILE_LENGTH, _TILE_OFFSETS, _TILE_BYTES,
+}  # fmt: skip
+
+
+def _values(
+    file: BinaryIO, size: int, order: str, kind: int, count: int, data: bytes, inline: int
+) -> NDArray[np.uint64]:
+    """Return one field's values, from the entry itself or from where it points."""
+    if not 1 <= count <= MAX_BLOCKS:
+        raise ValueError(f"a field of {count:,} values")
+    need = count * _SIZES[kind]
+    if need > inline:
+        (place,) = struct.unpack(order + ("I" if inline == 4 else "Q"), data)
+        if place + need > size:
+            raise ValueError("its block table lies beyond the end of the file")
+        file.seek(place)
+        data = file.read(need)
+    dtype: Any = np.dtype(order + _INTEGERS[kind])
+    return np.frombuffer(data, dtype, count).astype(np.uint64)

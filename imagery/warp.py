@@ -1,0 +1,497 @@
+"""A scene onto the site grid: every pixel interpolated exactly once, straight from the file.
+
+Registration is composed into the warp: the destination is laid out in the scene's own, uncorrected coordinates, so the
+shift found against the reference costs no second interpolation. Classification layers are never interpolated.
+
+Validity is decided on the numbers as stored, before scaling: a harmonised Sentinel-2 value may be zero or negative and
+still be ground, and a stored zero may not. Invalid pixels are bridged from their valid neighbours before the warp, so
+that nothing bleeds in, and blanked after it.
+"""
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from itertools import groupby
+
+import numpy as np
+import rasterio
+from affine import Affine
+from numpy.typing import NDArray
+from rasterio.crs import CRS
+from rasterio.warp import Resampling, reproject
+from rasterio.warp import transform as transform_points
+from rasterio.windows import Window
+from scipy import ndimage
+
+from imagery.cloud import guess_obstruction
+from imagery.displacement import Displacement, DisplacementField
+from imagery.errors import UnsupportedRaster
+from imagery.grid import SiteGrid
+from imagery.illumination import Sun, View
+from imagery.look import Float32Image, Look, StateImage
+from imagery.observability import ObservationState
+from imagery.rasters import has_mask, open_raster
+from imagery.scene import BandSource, MaskSource, Scene
+
+State = ObservationState
+
+# Between two CRSs GDAL interpolates coordinates along a row and keeps within so many source pixels of the truth.
+COORDINATE_TOLERANCE_PX = 0.01
+# Native pixels times bands held at once; a look larger than that is warped strip by strip.
+STRIP_SAMPLES = 24_000_000
+# GDAL widens its kernel below this ratio of grid to scene resolution, and so antialiases.
+_KERNEL_SUPPORT_PX = 2.0
+CLOUD_BUFFER_M = (4.0, 30.0)
+
+_CLOUD_MASK = {1: State.CLOUD, 2: State.CLOUD_SHADOW, 3: State.SNOW, 255: State.NODATA}
+# Sentinel-2 scene classification: 7 (unclassified) and 2 (dark area) are ground; 10 is thin cirrus.
+_SCL = {
+    0: State.NODATA, 1: State.SATURATED, 3: State.CLOUD_SHADOW,
+    8: State.CLOUD, 9: State.CLOUD, 10: State.CLOUD, 11: State.SNOW,
+}  # fmt: skip
+
+
+def read_look(
+    scene: Scene,
+    grid: SiteGrid,
+    *,
+    displacement: Displacement | None = None,
+    bands: Sequence[str] | None = None,
+) -> Look:
+    """Read one scene onto a grid.
+
+    Parameters
+    ----------
+    displacement : what must be added to the scene's coordinates to bring it onto the reference; None for none
+    bands : common names to read, in that order; all by default. One band is the cheap path for registration
+
+    Returns
+    -------
+    look : reflectance (band, row, col) float32, NaN where not observed; state (row, col) uint8
+
+    Raises
+    ------
+    UnreadableRaster : a file is missing, damaged or no GeoTIFF
+    UnsupportedRaster : a file lacks a CRS or cannot be transformed to the grid
+    KeyError : a band of ``bands`` is not in the scene
+    """
+    wanted = scene.bands if bands is None else tuple(_band(scene, name) for name in bands)
+    placed = _Placement(grid, displacement)
+    reflectance = np.zeros((len(wanted), *grid.shape), np.float32)
+    state = np.zeros(grid.shape, np.uint8)
+    numbered = sorted(enumerate(wanted), key=lambda pair: (pair[1].path, pair[0]))
+    for path, group in groupby(numbered, key=lambda pair: pair[1].path):
+        rows, sources = zip(*group, strict=True)
+        values, found = _read_file(path, sources, placed)
+        for row, plane in zip(rows, values, strict=True):
+            reflectance[row] = plane
+        state = np.where((state == 0) | (found == State.OUTSIDE_FOOTPRINT), found, state)
+    state, notes = _mask(scene, state, placed, wanted, reflectance)
+    reflectance[:, state != State.OBSERVED] = np.nan
+    sun, view = _to_grid_north(scene, grid)
+    names = tuple(b.name for b in wanted)
+    return Look(
+        scene.id, scene.t_utc, grid, names, reflectance, state, scene.gsd_m, sun, view, scene.notes + notes
+    )
+
+
+def _band(scene: Scene, name: str) -> BandSource:
+    for band in scene.bands:
+        if band.name == name:
+            return band
+    raise KeyError(name)
+
+
+def _to_grid_north(scene: Scene, grid: SiteGrid) -> tuple[Sun | None, View | None]:
+    """Turn the scene's angles, clockwise from true north, to the grid's north."""
+    turn = _convergence(grid) if scene.sun or scene.view else 0.0
+    sun = scene.sun and replace(scene.sun, azimuth_deg=(scene.sun.azimuth_deg - turn) % 360.0)
+    view = scene.view and replace(scene.view, azimuth_deg=(scene.view.azimuth_deg - turn) % 360.0)
+    return sun, view
+
+
+@lru_cache(maxsize=64)
+def _convergence(grid: SiteGrid) -> float:
+    return grid.convergence_deg
+
+
+# --- where the grid lies in a file ---------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class _Placement:
+    """The grid as the uncorrected scene sees it."""
+
+    grid: SiteGrid
+    displacement: Displacement | None
+
+    @property
+    def transform(self) -> Affine:
+        """Grid pixel-edge (col, row) to scene coordinates in the grid's CRS, without the local field."""
+        if self.displacement is None:
+            return self.grid.transform
+        composed: Affine = ~self.displacement.forward * self.grid.transform
+        return composed
+
+    @property
+    def field(self) -> DisplacementField | None:
+        return None if self.displacement is None else self.displacement.field
+
+    def strip(self, row: int, rows: int) -> "_Placement":
+        return _Placement(self.grid.window(row, 0, rows, self.grid.cols), self.displacement)
+
+
+@dataclass(frozen=True, slots=True)
+class _Native:
+    """The part of a file that a grid needs.
+
+    ``scale`` is file pixels per grid pixel along the file's columns and rows; ``inside`` tells whether the whole
+    kernel support lies in the file.
+    """
+
+    window: Window
+    transform: Affine
+    crs: CRS
+    scale: tuple[float, float]
+    inside: bool
+
+
+def _native(dataset: rasterio.DatasetReader, placed: _Placement) -> _Native | None:
+    """Find the part of a file that a grid needs; None where they do not meet."""
+    grid = placed.grid
+    rows, cols = np.meshgrid(np.linspace(0, grid.rows, 17), np.linspace(0, grid.cols, 17), indexing="ij")
+    points = _file_pixels(dataset.transform, dataset.crs, placed, cols.ravel(), rows.ravel())
+    middle = (grid.cols / 2.0, grid.rows / 2.0)
+    ends = np.array([middle, (middle[0] + 1.0, middle[1]), (middle[0], middle[1] + 1.0)])
+    at = _file_pixels(dataset.transform, dataset.crs, placed, ends[:, 0], ends[:, 1])
+    scale = (
+        math.hypot(at[0, 1] - at[0, 0], at[0, 2] - at[0, 0]),
+        math.hypot(at[1, 1] - at[1, 0], at[1, 2] - at[1, 0]),
+    )
+    if not (np.all(np.isfinite(points)) and np.all(np.isfinite(scale)) and min(scale) > 0):
+        raise UnsupportedRaster(f"{dataset.name}: its CRS cannot be transformed to {grid.crs}")
+    reach = 0.0
+    if placed.field is not None:
+        reach = float(max(np.abs(placed.field.east_m).max(), np.abs(placed.field.north_m).max())) / grid.gsd_m
+    pad = [math.ceil(s * (_KERNEL_SUPPORT_PX + reach) + _KERNEL_SUPPORT_PX) + 2 for s in scale]
+    low = [math.floor(points[i].min()) - pad[i] for i in (0, 1)]
+    high = [math.ceil(points[i].max()) + pad[i] for i in (0, 1)]
+    size = (dataset.width, dataset.height)
+    first = [max(low[i], 0) for i in (0, 1)]
+    last = [min(high[i], size[i]) for i in (0, 1)]
+    if last[0] <= first[0] or last[1] <= first[1]:
+        return None
+    return _Native(
+        Window(first[0], first[1], last[0] - first[0], last[1] - first[1]),
+        dataset.transform * Affine.translation(*first),
+        dataset.crs,
+        scale,
+        low == first and high == last,
+    )
+
+
+def _file_pixels(
+    transform: Affine, crs: CRS, placed: _Placement, cols: NDArray[np.float64], rows: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Return (2, n) pixel-edge (col, row) in a file of grid pixel-edge positions, local field left out."""
+    x, y = _apply(placed.transform, cols, rows)
+    return _world_to_file(transform, crs, placed.grid, x, y)
+
+
+def _world_to_file(
+    transform: Affine, crs: CRS, grid: SiteGrid, x: NDArray[np.float64], y: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    target = CRS.from_epsg(grid.epsg)
+    if crs != target:
+        xs, ys = transform_points(target, crs, x.ravel(), y.ravel())
+        x, y = np.reshape(xs, np.shape(x)), np.reshape(ys, np.shape(y))
+    return np.stack(_apply(~transform, x, y))
+
+
+def _apply(
+    affine: Affine, x: NDArray[np.float64], y: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    a, b, c, d, e, f = affine[:6]
+    return a * x + b * y + c, d * x + e * y + f
+
+
+# --- one file ------------------------------------------------------------------------------------------------------
+
+
+def _read_file(
+    path: str, sources: Sequence[BandSource], placed: _Placement
+) -> tuple[Float32Image, StateImage]:
+    """Warp bands of one file onto the grid: values float32 as reflectance, and what is not there."""
+    grid = placed.grid
+    values = np.zeros((len(sources), *grid.shape), np.float32)
+    state = np.full(grid.shape, State.OUTSIDE_FOOTPRINT, np.uint8)
+    with open_raster(path) as dataset:
+        if dataset.crs is None:
+            raise UnsupportedRaster(f"{path}: has no CRS")
+        whole = _native(dataset, placed)
+        if whole is None:
+            return values, state
+        strips = math.ceil(whole.window.width * whole.window.height * len(sources) / STRIP_SAMPLES)
+        height = math.ceil(grid.rows / strips)
+        for row in range(0, grid.rows, height):
+            part = placed.strip(row, min(height, grid.rows - row))
+            where = slice(row, row + part.grid.rows)
+            native = _native(dataset, part)
+            if native is not None:
+                _warp_strip(dataset, sources, part, native, values[:, where], state[where])
+    return values, state
+
+
+def _warp_strip(
+    dataset: rasterio.DatasetReader,
+    sources: Sequence[BandSource],
+    placed: _Placement,
+    native: _Native,
+    values: Float32Image,
+    state: StateImage,
+) -> None:
+    """Fill views of one strip's values and state."""
+    raw = dataset.read([s.index for s in sources], window=native.window)
+    codes = _codes(dataset, raw, sources, native.window)
+    numbers = raw.astype(np.float32)
+    if codes is not None:
+        _bridge(numbers, codes != State.NODATA, math.ceil(_KERNEL_SUPPORT_PX * max(1.0, *native.scale)) + 1)
+    _warp_values(numbers, placed, native, values)
+    if raw.dtype.kind in "iu":
+        # Cubic overshoots at edges; a number that the file's type cannot hold is never let through.
+        limits = np.iinfo(raw.dtype)
+        np.clip(values, limits.min, limits.max, out=values)
+    for index, source in enumerate(sources):
+        values[index] = values[index] * np.float32(source.scale) + np.float32(source.offset)
+    if codes is None and native.inside:
+        state[:] = State.OBSERVED
+    else:
+        if codes is None:
+            codes = np.zeros(raw.shape[1:], np.uint8)
+        _warp_classes(codes, placed, native, state)
+
+
+def _codes(
+    dataset: rasterio.DatasetReader,
+    raw: NDArray[np.generic],
+    sources: Sequence[BandSource],
+    window: Window,
+) -> StateImage | None:
+    """Return nodata and saturation of stored numbers as observation states; None where all is well."""
+    missing = np.ones(raw.shape[1:], bool)
+    for plane, source in zip(raw, sources, strict=True):
+        if source.nodata is None or math.isnan(source.nodata):
+            missing[:] = False
+            break
+        missing &= plane == source.nodata
+    if raw.dtype.kind == "f":
+        missing |= ~np.isfinite(raw).all(axis=0)
+    if has_mask(dataset):
+        missing |= dataset.read_masks(sources[0].index, window=window) == 0
+    codes = np.where(missing, np.uint8(State.NODATA), np.uint8(0))
+    if raw.dtype == np.uint16:
+        # Eight-bit pictures are stretched for the eye and clip on every bright roof: that is no lost measurement.
+        codes[(raw == 65535).any(axis=0) & ~missing] = State.SATURATED
+    return codes if codes.any() else None
+
+
+def _bridge(numbers: Float32Image, valid: NDArray[np.bool_], rounds: int) -> None:
+    """Fill invalid pixels within reach of the kernel by the mean of their valid neighbours, the rest by the mean."""
+    known = valid.copy()
+    if not known.any():
+        numbers[:] = 0.0
+        return
+    numbers[:, ~known] = 0.0
+    fill = numbers.sum(axis=(1, 2), dtype=np.float64) / np.count_nonzero(known)
+    rows, cols = known.shape
+    for _ in range(min(rounds, 8)):
+        row, col = np.nonzero(ndimage.binary_dilation(known, np.ones((3, 3), bool)) & ~known)
+        if row.size == 0:
+            break
+        total = np.zeros((len(numbers), row.size), np.float32)
+        count = np.zeros(row.size, np.float32)
+        for dr in (-1, 0, 1):
+            for dc in (-1, 0, 1):
+                r, c = np.clip(row + dr, 0, rows - 1), np.clip(col + dc, 0, cols - 1)
+                weight = known[r, c].astype(np.float32)
+                total += numbers[:, r, c] * weight
+                count += weight
+        numbers[:, row, col] = total / count
+        known[row, col] = True
+    for plane, value in zip(numbers, fill, strict=True):
+        plane[~known] = value
+
+
+# --- the warp itself -----------------------------------------------------------------------------------------------
+
+
+def _warp_values(numbers: Float32Image, placed: _Placement, native: _Native, values: Float32Image) -> None:
+    """Interpolate every band once, cubic, antialiased where the scene is finer than the grid."""
+    if placed.field is None:
+        _reproject(numbers, placed, native, values, Resampling.cubic)
+        return
+    smooth = [0.5 * math.sqrt(max(s * s - 1.0, 0.0)) for s in (native.scale[1], native.scale[0])]
+    if max(smooth) > 0.15:
+        numbers = np.stack([ndimage.gaussian_filter(n, smooth, mode="nearest") for n in numbers])
+    for where, col, row in _bent_positions(placed, native):
+        values[:, where] = _keys_cubic(numbers, col, row)
+
+
+def _warp_classes(codes: StateImage, placed: _Placement, native: _Native, out: StateImage) -> None:
+    """Take the class at every grid pixel's centre; ``out`` keeps what it holds outside the file."""
+    if placed.field is None:
+        _reproject(codes, placed, native, out, Resampling.nearest)
+        return
+    rows, cols = codes.shape
+    for where, col, row in _bent_positions(placed, native):
+        inside = (col >= 0) & (row >= 0) & (col < cols) & (row < rows)
+        part = out[where]
+        part[inside] = codes[row[inside].astype(np.intp), col[inside].astype(np.intp)]
+
+
+def _reproject(
+    numbers: NDArray[np.generic],
+    placed: _Placement,
+    native: _Native,
+    out: NDArray[np.generic],
+    resampling: Resampling,
+) -> None:
+    # The kernel's width is given, not left to GDAL, which would derive it from the window and so from the strip.
+    reproject(
+        numbers,
+        out,
+        src_transform=native.transform,
+        src_crs=native.crs,
+        dst_transform=placed.transform,
+        dst_crs=CRS.from_epsg(placed.grid.epsg),
+        resampling=resampling,
+        init_dest_nodata=False,
+        tolerance=COORDINATE_TOLERANCE_PX,
+        warp_mem_limit=512,
+        XSCALE=min(1.0, 1.0 / native.scale[0]),
+        YSCALE=min(1.0, 1.0 / native.scale[1]),
+    )
+
+
+# --- a local field on top ------------------------------------------------------------------------------------------
+
+_SAMPLE_ROWS = 256
+
+
+def _bent_positions(
+    placed: _Placement, native: _Native
+) -> Iterator[tuple[slice, NDArray[np.float64], NDArray[np.float64]]]:
+    """Yield, some rows at a time, pixel-edge (col, row) in the native window of every grid pixel's centre."""
+    grid = placed.grid
+    for first in range(0, grid.rows, _SAMPLE_ROWS):
+        last = min(first + _SAMPLE_ROWS, grid.rows)
+        row, col = np.meshgrid(
+            np.arange(first, last) + 0.5, np.arange(grid.cols, dtype=np.float64) + 0.5, indexing="ij"
+        )
+        x, y = _undisplaced(placed, *grid.world(row, col))
+        at = _world_to_file(native.transform, native.crs, grid, x, y)
+        yield slice(first, last), at[0], at[1]
+
+
+def _undisplaced(
+    placed: _Placement, east: NDArray[np.float64], north: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Solve ``forward(s) + field(s) = r`` for the scene point s of every reference point r."""
+    assert placed.displacement is not None
+    assert placed.field is not None
+    back = ~placed.displacement.forward
+    x, y = _apply(back, east, north)
+    # The field changes by far less than its own size over its own size: three rounds leave nothing.
+    for _ in range(3):
+        dx, dy = _field_at(placed.field, x, y)
+        x, y = _apply(back, east - dx, north - dy)
+    return x, y
+
+
+def _field_at(
+    field: DisplacementField, east: NDArray[np.float64], north: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Interpolate the lattice linearly, held constant outside."""
+    at = [(field.origin[1] - north) / field.step_m, (east - field.origin[0]) / field.step_m]
+    dx, dy = (
+        ndimage.map_coordinates(m, at, output=np.float64, order=1, mode="nearest")
+        for m in (field.east_m, field.north_m)
+    )
+    return dx, dy
+
+
+def _keys_cubic(numbers: Float32Image, col: NDArray[np.float64], row: NDArray[np.float64]) -> Float32Image:
+    """Interpolate (band, row, col) at pixel-edge positions with GDAL's cubic kernel, edges repeated.
+
+    Source: R. Keys (1981), Cubic convolution interpolation, IEEE TASSP 29(6), a = -0.5.
+    """
+    _, rows, cols = numbers.shape
+    taps = []
+    for place, size in ((row - 0.5, rows), (col - 0.5, cols)):
+        base = np.floor(place)
+        t = (place - base).astype(np.float32)
+        weights = (
+            ((-0.5 * t + 1.0) * t - 0.5) * t,
+            (1.5 * t - 2.5) * t * t + 1.0,
+            ((-1.5 * t + 2.0) * t + 0.5) * t,
+            (0.5 * t - 0.5) * t * t,
+        )
+        index = [np.clip(base + k, 0, size - 1).astype(np.intp) for k in (-1, 0, 1, 2)]
+        taps.append(list(zip(index, weights, strict=True)))
+    out = np.zeros((len(numbers), *col.shape), np.float32)
+    for r, wr in taps[0]:
+        line = np.zeros_like(out)
+        for c, wc in taps[1]:
+            line += wc * numbers[:, r, c]
+        out += wr * line
+    return out
+
+
+# --- what hides the ground -----------------------------------------------------------------------------------------
+
+
+def _mask(
+    scene: Scene, state: StateImage, placed: _Placement, wanted: Sequence[BandSource], values: Float32Image
+) -> tuple[StateImage, tuple[str, ...]]:
+    """Add cloud, shadow and snow to what the files themselves say: from the scene's mask, or guessed."""
+    if scene.mask is None:
+        names = tuple(b.name for b in wanted)
+        guessed = guess_obstruction(
+            values, names, state == State.OBSERVED, placed.grid.gsd_m, relative=scene.units == "relative"
+        )
+        return np.where(state == State.OBSERVED, guessed, state), ("cloud, shadow and snow mask guessed",)
+    hidden = _read_mask(scene.mask, placed)
+    return np.where(
+        (state == State.OBSERVED) | ((state == State.SATURATED) & (hidden > 0)), hidden, state
+    ), ()
+
+
+def _read_mask(mask: MaskSource, placed: _Placement) -> StateImage:
+    """Warp a classification layer onto the grid, clouds and their shadows grown a little."""
+    out = np.zeros(placed.grid.shape, np.uint8)
+    with open_raster(mask.path) as dataset:
+        native = _native(dataset, placed)
+        if native is None:
+            return out
+        raw = dataset.read(mask.index, window=native.window)
+    table = np.zeros(256, np.uint8)
+    for value, meaning in (_CLOUD_MASK if mask.kind == "cloud-mask" else _SCL).items():
+        table[value] = meaning
+    codes = table[np.clip(raw, 0, 255).astype(np.uint8)]
+    gsd = [placed.grid.gsd_m / s for s in native.scale]
+    buffer_m = min(max(*gsd, CLOUD_BUFFER_M[0]), CLOUD_BUFFER_M[1])
+    for meaning in (State.CLOUD_SHADOW, State.CLOUD):
+        _grow(codes, meaning, [math.ceil(buffer_m / g) for g in reversed(gsd)])
+    _warp_classes(codes, placed, native, out)
+    return out
+
+
+def _grow(codes: StateImage, meaning: State, radius_px: Sequence[int]) -> None:
+    """Grow one class over clear ground and lesser classes, in place."""
+    here = (codes == meaning).view(np.uint8)
+    if not here.any():
+        return
+    grown = ndimage.maximum_filter(here, [2 * r + 1 for r in radius_px], mode="nearest")
+    lesser = (codes == State.OBSERVED) | (codes > meaning)
+    codes[(grown > 0) & lesser] = meaning
