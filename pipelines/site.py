@@ -57,6 +57,8 @@ USABLE_STEP = 0.1
 ELEVATION_STEP_DEG = 15.0
 OFF_NADIR_STEP_DEG = 10.0
 MIN_REFERENCE_FRACTION = 0.3
+# How often a look that could not be placed is tried against another that was.
+BRIDGES = 2
 
 Progress = Callable[[str, int, int], None]
 """``(step, done, total)``."""
@@ -199,6 +201,8 @@ def analyse_scenes(
         parameters=parameters,
     )
     outcomes = runner.map(make_look, units, _counter(progress, "looks", len(units)))
+    for _ in range(BRIDGES):
+        units, outcomes = _bridge(units, outcomes, runner, chip_grids)
     by_scene = {unit.scene.id: outcome for unit, outcome in zip(units, outcomes, strict=True)}
     refused += [
         (unit.scene.id, *o.error) for unit, o in zip(units, outcomes, strict=True) if o.error is not None
@@ -277,6 +281,48 @@ def _units(
         for scene, chip, flag in zip(scenes, chips, coarse, strict=True)
         if chip.error is None
     ]
+
+
+def _bridge(
+    units: list[LookUnit],
+    outcomes: list[LookOutcome],
+    runner: Runner,
+    chip_grids: dict[bool, SiteGrid],
+) -> tuple[list[LookUnit], list[LookOutcome]]:
+    """Try looks that could not be placed again, against the registered look that resembles them most by season.
+
+    A snow scene may not match a summer reference and yet match another winter look that does. The bridge's chip is
+    read with its displacement, so what is found is a displacement against the reference itself.
+    """
+    placed = [(u, o) for u, o in zip(units, outcomes, strict=True) if o.product is not None]
+    again: dict[int, LookUnit] = {}
+    chips: dict[tuple[str, bool], ChipUnit] = {}
+    for index, (unit, outcome) in enumerate(zip(units, outcomes, strict=True)):
+        if outcome.error is not None or outcome.product is not None:
+            continue
+        tried = {unit.reference.id, unit.through}
+        candidates = [(u, o) for u, o in placed if u.coarse is unit.coarse and u.scene.id not in tried]
+        if candidates:
+            bridge, via = min(candidates, key=lambda pair: _season_distance(pair[0].scene, unit.scene))
+            chips[bridge.scene.id, unit.coarse] = ChipUnit(
+                unit.store, bridge.scene, chip_grids[unit.coarse], via.displacement
+            )
+            again[index] = replace(unit, through=bridge.scene.id)
+    made = dict(zip(chips, runner.map(make_chip, list(chips.values()), lambda _count: None), strict=True))
+    for index, unit in again.items():
+        again[index] = replace(unit, reference_chip=made[str(unit.through), unit.coarse].key)
+    found = runner.map(make_look, list(again.values()), lambda _count: None)
+    units, outcomes = list(units), list(outcomes)
+    for index, outcome in zip(again, found, strict=True):
+        units[index] = again[index]
+        if outcome.product is not None:
+            outcomes[index] = outcome
+    return units, outcomes
+
+
+def _season_distance(one: Scene, other: Scene) -> tuple[float, float, str]:
+    apart = abs(one.t_utc.timetuple().tm_yday - other.t_utc.timetuple().tm_yday)
+    return (min(apart, 365 - apart), abs((one.t_utc - other.t_utc).total_seconds()), one.id)
 
 
 @dataclass(frozen=True, slots=True)

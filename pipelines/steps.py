@@ -45,11 +45,12 @@ NORMALISATION_PX = 400_000
 
 @dataclass(frozen=True, slots=True)
 class ChipUnit:
-    """One scene to be read as it claims to lie, one band, on the buffered grid."""
+    """One scene to be read, one band, on the buffered grid: as it claims to lie, or moved by ``displacement``."""
 
     store: str
     scene: Scene
     grid: SiteGrid
+    displacement: Displacement | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,8 +67,9 @@ class ChipSummary:
 class LookUnit:
     """One scene to be registered, read, normalised and looked at.
 
-    ``reference_chip`` is the product key of the reference's chip, ``reference`` the reference scene itself;
-    ``aoi`` is WKB in the grid's CRS. ``coarse`` looks keep their pixels for the time-series path instead of evidence.
+    ``reference_chip`` is the product key of the chip to register to: the reference's, or one already registered to it
+    (``through`` then names that scene). ``reference`` is the reference scene itself; ``aoi`` is WKB in the grid's CRS.
+    ``coarse`` looks keep their pixels for the time-series path instead of evidence.
     """
 
     store: str
@@ -80,6 +82,7 @@ class LookUnit:
     max_shift_m: float
     coarse: bool
     network: bool
+    through: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,19 +222,24 @@ def evidence_from(product: Product) -> LookEvidence:
 # --- chip -----------------------------------------------------------------------------------------------------------
 
 
-def chip_key(scene: Scene, grid: SiteGrid) -> str:
+def chip_key(unit: ChipUnit) -> str:
     """Name the chip of a scene on a grid."""
-    return product_key("chip", VERSIONS["chip"], [scene_key(scene)], asdict(grid))
+    inputs = [scene_key(unit.scene)]
+    if unit.displacement is not None:
+        inputs.append(json.dumps(_displacement_header(unit.displacement), sort_keys=True))
+    return product_key("chip", VERSIONS["chip"], inputs, asdict(unit.grid))
 
 
 def make_chip(unit: ChipUnit) -> ChipSummary:
-    """Read one band of a scene as it claims to lie, and measure how much of it can be seen and how sharp it is."""
-    key = chip_key(unit.scene, unit.grid)
+    """Read one band of a scene and measure how much of it can be seen and how sharp it is."""
+    key = chip_key(unit)
     store = ProductStore(unit.store)
     product = store.get(key)
     if product is None:
         try:
-            look = read_look(unit.scene, unit.grid, bands=registration_bands(unit.scene))
+            look = read_look(
+                unit.scene, unit.grid, displacement=unit.displacement, bands=registration_bands(unit.scene)
+            )
         except DepotwatchError as error:
             return ChipSummary(key, 0.0, 0.0, (error.code, error.detail))
         header = _look_header(look) | {"sharpness": _sharpness(look.reflectance[0])}
@@ -340,7 +348,10 @@ def make_look(unit: LookUnit) -> LookOutcome:
         return LookOutcome(_unplaced(unit.grid), None, (), (), (), (error.code, error.detail))
     fractions = _fractions(product.arrays["state"], aoi_mask(unit.aoi, unit.grid))
     gains = tuple((str(name), float(gain), float(offset)) for name, gain, offset in product.header["gains"])
-    return LookOutcome(displacement, key, fractions, gains, tuple(product.header["remarks"]))
+    remarks = tuple(product.header["remarks"])
+    if unit.through is not None:
+        remarks += (f"registered to the reference through look {unit.through}",)
+    return LookOutcome(displacement, key, fractions, gains, remarks)
 
 
 def _see(unit: LookUnit, store: ProductStore, displacement: Displacement, key: str) -> Product:
