@@ -1,0 +1,582 @@
+"""Disturbed or covered ground at pixel sizes that cannot resolve objects, found in time rather than in shape.
+
+At 10 m a container is a third of a pixel: nothing here counts, names or measures objects. It says where ground changed
+for good, between which clear looks, over how much area, and how sure that is.
+
+Source for the idea of scanning moving sums: C.-S. J. Chu, K. Hornik, C.-M. Kuan (1995), MOSUM tests for parameter
+constancy, Biometrika 82(3), 603-617; the null from the site's own pixels is ours.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import timedelta
+
+import numpy as np
+from numpy.typing import NDArray
+from rasterio.features import shapes
+from scipy import ndimage
+from shapely import union_all
+from shapely.geometry import shape as geometry_of
+from shapely.geometry.base import BaseGeometry
+
+from imagery.changes import (
+    Change,
+    Detection,
+    DetectionLimit,
+    Direction,
+    Estimate,
+    ObjectClass,
+    OnsetInterval,
+    Standing,
+    Status,
+)
+from imagery.grid import SiteGrid
+from imagery.look import Look
+from imagery.timeseries.controls import commonness, take_controls
+from imagery.timeseries.course import ABSENT_BELOW, PRESENT_ABOVE, Course, follow, surroundings
+from imagery.timeseries.cube import (
+    Dates,
+    Float32,
+    NoCommonGrid,
+    common_bands,
+    date_cube,
+    independent_dates,
+    median_of_three,
+    without_season,
+)
+from imagery.timeseries.scan import Spot, scan
+
+Mask = NDArray[np.bool_]
+
+EARLIEST_CONFIRMED_DATES = 3
+HALO_PX = 40
+SMALLEST_CERTAIN_M2 = 1000.0
+
+
+@dataclass(frozen=True, slots=True)
+class TimeSeriesOptions:
+    """What may be tuned; the defaults were chosen on rendered series and checked on real ones."""
+
+    apart_days: float = 4.0
+    sigma_px: float = 0.7
+    misregistration_px: float = 0.2
+    smallest_deviation: float = 0.004
+    high_z: float = 6.0
+    pair_high_z: float = 7.0
+    low_z: float = 3.2
+    smallest_area_m2: float = 120.0
+    whole_site_share: float = 0.35
+    commonest: float = 0.03
+    tile_values: int = 64_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """A spot that survived, with its course and the mask of where it is."""
+
+    spot: Spot
+    course: Course
+    footprint: Mask
+    area_px: tuple[float, float, float]
+    contrast_gain: float
+    commonness: float
+
+
+def find_disturbances(
+    looks: Sequence[Look], aoi_mask: Mask, options: TimeSeriesOptions | None = None
+) -> Detection:
+    """Find lasting changes of the ground in registered, normalised looks on one coarse grid.
+
+    Parameters
+    ----------
+    looks : any order, one grid; reflectance (band, row, col) NaN where unseen
+    aoi_mask : (row, col) True inside the area of interest; nothing is reported outside
+    options : None for the defaults
+
+    Returns
+    -------
+    detection : changes of class ``other`` ordered by onset and place, without counts; never a claim where
+        nothing was seen
+
+    Raises
+    ------
+    NoCommonGrid : looks or mask on different grids
+    """
+    options = options or TimeSeriesOptions()
+    ordered = sorted(looks, key=lambda look: (look.t_utc, look.scene_id))
+    if not ordered:
+        return Detection((), (), ())
+    grid = ordered[0].grid
+    if any(look.grid != grid for look in ordered) or aoi_mask.shape != grid.shape:
+        raise NoCommonGrid(
+            "all looks and the area mask must lie on one grid; warp them to the site grid first"
+        )
+    limits = coarse_limits(max(look.gsd_m for look in ordered))
+    dates = independent_dates([look.t_utc for look in ordered], options.apart_days)
+    changes: list[Change] = []
+    warnings: list[str] = []
+    if len(dates) >= 2:
+        for tile, core in _tiles(grid, len(dates) * max(len(common_bands(ordered)), 1), options.tile_values):
+            cut = [_window(look, tile) for look in ordered]
+            found, said = _changes_of_tile(cut, aoi_mask[tile], dates, options)
+            changes.extend(c for c in found if core is None or _owned(c, core))
+            warnings.extend(w for w in said if w not in warnings)
+    changes.sort(key=lambda c: (c.onset.end, c.onset.start, c.footprint.centroid.y, c.footprint.centroid.x))
+    standing = tuple(_standing(look, aoi_mask, changes) for look in ordered)
+    return Detection(tuple(changes), standing, limits, tuple(warnings))
+
+
+def coarse_limits(gsd_m: float) -> tuple[DetectionLimit, ...]:
+    """Say what pixels of this size can show of each class."""
+    size = f"{gsd_m:g} m"
+    return (
+        DetectionLimit(
+            ObjectClass.CONTAINER,
+            gsd_m,
+            False,
+            None,
+            f"Pixels of {size} cannot resolve containers: only rows and stacks of about 120 m² and more change the ground "
+            "visibly, and they are reported as other, without a count.",
+        ),
+        DetectionLimit(
+            ObjectClass.BERM,
+            gsd_m,
+            False,
+            None,
+            f"Pixels of {size} cannot resolve berms: opened soil along them is reported as other.",
+        ),
+        DetectionLimit(
+            ObjectClass.OTHER,
+            gsd_m,
+            True,
+            max(SMALLEST_CERTAIN_M2, 10 * gsd_m**2),
+            f"At {size}, ground disturbed or covered over {max(SMALLEST_CERTAIN_M2, 10 * gsd_m**2):.0f} m² and more; "
+            "smaller places are missed more often than not.",
+        ),
+    )
+
+
+def _tiles(
+    grid: SiteGrid, values_per_px: int, limit: int
+) -> Iterator[tuple[tuple[slice, slice], tuple[float, float, float, float] | None]]:
+    """Yield windows with a halo, and the bounds (west, south, east, north) each owns; one without where all fits."""
+    if grid.rows * grid.cols * values_per_px <= limit:
+        yield (slice(0, grid.rows), slice(0, grid.cols)), None
+        return
+    side = max(int(np.sqrt(limit / values_per_px)) - 2 * HALO_PX, 128)
+    for row in range(0, grid.rows, side):
+        for col in range(0, grid.cols, side):
+            window = (
+                slice(max(row - HALO_PX, 0), min(row + side + HALO_PX, grid.rows)),
+                slice(max(col - HALO_PX, 0), min(col + side + HALO_PX, grid.cols)),
+            )
+            yield window, grid.window(row, col, side, side).bounds
+
+
+def _window(look: Look, tile: tuple[slice, slice]) -> Look:
+    """Cut a look to a window without copying it."""
+    rows, cols = tile
+    return replace(
+        look,
+        grid=look.grid.window(rows.start, cols.start, rows.stop - rows.start, cols.stop - cols.start),
+        reflectance=look.reflectance[:, rows, cols],
+        state=look.state[rows, cols],
+    )
+
+
+def _owned(change: Change, core: tuple[float, float, float, float]) -> bool:
+    """Whether a change's centroid lies in a tile's own part (half open, so that no two tiles own it)."""
+    west, south, east, north = core
+    point = change.footprint.centroid
+    return bool(west <= point.x < east and south < point.y <= north)
+
+
+def _changes_of_tile(
+    looks: list[Look], aoi: Mask, dates: Dates, options: TimeSeriesOptions
+) -> tuple[list[Change], list[str]]:
+    """Scan one tile and turn what was found into changes and warnings."""
+    if not aoi.any():
+        return [], []
+    bands = common_bands(looks)
+    cube = date_cube(looks, dates, bands, slice(None), options.sigma_px)
+    cube = without_season(median_of_three(cube), dates.days)
+    high_z = options.high_z if len(dates) > 2 else options.pair_high_z
+    level = _brightness_scale(cube)
+    spots = list(
+        scan(
+            cube,
+            bands,
+            np.ones_like(aoi),
+            misregistration_px=options.misregistration_px,
+            floor=options.smallest_deviation * level,
+            high_z=high_z,
+            low_z=options.low_z,
+        )
+    )
+    spots = [s for s in spots if aoi.ravel()[s.pixels].any()]
+    spots, whole = _without_whole_site(spots, int(aoi.sum()), options.whole_site_share)
+    warnings = []
+    if whole:
+        warnings.append(
+            "Most of the site changed at once on some dates (season, wetness, snow or light); "
+            "no object is claimed from such a change."
+        )
+    places = _follow_all(looks, cube, bands, dates, _independent_spots(spots), options)
+    return list(_as_changes(places, looks, dates, bands, aoi, options)), warnings
+
+
+def _brightness_scale(cube: Float32) -> float:
+    """Return 1 for reflectance; for relative numbers, what corresponds to a reflectance of about 0.15."""
+    middle = float(np.nanmedian(np.abs(cube[:, :, ::4, ::4]))) if np.isfinite(cube).any() else 1.0
+    return 1.0 if middle < 1.5 else middle / 0.15
+
+
+def _without_whole_site(spots: list[Spot], aoi_px: int, share: float) -> tuple[list[Spot], bool]:
+    """Drop spots that cover too much of the site to be an object on it."""
+    kept = [s for s in spots if len(s.pixels) <= max(share * aoi_px, 60)]
+    return kept, len(kept) < len(spots)
+
+
+def _independent_spots(spots: list[Spot]) -> list[Spot]:
+    """Keep the strongest spot of each event: the same place shows at neighbouring splits and several windows."""
+    kept: list[Spot] = []
+    for spot in sorted(spots, key=lambda s: (-s.mass, s.split, s.window, int(s.pixels[0]))):
+        if not any(_same_event(spot, other) for other in kept):
+            kept.append(spot)
+    return kept
+
+
+def _same_event(spot: Spot, other: Spot) -> bool:
+    """Whether two spots overlap and tell of one step: same sign within reach of each other's window."""
+    if spot.pixels[-1] < other.pixels[0] or spot.pixels[0] > other.pixels[-1]:
+        return False
+    shared = len(np.intersect1d(spot.pixels, other.pixels, assume_unique=True))
+    if shared < 0.25 * min(len(spot.pixels), len(other.pixels)):
+        return False
+    if float(spot.effect @ other.weights) < 0:
+        return spot.split == other.split
+    return abs(spot.split - other.split) <= max(spot.window, other.window)
+
+
+def _follow_all(
+    looks: list[Look],
+    cube: Float32,
+    bands: tuple[str, ...],
+    dates: Dates,
+    spots: list[Spot],
+    options: TimeSeriesOptions,
+) -> list[_Place]:
+    """Judge every spot in every look; drop what does not last or is too small."""
+    shape = cube.shape[2:]
+    taken = np.zeros(shape[0] * shape[1], bool)
+    for spot in spots:
+        taken[spot.pixels] = True
+    taken_image = taken.reshape(shape)
+    controls = take_controls(cube, bands)
+    places = []
+    for spot in spots:
+        common = commonness(controls, cube, bands, spot)
+        if common > options.commonest:
+            continue
+        place = _follow_spot(looks, cube, bands, dates, spot, spots, taken_image, common, options)
+        if place is not None:
+            places.append(place)
+    return places
+
+
+def _follow_spot(
+    looks: list[Look],
+    cube: Float32,
+    bands: tuple[str, ...],
+    dates: Dates,
+    spot: Spot,
+    spots: list[Spot],
+    taken: Mask,
+    common: float,
+    options: TimeSeriesOptions,
+) -> _Place | None:
+    """Judge one spot in every look between the splits of others at the same place."""
+    low, high = 0, len(dates)
+    for other in spots:
+        if other.split != spot.split and _overlaps(spot, other):
+            if other.split < spot.split:
+                low = max(low, other.split)
+            else:
+                high = min(high, other.split)
+    shape = cube.shape[2:]
+    box, mask = _boxed(spot.pixels, (shape[0], shape[1]), HALO_PX // 4)
+    footprint, area_px = _footprint(cube, spot, box, mask, (low, high))
+    if area_px[0] * looks[0].grid.gsd_m ** 2 < options.smallest_area_m2:
+        return None
+    local = [_window(look, box) for look in looks]
+    ring = surroundings(footprint, taken[box] | mask)
+    first = dates.members[low][0]
+    last = dates.members[high - 1][-1] + 1
+    reach = max(spot.window // 2, 1)
+    near = (
+        dates.members[max(spot.split - reach, low)][0],
+        dates.members[min(spot.split + reach, high - 1)][0],
+    )
+    core = np.flatnonzero(footprint)
+    course = follow(local, bands, core, ring, spot.weights, (first, last), near)
+    if course is None or not _lasts(course):
+        return None
+    gain = _contrast_gain(course, spot.weights, bands)
+    whole = np.zeros(shape, bool)
+    whole[box] = footprint
+    return _Place(spot, course, whole, area_px, gain, common)
+
+
+def _overlaps(spot: Spot, other: Spot) -> bool:
+    """Whether two spots share a quarter of the smaller one."""
+    if spot.pixels[-1] < other.pixels[0] or spot.pixels[0] > other.pixels[-1]:
+        return False
+    shared = len(np.intersect1d(spot.pixels, other.pixels, assume_unique=True))
+    return shared >= 0.25 * min(len(spot.pixels), len(other.pixels))
+
+
+def _boxed(
+    pixels: NDArray[np.int64], shape: tuple[int, int], margin: int
+) -> tuple[tuple[slice, slice], Mask]:
+    """Return a window around some pixels and their mask in it."""
+    rows, cols = np.divmod(pixels, shape[1])
+    top, left = max(int(rows.min()) - margin, 0), max(int(cols.min()) - margin, 0)
+    bottom, right = min(int(rows.max()) + margin + 1, shape[0]), min(int(cols.max()) + margin + 1, shape[1])
+    mask = np.zeros((bottom - top, right - left), bool)
+    mask[rows - top, cols - left] = True
+    return (slice(top, bottom), slice(left, right)), mask
+
+
+def _footprint(
+    cube: Float32, spot: Spot, box: tuple[slice, slice], mask: Mask, bounds: tuple[int, int]
+) -> tuple[Mask, tuple[float, float, float]]:
+    """Outline where at least half of the full effect shows; pixels at half, three quarters and a quarter of it."""
+    before = cube[max(spot.split - spot.window, bounds[0]) : spot.split, :, box[0], box[1]]
+    after = cube[spot.split : min(spot.split + spot.window, bounds[1]), :, box[0], box[1]]
+    effect = np.tensordot(spot.weights, _mean_dates(after) - _mean_dates(before), axes=1)
+    near = ndimage.binary_dilation(mask, iterations=1)
+    shown = np.where(near & np.isfinite(effect), effect, 0.0)
+    full = float(np.quantile(shown[mask], 0.9))
+    counts = tuple(float(np.count_nonzero(shown > share * full)) for share in (0.5, 0.75, 0.25))
+    return shown > 0.5 * full, (counts[0], counts[1], counts[2])
+
+
+def _mean_dates(values: Float32) -> Float32:
+    """Mean over the first axis of what is finite; NaN where nothing is."""
+    seen = np.isfinite(values)
+    count = seen.sum(axis=0)
+    total = np.where(seen, values, np.float32(0)).sum(axis=0)
+    return np.where(count > 0, total / np.maximum(count, 1), np.float32(np.nan))
+
+
+def _lasts(course: Course) -> bool:
+    """Whether both sides hold their level in most of their looks and the step stands out of its scatter."""
+    seen = np.isfinite(course.presence)
+    after = course.presence[course.split :][seen[course.split :]]
+    before = course.presence[: course.split][seen[: course.split]]
+    held = np.mean(after > 0.5) if len(after) else 0.0
+    clear = np.mean(before < 0.5) if len(before) else 0.0
+    return bool(held >= 0.7 and clear >= 0.7 and course.step >= 3.0)
+
+
+def _contrast_gain(course: Course, weights: Float32, bands: tuple[str, ...]) -> float:
+    """Return how much more the place stands out after than before, about -1 to 1; antisymmetric in time.
+
+    What was put there differs from the ground around it; where it was taken away the ground matches again. Vegetation
+    that went speaks for something new, vegetation that came back for something gone.
+    """
+    whiten = weights / max(float(np.linalg.norm(weights)), 1e-12)
+    out_before = abs(float((course.before[0] - course.before[1]) @ whiten))
+    out_after = abs(float((course.after[0] - course.after[1]) @ whiten))
+    gain = (out_after - out_before) / max(out_after + out_before, 1e-9)
+    if "nir" in bands and "red" in bands:
+        green = [_ndvi(side[0], bands) - _ndvi(side[1], bands) for side in (course.before, course.after)]
+        gain += float(np.clip((green[0] - green[1]) / 0.2, -1.0, 1.0))
+    return gain
+
+
+def _ndvi(values: NDArray[np.float64], bands: tuple[str, ...]) -> float:
+    """Normalised difference vegetation index of one (band,) spectrum."""
+    nir, red = float(values[bands.index("nir")]), float(values[bands.index("red")])
+    return (nir - red) / max(abs(nir) + abs(red), 1e-6)
+
+
+def _as_changes(
+    places: list[_Place],
+    looks: list[Look],
+    dates: Dates,
+    bands: tuple[str, ...],
+    aoi: Mask,
+    options: TimeSeriesOptions,
+) -> Iterator[Change]:
+    """Turn places into changes; a place that stepped there and back gets opposite directions."""
+    for place in places:
+        if not (place.footprint & aoi).any():
+            continue
+        gain = place.contrast_gain
+        closed = False
+        for other in places:
+            if other is place or not (other.footprint & place.footprint).any():
+                continue
+            if float(place.spot.effect @ other.spot.weights) < 0:
+                gain -= other.contrast_gain
+                closed |= other.course.split > place.course.split
+        direction = Direction.APPEARED if gain >= 0 else Direction.REMOVED
+        yield _change(place, direction, closed, looks, dates, bands, options)
+
+
+def _change(
+    place: _Place,
+    direction: Direction,
+    closed: bool,
+    looks: list[Look],
+    dates: Dates,
+    bands: tuple[str, ...],
+    options: TimeSeriesOptions,
+) -> Change:
+    """Write one place down as a change."""
+    course, grid = place.course, looks[0].grid
+    onset_from, onset_to = _onset(course)
+    seen = np.flatnonzero(np.isfinite(course.presence))
+    supporting = [int(i) for i in seen if i >= course.split and course.presence[i] > 0.5]
+    against = [int(i) for i in seen if (i >= course.split) != (course.presence[i] > 0.5)]
+    date_of = {i: d for d, group in enumerate(dates.members) for i in group}
+    support_dates = len({date_of[i] for i in supporting})
+    before_dates = len({date_of[int(i)] for i in seen if i < course.split})
+    area = _area(place, grid.gsd_m)
+    evidence, sentences = _evidence(place, looks, bands, support_dates, before_dates, area, options)
+    confidence = 1.0 / (1.0 + np.exp(-sum(value for _, value in evidence)))
+    return Change(
+        object_class=ObjectClass.OTHER,
+        direction=direction,
+        footprint=_outline(place.footprint, grid),
+        onset=OnsetInterval(looks[onset_from].t_utc, looks[onset_to].t_utc),
+        last_seen=looks[supporting[-1] if direction is Direction.APPEARED else onset_from].t_utc,
+        status=_status(closed, direction, support_dates),
+        confidence=float(np.round(confidence, 4)),
+        count=None,
+        count_reason=f"pixels of {looks[0].gsd_m:g} m cannot resolve containers",
+        area_m2=area,
+        length_m=None,
+        width_m=None,
+        orientation_deg=None,
+        gsd_m=max(look.gsd_m for look in looks),
+        looks_supporting=len(supporting),
+        looks_against=len(against),
+        shift_sensitivity=_shift_sensitivity(place),
+        before_scene=looks[onset_from].scene_id,
+        after_scene=looks[onset_to].scene_id,
+        scene_ids=tuple(looks[int(i)].scene_id for i in seen),
+        evidence=evidence,
+        against=sentences,
+    )
+
+
+def _onset(course: Course) -> tuple[int, int]:
+    """Return the look indices of the last clearly absent look and the first clearly present one."""
+    seen = np.flatnonzero(np.isfinite(course.presence))
+    left, right = seen[seen < course.split], seen[seen >= course.split]
+    absent = [int(i) for i in left if course.presence[i] < ABSENT_BELOW] or [int(left[0])]
+    present = [int(i) for i in right if course.presence[i] > PRESENT_ABOVE] or [int(right[-1])]
+    return absent[-1], present[0]
+
+
+def _status(closed: bool, direction: Direction, support_dates: int) -> Status:
+    """Climb the ladder by independent dates."""
+    if closed and direction is Direction.APPEARED:
+        return Status.CLOSED
+    if support_dates >= EARLIEST_CONFIRMED_DATES:
+        return Status.CONFIRMED
+    return Status.PROVISIONAL if support_dates == 2 else Status.FIRST
+
+
+def _area(place: _Place, gsd_m: float) -> Estimate:
+    """Area where half the effect shows; interval from where a quarter and three quarters show."""
+    pixel = gsd_m**2
+    half, strong, weak = place.area_px
+    return Estimate(half * pixel, min(strong, half) * pixel, max(weak, half) * pixel)
+
+
+def _outline(mask: Mask, grid: SiteGrid) -> BaseGeometry:
+    """Return the mask as (multi)polygon in the grid's CRS, along pixel edges."""
+    parts = [
+        geometry_of(polygon)
+        for polygon, value in shapes(
+            mask.astype(np.uint8), mask=mask, connectivity=4, transform=grid.transform
+        )
+        if value == 1
+    ]
+    return union_all(parts).normalize()
+
+
+def _shift_sensitivity(place: _Place) -> float:
+    """Share of the footprint that lies on its own rim, where a pixel of misregistration would eat it; 0-1."""
+    inner = ndimage.binary_erosion(place.footprint)
+    return float(np.round(1.0 - inner.sum() / max(place.footprint.sum(), 1), 3))
+
+
+def _evidence(
+    place: _Place,
+    looks: list[Look],
+    bands: tuple[str, ...],
+    support_dates: int,
+    before_dates: int,
+    area: Estimate,
+    options: TimeSeriesOptions,
+) -> tuple[tuple[tuple[str, float], ...], tuple[str, ...]]:
+    """Log-odds that this is a lasting change of our sort, in named parts, and what speaks against it in words."""
+    course = place.course
+    sides = min(support_dates, before_dates)
+    span = looks[-1].t_utc - looks[course.split].t_utc
+    parts = {
+        "base": -2.0,
+        "rarity": float(np.clip(0.8 * np.log(0.01 / place.commonness), -1.0, 2.0)),
+        "contrast": float(np.clip(0.25 * (place.spot.peak_z - options.high_z), 0.0, 2.0)),
+        "persistence": float(np.clip(0.6 * (sides - 1), 0.0, 2.0)),
+        "step": 0.0 if np.isinf(course.step) else float(np.clip(0.15 * (course.step - 5.0), -0.8, 1.2)),
+        "extent": 0.5 if area.value >= SMALLEST_CERTAIN_M2 else -0.5,
+    }
+    sentences = []
+    if "nir" in bands and "red" in bands:
+        green = max(_ndvi(course.before[0], bands), _ndvi(course.after[0], bands))
+        if green > 0.5 and span < timedelta(days=150):
+            parts["vegetation"] = -1.0
+            sentences.append(
+                "The ground was green on one side of the change: harvest or ploughing looks like this."
+            )
+    if area.value < SMALLEST_CERTAIN_M2:
+        sentences.append(f"Only {area.value:.0f} m² changed, near the limit of these pixels.")
+    if sides < 2:
+        sentences.append("Only one independent date shows one side of the change.")
+    return tuple((name, round(value, 3)) for name, value in parts.items()), tuple(sentences)
+
+
+def _standing(look: Look, aoi_mask: Mask, changes: list[Change]) -> Standing:
+    """Sum what stood in one look: appeared and not yet gone, or gone only later."""
+    value = low = high = 0.0
+    appeared = removed = 0
+    for change in changes:
+        here = change.onset.end <= look.t_utc
+        if change.direction is Direction.APPEARED:
+            sign = 1.0 if here else 0.0
+            appeared += change.after_scene == look.scene_id
+        else:
+            sign = 0.0 if here else 1.0
+            removed += change.after_scene == look.scene_id
+            if any(_reappears(other, change) for other in changes):
+                sign = -1.0 if here else 0.0  # its appearance already adds it
+        value += sign * change.area_m2.value
+        low += sign * change.area_m2.low
+        high += sign * change.area_m2.high
+    seen = float(np.mean(look.observed[aoi_mask])) if aoi_mask.any() else 0.0
+    area = Estimate(max(value, 0.0), max(min(low, value), 0.0), max(high, value, 0.0))
+    return Standing(look.scene_id, ObjectClass.OTHER, None, area, appeared, removed, seen)
+
+
+def _reappears(other: Change, removal: Change) -> bool:
+    """Whether a removal takes away what an earlier appearance in the same list put there."""
+    return (
+        other.direction is Direction.APPEARED
+        and other.onset.end <= removal.onset.end
+        and other.footprint.intersects(removal.footprint)
+    )

@@ -1,0 +1,118 @@
+"""What a difference of two dates looks like where nothing happened, learned from the site itself.
+
+Season, haze, wetness and sensor make every pixel differ; almost all pixels of a site did not change. So a difference is
+first predicted from what the pixel is (its mean reflectance and how much it varies), then measured against the
+spread of the other pixels of its kind. A change of the whole site raises that spread and silences itself.
+"""
+
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import stats
+
+Float32 = NDArray[np.float32]
+Float64 = NDArray[np.float64]
+
+KINDS = 4
+MIN_SAMPLE = 40
+
+
+@dataclass(frozen=True, slots=True)
+class SpatialNull:
+    """A fitted null: ``slopes`` (covariate, band), ``whiten`` (band, band), spread per kind of ground.
+
+    ``kind_at`` are values of the first covariate, ascending, and ``kind_spread`` the spread there (>= 1 where tails are
+    heavy); between them it is interpolated.
+    """
+
+    slopes: Float32
+    whiten: Float32
+    kind_at: Float32
+    kind_spread: Float32
+
+    @property
+    def bands(self) -> int:
+        """Number of bands compared."""
+        return int(self.whiten.shape[0])
+
+
+def fit_null(difference: Float64, covariates: Float64, floor: float) -> SpatialNull | None:
+    """Fit the null to ``(n, band)`` differences with ``(n, covariate)`` ground descriptions, both finite.
+
+    ``floor`` is the smallest believable standard deviation of a difference, in the units of the bands.
+    None where fewer than ``MIN_SAMPLE`` places were seen.
+    """
+    if len(difference) < MIN_SAMPLE:
+        return None
+    design = np.concatenate([np.ones((len(covariates), 1)), covariates], axis=1)
+    keep = np.ones(len(difference), bool)
+    for _ in range(4):
+        slopes = _ridge(design[keep], difference[keep])
+        residual = difference - design @ slopes
+        covariance = _trimmed_covariance(residual, keep, floor)
+        distance = np.sqrt(np.einsum("ni,ij,nj->n", residual, np.linalg.inv(covariance), residual))
+        keep = distance <= np.quantile(distance, 0.8)
+    whiten = np.linalg.cholesky(np.linalg.inv(covariance))
+    kind_at, kind_spread = _spread_by_kind(distance, covariates[:, 0], difference.shape[1])
+    return SpatialNull(
+        slopes.astype(np.float32),
+        whiten.astype(np.float32),
+        kind_at.astype(np.float32),
+        kind_spread.astype(np.float32),
+    )
+
+
+def _ridge(design: Float64, target: Float64) -> Float64:
+    """Least squares with a touch of ridge on everything but the constant, columns scaled first."""
+    scale = np.maximum(np.std(design, axis=0), 1e-9)
+    scale[0] = 1.0
+    unit = design / scale
+    normal = unit.T @ unit + np.diag([0.0] + [1e-3 * len(design)] * (design.shape[1] - 1))
+    fit: Float64 = np.linalg.solve(normal, unit.T @ target) / scale[:, None]
+    return fit
+
+
+def _trimmed_covariance(residual: Float64, keep: NDArray[np.bool_], floor: float) -> Float64:
+    """Covariance of the kept residuals, brought back to the scale it would have untrimmed (normal tails)."""
+    kept = residual[keep]
+    bands = residual.shape[1]
+    covariance = kept.T @ kept / len(kept)
+    share = len(kept) / len(residual)
+    if share < 1.0:
+        cut = stats.chi2.ppf(share, bands)
+        covariance /= stats.chi2.cdf(cut, bands + 2) / share
+    else:  # first round: nothing is trimmed yet, so start from robust spreads alone
+        spread = 1.4826 * np.median(np.abs(residual), axis=0)
+        covariance = np.diag(spread**2)
+    return covariance + floor**2 * np.eye(bands)
+
+
+def _spread_by_kind(distance: Float64, kind: Float64, bands: int) -> tuple[Float64, Float64]:
+    """Spread of distances against their chi distribution, per quantile bin of ``kind``; never below 0.7."""
+    edges = np.quantile(kind, np.linspace(0, 1, KINDS + 1))
+    at, spread = [], []
+    for low, high in pairwise(edges):
+        inside = (kind >= low) & (kind <= high)
+        if np.count_nonzero(inside) < MIN_SAMPLE // KINDS:
+            continue
+        ratios = np.quantile(distance[inside], (0.5, 0.9)) / stats.chi.ppf((0.5, 0.9), bands)
+        at.append(float(np.median(kind[inside])))
+        spread.append(max(float(ratios.max()), 0.7))
+    order = np.argsort(np.array(at), kind="stable")
+    return np.array(at)[order], np.array(spread)[order]
+
+
+def deviation(null: SpatialNull, difference: Float32, covariates: Float32) -> Float32:
+    """Return ``(n, band)`` whitened differences beyond what the null predicts."""
+    surprise = difference - covariates @ null.slopes[1:]
+    surprise -= null.slopes[0]
+    whitened: Float32 = surprise @ null.whiten
+    return whitened
+
+
+def equivalent_z(distance: Float32, bands: int) -> Float32:
+    """Turn a chi distance of so many bands into a normal deviate (Fisher's root approximation)."""
+    z: Float32 = np.sqrt(np.float32(2.0)) * distance - np.float32(np.sqrt(2.0 * bands - 1.0))
+    return z
