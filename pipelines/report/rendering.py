@@ -1,0 +1,167 @@
+"""From reflectance to a picture a person can compare: one stretch for a whole site, and never black for 'not seen'.
+
+Two pictures may only be compared by eye where equal numbers have equal colours, so the stretch is measured once per
+site over several looks together and used for every chip and the map.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from imagery.grid import SiteGrid
+from imagery.look import Look
+from pipelines.analysis import Analysis, LookSummary, WindowReader
+from pipelines.report.summary import usable_looks
+
+Picture = NDArray[np.uint8]
+Float32Stack = NDArray[np.float32]
+
+RGB = ("red", "green", "blue")
+LOW_PERCENTILE, HIGH_PERCENTILE = 0.5, 99.7
+GAMMA = 1.25  # lifts the middle: soil is dark beside roofs
+SAMPLE_PX = 128  # side of one stretch sample; nine per look
+HATCH_LIGHT, HATCH_DARK = 238, 186
+HATCH_PERIOD_PX = 6
+
+
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """Which reflectance becomes black and which white, per displayed channel; ``grey`` for one-band pictures."""
+
+    red: tuple[float, float]
+    green: tuple[float, float]
+    blue: tuple[float, float]
+    grey: tuple[float, float]
+
+    def limits(self, channels: int) -> NDArray[np.float32]:
+        """Return (channel, 2) low and high."""
+        pairs = [self.red, self.green, self.blue] if channels == 3 else [self.grey]
+        return np.asarray(pairs, np.float32)
+
+    def as_json(self) -> dict[str, list[float]]:
+        """Return it for provenance, six digits."""
+        named = {"red": self.red, "green": self.green, "blue": self.blue, "grey": self.grey}
+        return {name: [round(low, 6), round(high, 6)] for name, (low, high) in named.items()}
+
+
+def has_colour(bands: Sequence[str]) -> bool:
+    """Tell whether red, green and blue are all there."""
+    return set(RGB) <= set(bands)
+
+
+def displayed(look: Look, colour: bool) -> Float32Stack:
+    """Return (3, row, col) red, green, blue or (1, row, col) grey; NaN where not observed.
+
+    Grey is the panchromatic band, else the mean of the visible ones, else the first band.
+    """
+    if colour:
+        return np.stack([look.band(name) for name in RGB])
+    if "pan" in look.bands:
+        return look.band("pan")[None]
+    visible = [look.band(name) for name in RGB if name in look.bands]
+    grey = np.mean(visible, axis=0, dtype=np.float32) if visible else look.reflectance[0]
+    return np.asarray(grey, np.float32)[None]
+
+
+def _sample_windows(grid: SiteGrid) -> list[SiteGrid]:
+    rows, cols = min(SAMPLE_PX, grid.rows), min(SAMPLE_PX, grid.cols)
+    steps = (0.0, 0.5, 1.0)
+    return [
+        grid.window(round(i * (grid.rows - rows)), round(j * (grid.cols - cols)), rows, cols)
+        for i in (steps if grid.rows > rows else (0.0,))
+        for j in (steps if grid.cols > cols else (0.0,))
+    ]
+
+
+def _first_and_last(looks: Sequence[LookSummary]) -> list[LookSummary]:
+    return list(looks[:1]) + list(looks[-1:] if len(looks) > 1 else [])
+
+
+def _samples(scene_ids: Sequence[str], analysis: Analysis, read: WindowReader, colour: bool) -> Float32Stack:
+    windows = _sample_windows(analysis.grid)
+    parts = [
+        displayed(read(i, w), colour).reshape(3 if colour else 1, -1) for i in scene_ids for w in windows
+    ]
+    return np.concatenate(parts, axis=1) if parts else np.full((3 if colour else 1, 1), np.nan, np.float32)
+
+
+def _percentiles(values: NDArray[np.float32]) -> tuple[float, float]:
+    finite = values[np.isfinite(values)]
+    if finite.size < 2:
+        return 0.0, 1.0
+    low, high = (float(v) for v in np.percentile(finite, [LOW_PERCENTILE, HIGH_PERCENTILE]))
+    return (low, high) if high > low else (low, low + 1.0)
+
+
+def site_stretch(analysis: Analysis, read: WindowReader) -> Stretch:
+    """Measure the site's one stretch over its first and last usable looks together.
+
+    Black is set per channel (haze is blue), the span is one for all three, so that hues stay what they are.
+    """
+    looks = usable_looks(analysis)
+    coloured = [
+        look.scene.id for look in _first_and_last([k for k in looks if has_colour(k.scene.band_names)])
+    ]
+    anyhow = [look.scene.id for look in _first_and_last(looks)]
+    channels = [_percentiles(band) for band in _samples(coloured, analysis, read, colour=True)]
+    widest = max(high - low for low, high in channels)
+    red, green, blue = ((low, low + widest) for low, _ in channels)
+    return Stretch(red, green, blue, _percentiles(_samples(anyhow, analysis, read, colour=False)[0]))
+
+
+def picture(image: Float32Stack, stretch: Stretch) -> Picture:
+    """Return (row, col, 3) uint8; pixels not observed are hatched in grey."""
+    limits = stretch.limits(len(image))[:, :, None, None]
+    scaled = np.clip((image - limits[:, 0]) / (limits[:, 1] - limits[:, 0]), 0.0, 1.0)
+    unseen = ~np.isfinite(image).all(axis=0)
+    shown = (np.where(unseen, 0.0, scaled) ** np.float32(1 / GAMMA) * 255.0 + 0.5).astype(np.uint8)
+    rgb = np.moveaxis(np.broadcast_to(shown, (3, *image.shape[1:])), 0, -1).copy()
+    rgb[unseen] = _hatch(*unseen.shape)[unseen][:, None]
+    return rgb
+
+
+def _hatch(rows: int, cols: int) -> Picture:
+    row, col = np.indices((rows, cols))
+    dark = (row + col) % HATCH_PERIOD_PX < 2
+    return np.where(dark, HATCH_DARK, HATCH_LIGHT).astype(np.uint8)
+
+
+def block_mean(image: Float32Stack, factor: int) -> Float32Stack:
+    """Average ``factor`` x ``factor`` blocks of (channel, row, col) over observed pixels; NaN where none was."""
+    if factor == 1:
+        return image
+    rows, cols = -(-image.shape[1] // factor), -(-image.shape[2] // factor)
+    padding = ((0, 0), (0, rows * factor - image.shape[1]), (0, cols * factor - image.shape[2]))
+    padded = np.pad(image, padding, constant_values=np.nan)
+    blocks = padded.reshape(len(image), rows, factor, cols, factor)
+    seen = np.isfinite(blocks)
+    n = seen.sum(axis=(2, 4))
+    total = np.where(seen, blocks, 0.0).sum(axis=(2, 4), dtype=np.float64)
+    return np.where(n > 0, total / np.maximum(n, 1), np.nan).astype(np.float32)
+
+
+def overview(
+    scene_id: str, grid: SiteGrid, read: WindowReader, colour: bool, longest_px: int
+) -> Float32Stack:
+    """Return a whole look averaged down to at most ``longest_px`` a side, read strip by strip."""
+    factor = -(-max(grid.shape) // longest_px)
+    height = factor * max(1, 1024 // factor)
+    strips = [
+        block_mean(
+            displayed(read(scene_id, grid.window(row, 0, min(height, grid.rows - row), grid.cols)), colour),
+            factor,
+        )
+        for row in range(0, grid.rows, height)
+    ]
+    return np.concatenate(strips, axis=1)
+
+
+def map_look(analysis: Analysis, withheld: frozenset[str]) -> LookSummary | None:
+    """Return the look for the map: the latest of those that show nearly as much as the best; None without any."""
+    shown = [look for look in usable_looks(analysis) if look.scene.id not in withheld]
+    if not shown:
+        return None
+    best = max(look.usable_fraction for look in shown)
+    return [look for look in shown if look.usable_fraction >= 0.9 * best][-1]

@@ -1,0 +1,122 @@
+"""Write a report's folder: every file of CONTRACT section 3, whole or not at all.
+
+Everything is written beside the target first and moved there in one step, so that an interrupted run leaves neither
+half a report nor a folder that looks like one.
+"""
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from imagery.errors import DepotwatchError
+from pipelines.analysis import Analysis, WindowReader
+from pipelines.exports import export_geojson, export_gpkg, export_kmz, export_parquet
+from pipelines.report.canonical import json_bytes
+from pipelines.report.evidence import write_evidence
+from pipelines.report.features import (
+    aoi_feature,
+    changes_by_id,
+    collection,
+    features,
+    look_features,
+    strength,
+)
+from pipelines.report.html_page import SHOWN_CHANGES, headline, report_html
+from pipelines.report.rendering import site_stretch
+from pipelines.report.report_json import file_hashes, report_json
+from pipelines.report.timeline import timeline_csv
+
+
+class OutputNotEmpty(DepotwatchError):
+    """The folder to write into already holds something."""
+
+    code = "out-not-empty"
+
+
+class OutputNotWritable(DepotwatchError):
+    """The folder to write into cannot be made."""
+
+    code = "out-not-writable"
+
+
+def check_output(out: Path) -> None:
+    """Refuse a target that is a file or holds anything, before any work is done.
+
+    Raises
+    ------
+    OutputNotEmpty : the target exists and is not an empty folder
+    """
+    if out.is_dir() and not any(out.iterdir()):
+        return
+    if out.exists() or out.is_symlink():
+        raise OutputNotEmpty(
+            f"{out} already exists and is not an empty folder; name a new one, nothing was written",
+            pointer="out",
+        )
+
+
+@contextmanager
+def whole_folder(out: Path) -> Iterator[Path]:
+    """Yield a fresh folder that becomes ``out`` if the block succeeds and disappears if it does not.
+
+    Raises
+    ------
+    OutputNotEmpty, OutputNotWritable
+    """
+    check_output(out)
+    target = out.resolve()
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        draft = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".part", dir=target.parent))
+    except OSError as error:
+        raise OutputNotWritable(
+            f"{out} cannot be written: {error.strerror}; name another folder", pointer="out"
+        ) from error
+    try:
+        yield draft
+        draft.chmod(0o777 & ~_umask())
+        check_output(out)
+        os.replace(draft, target)
+    except BaseException:
+        shutil.rmtree(draft, ignore_errors=True)
+        raise
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def write_report(analysis: Analysis, read_window: WindowReader, out: Path) -> None:
+    """Write all files of one report into ``out``, which must not exist or be empty.
+
+    Parameters
+    ----------
+    read_window : reads one scene on any window of ``analysis.grid``'s pixel lattice, registered and normalised
+
+    Raises
+    ------
+    OutputNotEmpty, OutputNotWritable
+    """
+    with whole_folder(out) as draft:
+        _write_files(analysis, read_window, draft)
+
+
+def _write_files(analysis: Analysis, read_window: WindowReader, folder: Path) -> None:
+    found, looks, changes = features(analysis), look_features(analysis), changes_by_id(analysis)
+    shown = frozenset(f["id"] for f in sorted(found, key=strength)[:SHOWN_CHANGES])
+    stretch = site_stretch(analysis, read_window)
+    pairs = write_evidence(changes, analysis, read_window, stretch, folder / "evidence", shown)
+    export_geojson(found, folder / "changes.geojson")
+    (folder / "looks.geojson").write_bytes(json_bytes(collection(looks)))
+    (folder / "timeline.csv").write_bytes(timeline_csv(analysis))
+    export_kmz(found, folder / "changes.kmz", folder)
+    export_gpkg(found, folder / "changes.gpkg", looks, aoi_feature(analysis))
+    export_parquet(found, folder / "changes.parquet")
+    (folder / "report.html").write_bytes(report_html(analysis, found, changes, pairs, stretch, read_window))
+    report = report_json(analysis, file_hashes(folder), headline(analysis))
+    (folder / "report.json").write_bytes(json_bytes(report))
