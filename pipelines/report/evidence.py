@@ -126,7 +126,7 @@ def write_cog(look: Look, path: Path, processing_version: str) -> None:
     with rasterio.open(
         path, "w", driver="COG", dtype="float32", nodata=float("nan"), count=len(look.bands),
         height=look.grid.rows, width=look.grid.cols, crs=look.grid.crs, transform=look.grid.transform,
-        compress="deflate", predictor="yes", blocksize=256, overview_resampling="average",
+        compress="deflate", level=1, predictor="yes", blocksize=256, overview_resampling="average",
     ) as file:  # fmt: skip
         file.write(look.reflectance.astype(np.float32, copy=False))
         for index, name in enumerate(look.bands, start=1):

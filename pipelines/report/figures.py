@@ -166,7 +166,7 @@ def map_figure(analysis: Analysis, image: Picture | None, items: Sequence[Number
     taken: list[_Box] = []
     drawn = "".join(_map_change(item, grid, scale, taken, height) for item in items)
     return (
-        f'<svg class="map" viewBox="0 0 {WIDTH:g} {height:.1f}" role="img" aria-label="Map of the site with its '
+        f'<svg class="map" style="max-width:calc(88vh * {WIDTH / height:.4f})" viewBox="0 0 {WIDTH:g} {height:.1f}" role="img" aria-label="Map of the site with its '
         f'changes">{ground}<path class="aoi casing" d="{aoi}"/><path class="aoi" d="{aoi}"/>{drawn}'
         f"{_scale_bar(grid, scale, height)}{_north_arrow(grid)}</svg>"
     )
@@ -188,9 +188,9 @@ def chip_figure(chip: Chip, change: Change, window: SiteGrid, label: str) -> str
     long, unit = metres / window.gsd_m, side / 100
     x0, y = 5 * unit, side - 5 * unit
     bar = (
-        f'<g class="furniture" stroke-width="{unit:.2f}"><rect x="{x0 - 2 * unit:.2f}" y="{y - 8.5 * unit:.2f}" '
+        f'<g class="furniture" stroke-width="{unit:.2f}" font-size="{5.5 * unit:.2f}"><rect x="{x0 - 2 * unit:.2f}" y="{y - 8.5 * unit:.2f}" '
         f'width="{long + 4 * unit:.2f}" height="{10.5 * unit:.2f}"/><path d="M{x0:.2f} {y:.2f}h{long:.2f}"/>'
-        f'<text x="{x0 + long / 2:.2f}" y="{y - 2 * unit:.2f}" font-size="{5.5 * unit:.2f}" text-anchor="middle">'
+        f'<text x="{x0 + long / 2:.2f}" y="{y - 2 * unit:.2f}" text-anchor="middle">'
         f"{length_label(metres)}</text></g>"
     )
     return (

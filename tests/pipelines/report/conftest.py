@@ -22,7 +22,7 @@ from imagery.changes import (
     Status,
 )
 from imagery.displacement import Displacement, RegistrationState, no_displacement
-from imagery.grid import SiteGrid, transformer
+from imagery.grid import SiteGrid
 from imagery.illumination import Sun, View
 from imagery.look import Look
 from imagery.observability import ObservationState
