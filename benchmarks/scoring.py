@@ -1,0 +1,465 @@
+"""Score a report against truth, from the files alone: nothing of the pipeline's code is used here.
+
+Truth is a GeoJSON FeatureCollection in EPSG:4326. Either one feature per event (``class``, ``direction``, ``time``) or one
+per object (``class`` with ``appeared``/``removed``, null where it stood from the start or still stands). Optional:
+``count``, and ``visible_in``, the scene ids in which its place was clear.
+
+Rules. Objects of one class and direction, and one time in the truth, closer than 3 m are merged on both sides. A
+prediction matches where its intersection over union with the truth reaches 0.3 or 0.5; berms are widened by 3 m on both
+sides first, since their foot is a matter of opinion. Each truth and each prediction matches once, best overlap first.
+Unmatched predictions are false alarms; *clean* ones touch no true change of any class. Intervals are bootstrapped by
+site, never by object.
+
+    python -m benchmarks.scoring --report DIR --truth truth.geojson [--aoi AOI.geojson] [--json OUT.json]
+"""
+
+import argparse
+import csv
+import json
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import shapely
+from pyproj import Transformer
+from shapely.geometry import shape
+from shapely.geometry.base import BaseGeometry
+
+CLASSES = ("container", "berm", "other")
+DIRECTIONS = ("appeared", "removed")
+THRESHOLDS = (0.3, 0.5)
+MERGE_M = 3.0
+BERM_TOLERANCE_M = 3.0
+CONFIRMED = ("confirmed", "closed")
+ECE_BINS = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One thing that happened or was claimed; ``geometry`` in metres.
+
+    ``start``/``end`` are equal for truth and the onset interval for claims; ``count`` is (value, low, high) or None.
+    """
+
+    object_class: str
+    direction: str
+    geometry: BaseGeometry
+    start: datetime
+    end: datetime
+    confidence: float = 1.0
+    status: str = "confirmed"
+    count: tuple[float, float, float] | None = None
+    visible_in: tuple[str, ...] | None = None
+    scene_first: str | None = None
+    members: tuple["Event", ...] = ()
+
+
+@dataclass(slots=True)
+class SiteScore:
+    """What one site adds to the sums: ``hits[(class, direction, IoU)] = [true positives, claims, truths]``."""
+
+    name: str
+    area_km2: float
+    looks: int
+    hits: dict[tuple[str, str, float], list[int]] = field(default_factory=dict)
+    false_alarms: dict[str, int] = field(default_factory=dict)
+    clean_false_alarms: dict[str, int] = field(default_factory=dict)
+    onset: list[bool] = field(default_factory=list)
+    counts: list[bool] = field(default_factory=list)
+    reliability: list[tuple[float, bool]] = field(default_factory=list)
+    lags: list[int] = field(default_factory=list)
+    unseen_claims: int = 0
+
+
+def moment(text: str) -> datetime:
+    """Parse an RFC 3339 time."""
+    return datetime.fromisoformat(text.replace("Z", "+00:00"))
+
+
+def to_metres(longitude: float, latitude: float) -> Callable[[BaseGeometry], BaseGeometry]:
+    """Return a projection of EPSG:4326 geometries to the UTM zone of a place."""
+    zone = min(int((longitude + 180.0) // 6.0) + 1, 60)
+    transformer = Transformer.from_crs(4326, (32600 if latitude >= 0 else 32700) + zone, always_xy=True)
+
+    def project(geometry: BaseGeometry) -> BaseGeometry:
+        moved = shapely.transform(
+            geometry, lambda xy: np.column_stack(transformer.transform(xy[:, 0], xy[:, 1]))
+        )
+        return moved if moved.is_valid else shapely.make_valid(moved)
+
+    return project
+
+
+def read_truth(path: Path, project: Callable[[BaseGeometry], BaseGeometry]) -> list[Event]:
+    """Read truth in either form; objects become one event per time they came or went."""
+    events = []
+    for feature in json.loads(path.read_text())["features"]:
+        said = feature["properties"]
+        name = str(said.get("class") or said.get("change_type") or said.get("object_class"))
+        place = project(shape(feature["geometry"]))
+        count = said.get("count")
+        amount = None if count is None else (float(count), float(count), float(count))
+        visible = said.get("visible_in")
+        seen_in = None if visible is None else tuple(visible)
+        if "direction" in said:
+            times = [(str(said["direction"]), said.get("time") or said.get("onset"))]
+        else:
+            times = [("appeared", said.get("appeared")), ("removed", said.get("removed"))]
+        for direction, when in times:
+            if when is not None and name in CLASSES:
+                at = moment(str(when))
+                events.append(Event(name, direction, place, at, at, count=amount, visible_in=seen_in))
+    return events
+
+
+def read_claims(path: Path, project: Callable[[BaseGeometry], BaseGeometry]) -> list[Event]:
+    """Read ``changes.geojson``."""
+    events = []
+    for feature in json.loads(path.read_text())["features"]:
+        said = feature["properties"]
+        amount = None
+        if said.get("count") is not None:
+            amount = (float(said["count"]), float(said["count_low"]), float(said["count_high"]))
+        events.append(
+            Event(
+                said["change_type"],
+                said["direction"],
+                project(shape(feature["geometry"])),
+                moment(said["last_absent"]),
+                moment(said["first_seen"]),
+                float(said["confidence"]),
+                said["status"],
+                amount,
+                scene_first=said.get("after_scene"),
+            )
+        )
+    return events
+
+
+def merged(events: Sequence[Event], *, by_time: bool) -> list[Event]:
+    """Merge events of one class and direction (and one time) that lie within ``MERGE_M`` of each other."""
+    groups: dict[tuple[str, str, str], list[Event]] = {}
+    for event in events:
+        when = event.start.isoformat() if by_time else ""
+        groups.setdefault((event.object_class, event.direction, when), []).append(event)
+    out = []
+    for _, members in sorted(groups.items()):
+        wide = shapely.union_all([m.geometry.buffer(MERGE_M / 2, quad_segs=2) for m in members])
+        for part in shapely.get_parts(wide):
+            inside = [m for m in members if part.intersects(m.geometry)]
+            if inside:
+                out.append(_joined(inside))
+    return out
+
+
+def _joined(members: list[Event]) -> Event:
+    first = members[0]
+    count = None
+    if all(m.count is not None for m in members):
+        values = np.array([m.count for m in members])
+        total = values[:, 0].sum()
+        low = total - np.sqrt(((values[:, 0] - values[:, 1]) ** 2).sum())
+        high = total + np.sqrt(((values[:, 2] - values[:, 0]) ** 2).sum())
+        count = (float(total), float(low), float(high))
+    strongest = max(members, key=lambda m: m.confidence)
+    return Event(
+        first.object_class,
+        first.direction,
+        shapely.union_all([m.geometry for m in members]),
+        strongest.start,
+        strongest.end,
+        strongest.confidence,
+        strongest.status,
+        count,
+        first.visible_in,
+        strongest.scene_first,
+        tuple(members),
+    )
+
+
+def overlap(claim: BaseGeometry, truth: BaseGeometry, object_class: str) -> float:
+    """Return intersection over union, berms widened by the tolerance."""
+    if object_class == "berm":
+        claim = claim.buffer(BERM_TOLERANCE_M, quad_segs=4)
+        truth = truth.buffer(BERM_TOLERANCE_M, quad_segs=4)
+    if not claim.intersects(truth):
+        return 0.0
+    shared = claim.intersection(truth).area
+    return float(shared / max(claim.area + truth.area - shared, 1e-9))
+
+
+def matches(claims: Sequence[Event], truths: Sequence[Event], least: float) -> list[tuple[int, int]]:
+    """Pair claims with truths one to one: best overlap first, then nearest in time."""
+    tree = shapely.STRtree([t.geometry for t in truths])
+    pairs = []
+    for i, claim in enumerate(claims):
+        for j in tree.query(claim.geometry.buffer(2 * BERM_TOLERANCE_M)):
+            truth = truths[int(j)]
+            if (truth.object_class, truth.direction) != (claim.object_class, claim.direction):
+                continue
+            iou = overlap(claim.geometry, truth.geometry, claim.object_class)
+            if iou >= least:
+                pairs.append((-iou, _apart_s(claim, truth), i, int(j)))
+    taken_claims: set[int] = set()
+    taken_truths: set[int] = set()
+    out = []
+    for _, _, i, j in sorted(pairs):
+        if i not in taken_claims and j not in taken_truths:
+            taken_claims.add(i)
+            taken_truths.add(j)
+            out.append((i, j))
+    return out
+
+
+def _apart_s(claim: Event, truth: Event) -> float:
+    """Seconds by which the truth lies outside the claimed interval."""
+    early = (claim.start - truth.start).total_seconds()
+    late = (truth.start - claim.end).total_seconds()
+    return max(early, late, 0.0)
+
+
+def score_events(
+    name: str,
+    claims: Sequence[Event],
+    truths: Sequence[Event],
+    *,
+    area_km2: float,
+    scene_times: dict[str, datetime],
+    classless: bool = False,
+) -> SiteScore:
+    """Score one site's claims; ``classless`` scores places alone (every class counts as ``other``), for coarse pixels."""
+    if classless:
+        claims, truths = [_nameless(c) for c in claims], [_nameless(t) for t in truths]
+    score = SiteScore(name, area_km2, len(scene_times))
+    grouped, true_groups = merged(claims, by_time=False), merged(truths, by_time=True)
+    for least in THRESHOLDS:
+        paired = matches(grouped, true_groups, least)
+        for object_class in CLASSES:
+            for direction in DIRECTIONS:
+                key = (object_class, direction)
+                score.hits[(*key, least)] = [
+                    sum((grouped[i].object_class, grouped[i].direction) == key for i, _ in paired),
+                    sum((g.object_class, g.direction) == key for g in grouped),
+                    sum((t.object_class, t.direction) == key for t in true_groups),
+                ]
+        if least == THRESHOLDS[0]:
+            _add_details(score, claims, grouped, truths, true_groups, paired, scene_times)
+    return score
+
+
+def _nameless(event: Event) -> Event:
+    return Event(
+        "other", event.direction, event.geometry, event.start, event.end, event.confidence, event.status,
+        event.count, event.visible_in, event.scene_first,
+    )  # fmt: skip
+
+
+def _add_details(
+    score: SiteScore,
+    claims: Sequence[Event],
+    grouped: list[Event],
+    truths: Sequence[Event],
+    true_groups: list[Event],
+    paired: list[tuple[int, int]],
+    scene_times: dict[str, datetime],
+) -> None:
+    """Add false alarms, onset, counts, reliability and lag, all at the lower threshold."""
+    matched = {i for i, _ in paired}
+    anything = shapely.union_all([t.geometry for t in truths]).buffer(MERGE_M) if truths else None
+    for state in ("all", "confirmed"):
+        wrong = [
+            g
+            for i, g in enumerate(grouped)
+            if i not in matched and (state == "all" or any(m.status in CONFIRMED for m in g.members))
+        ]
+        score.false_alarms[state] = len(wrong)
+        score.clean_false_alarms[state] = sum(
+            anything is None or not g.geometry.intersects(anything) for g in wrong
+        )
+    for i, j in paired:
+        claim, truth = grouped[i], true_groups[j]
+        score.onset.append(claim.start <= truth.start <= claim.end)
+        if claim.count is not None and truth.count is not None and claim.object_class == "container":
+            score.counts.append(claim.count[1] <= truth.count[0] <= claim.count[2])
+        if truth.visible_in is not None:
+            seen = sorted(scene_times[s] for s in truth.visible_in if s in scene_times)
+            score.lags.append(sum(truth.start < t < claim.end for t in seen))
+    true_members = {id(m) for i in matched for m in grouped[i].members}
+    single = {i for i, _ in matches(claims, truths, THRESHOLDS[0])}
+    score.reliability = [(c.confidence, id(c) in true_members or i in single) for i, c in enumerate(claims)]
+    by_place = shapely.STRtree([t.geometry for t in truths]) if truths else None
+    for claim in claims:
+        if by_place is None or claim.scene_first is None:
+            continue
+        near = [truths[int(j)] for j in by_place.query(claim.geometry, predicate="intersects")]
+        told = [t for t in near if t.visible_in is not None]
+        score.unseen_claims += bool(told) and all(claim.scene_first not in (t.visible_in or ()) for t in told)
+
+
+def f1(hit: Sequence[float]) -> tuple[float, float, float]:
+    """Return (F1, precision, recall) of [true positives, claims, truths]; NaN where undefined."""
+    tp, claimed, true = hit
+    precision = tp / claimed if claimed else float("nan")
+    recall = tp / true if true else float("nan")
+    both = 2 * tp / (claimed + true) if claimed + true else float("nan")
+    return both, precision, recall
+
+
+def calibration_error(reliability: Sequence[tuple[float, bool]]) -> float:
+    """Expected calibration error over equal-width bins; NaN without claims."""
+    if not reliability:
+        return float("nan")
+    said, true = np.array(reliability, float).T
+    bins = np.minimum((said * ECE_BINS).astype(int), ECE_BINS - 1)
+    gaps = [
+        np.count_nonzero(bins == b) * abs(said[bins == b].mean() - true[bins == b].mean())
+        for b in np.unique(bins)
+    ]
+    return float(np.sum(gaps) / len(said))
+
+
+def summary(scores: Sequence[SiteScore]) -> dict[str, float]:
+    """Sum sites up into one flat table of numbers."""
+    out: dict[str, float] = {}
+    for object_class in CLASSES:
+        for direction in DIRECTIONS:
+            for least in THRESHOLDS:
+                total = np.sum([s.hits[(object_class, direction, least)] for s in scores], axis=0)
+                if total[1] + total[2] == 0:
+                    continue
+                key = f"{object_class}.{direction}.iou{least}"
+                values = f1(total)
+                out |= {f"{key}.f1": values[0], f"{key}.precision": values[1], f"{key}.recall": values[2]}
+                out |= {f"{key}.claims": float(total[1]), f"{key}.truths": float(total[2])}
+    area = sum(s.area_km2 for s in scores)
+    exposure = sum(s.area_km2 * max(s.looks - 1, 1) for s in scores)
+    out |= {"km2": area, "km2_looks": exposure}
+    for state in ("all", "confirmed"):
+        wrong = sum(s.false_alarms[state] for s in scores)
+        clean = sum(s.clean_false_alarms[state] for s in scores)
+        out |= {
+            f"false_alarms.{state}.per_km2": wrong / area,
+            f"false_alarms.{state}.clean_per_km2": clean / area,
+            f"false_alarms.{state}.per_km2_look": wrong / exposure,
+            f"false_alarms.{state}.clean_per_km2_look": clean / exposure,
+        }
+    onset = [o for s in scores for o in s.onset]
+    counts = [c for s in scores for c in s.counts]
+    reliability = [r for s in scores for r in s.reliability]
+    lags = [lag for s in scores for lag in s.lags]
+    out |= {
+        "onset.coverage": float(np.mean(onset)) if onset else float("nan"),
+        "onset.n": float(len(onset)),
+        "count.coverage": float(np.mean(counts)) if counts else float("nan"),
+        "count.n": float(len(counts)),
+        "ece": calibration_error(reliability),
+        "claims": float(len(reliability)),
+        "claims_true": float(np.mean([t for _, t in reliability])) if reliability else float("nan"),
+        "first_flag_lag_looks": float(np.median(lags)) if lags else float("nan"),
+        "unseen_claims": float(sum(s.unseen_claims for s in scores)),
+        "sites": float(len(scores)),
+    }
+    return out
+
+
+def with_intervals(
+    scores: Sequence[SiteScore], *, draws: int = 400, seed: int = 0
+) -> dict[str, dict[str, float]]:
+    """Return each number with its 95 % interval, sites drawn with replacement; intervals are NaN for one site."""
+    value = summary(scores)
+    rng = np.random.default_rng(seed)
+    drawn: dict[str, list[float]] = {key: [] for key in value}
+    if len(scores) > 1:
+        for _ in range(draws):
+            again = summary([scores[i] for i in rng.integers(0, len(scores), len(scores))])
+            for key in value:
+                drawn[key].append(again.get(key, float("nan")))
+    out = {}
+    for key, number in value.items():
+        known = np.array([v for v in drawn[key] if np.isfinite(v)])
+        low, high = np.quantile(known, (0.025, 0.975)) if len(known) else (float("nan"), float("nan"))
+        out[key] = {"value": number, "low": float(low), "high": float(high)}
+    return out
+
+
+def scene_times(report: Path) -> dict[str, datetime]:
+    """Return the time of every look that was used, from ``timeline.csv``."""
+    with (report / "timeline.csv").open(newline="") as file:
+        return {row["scene_id"]: moment(row["datetime"]) for row in csv.DictReader(file) if row["state"]}
+
+
+def timeline_violations(report: Path) -> int:
+    """Count rows that give a number for a look in which nothing was seen: "no change" where nobody could know (G14)."""
+    bad = 0
+    with (report / "timeline.csv").open(newline="") as file:
+        for row in csv.DictReader(file):
+            seen = float(row["usable_fraction"] or 0.0)
+            bad += seen == 0.0 and any(row[name] for name in ("count", "area_m2"))
+    return bad
+
+
+def score_report(report: Path, truth: Path, aoi: Path, *, classless: bool = False) -> SiteScore:
+    """Score one report folder."""
+    area = shapely.union_all([shape(g) for g in _geometries(json.loads(aoi.read_text()))])
+    project = to_metres(area.centroid.x, area.centroid.y)
+    inside = project(area)
+    truths = [t for t in read_truth(truth, project) if t.geometry.intersects(inside)]
+    times = scene_times(report)
+    if times:  # what happened before the first or after the last look is nobody's to see
+        truths = [t for t in truths if min(times.values()) < t.start <= max(times.values())]
+    claims = read_claims(report / "changes.geojson", project)
+    return score_events(
+        report.name, claims, truths, area_km2=inside.area / 1e6, scene_times=times, classless=classless
+    )
+
+
+def _geometries(said: dict[str, Any]) -> list[dict[str, Any]]:
+    if said["type"] == "FeatureCollection":
+        return [f["geometry"] for f in said["features"]]
+    return [said["geometry"]] if said["type"] == "Feature" else [said]
+
+
+def table(numbers: dict[str, dict[str, float]]) -> str:
+    """Print numbers as aligned lines."""
+    width = max(len(key) for key in numbers)
+    lines = []
+    for key, n in numbers.items():
+        interval = f"  [{n['low']:.3f}, {n['high']:.3f}]" if np.isfinite(n["low"]) else ""
+        lines.append(f"{key:<{width}}  {n['value']:.3f}{interval}")
+    return "\n".join(lines)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Score reports from the command line."""
+    parser = argparse.ArgumentParser(description="Score report folders against their truth.")
+    parser.add_argument(
+        "--report", type=Path, action="append", required=True, help="may be given several times"
+    )
+    parser.add_argument(
+        "--truth", type=Path, action="append", required=True, help="one per report, same order"
+    )
+    parser.add_argument("--aoi", type=Path, action="append", help="default: aoi.geojson beside each truth")
+    parser.add_argument("--classless", action="store_true", help="score places, whatever they are called")
+    parser.add_argument("--json", type=Path)
+    args = parser.parse_args(arguments)
+    if len(args.report) != len(args.truth):
+        parser.error("give one --truth per --report")
+    aois = args.aoi or [t.parent / "aoi.geojson" for t in args.truth]
+    triples = zip(args.report, args.truth, aois, strict=True)
+    scores = [score_report(r, t, a, classless=args.classless) for r, t, a in triples]
+    numbers = with_intervals(scores)
+    numbers["timeline_violations"] = {
+        "value": float(sum(timeline_violations(r) for r in args.report)), "low": float("nan"), "high": float("nan")
+    }  # fmt: skip
+    print(table(numbers))
+    if args.json:
+        args.json.write_text(json.dumps(numbers, indent=2, sort_keys=True).replace("NaN", "null") + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,106 @@
+"""The scorer is judged by hand-made cases whose answers are known."""
+
+from datetime import UTC, datetime
+
+import pytest
+from shapely.geometry import box
+
+from benchmarks.scoring import (
+    Event,
+    calibration_error,
+    matches,
+    merged,
+    overlap,
+    score_events,
+    summary,
+    with_intervals,
+)
+
+DAY = [datetime(2024, 5, d, 10, tzinfo=UTC) for d in range(1, 29)]
+TIMES = {f"s{d}": DAY[d] for d in range(0, 28, 4)}
+
+
+def truth(geometry, name="container", direction="appeared", day=9, **more):
+    return Event(name, direction, geometry, DAY[day], DAY[day], **more)
+
+
+def claim(geometry, name="container", direction="appeared", days=(8, 12), **more):
+    return Event(name, direction, geometry, DAY[days[0]], DAY[days[1]], **more)
+
+
+def score(claims, truths):
+    return score_events("a", claims, truths, area_km2=2.0, scene_times=TIMES)
+
+
+def test_touching_containers_of_one_time_are_one_object_and_those_of_another_time_are_not():
+    rows = [truth(box(3 * i, 0, 3 * i + 2.4, 12)) for i in range(4)]
+    later = truth(box(12, 0, 14.4, 12), day=20)
+    groups = merged([*rows, later], by_time=True)
+    assert sorted(len(g.members) for g in groups) == [1, 4]
+
+
+def test_overlap_of_a_half_shifted_box_is_one_third():
+    assert overlap(box(0, 0, 10, 10), box(5, 0, 15, 10), "container") == pytest.approx(1 / 3)
+
+
+def test_a_thin_berm_a_metre_off_still_matches_by_its_tolerance():
+    berm, shifted = box(0, 0, 100, 1.0), box(0, 1.5, 100, 2.5)
+    assert overlap(shifted, berm, "container") == 0.0
+    assert overlap(shifted, berm, "berm") > 0.5
+
+
+def test_each_truth_is_matched_once_by_the_better_claim():
+    paired = matches([claim(box(0, 0, 9, 10)), claim(box(0, 0, 10, 10))], [truth(box(0, 0, 10, 10))], 0.3)
+    assert paired == [(1, 0)]
+
+
+def test_wrong_direction_or_class_is_a_false_alarm_and_a_miss():
+    found = score([claim(box(0, 0, 10, 10), direction="removed")], [truth(box(0, 0, 10, 10))])
+    assert found.hits["container", "appeared", 0.3] == [0, 0, 1]
+    assert found.hits["container", "removed", 0.3] == [0, 1, 0]
+    assert found.false_alarms["all"] == 1
+    assert found.clean_false_alarms["all"] == 0
+
+
+def test_only_confirmed_false_alarms_count_at_the_confirmed_operating_point():
+    far = [claim(box(500, 0, 510, 10), status="first"), claim(box(700, 0, 710, 10), status="confirmed")]
+    numbers = summary([score(far, [truth(box(0, 0, 10, 10))])])
+    assert numbers["false_alarms.all.per_km2"] == 1.0
+    assert numbers["false_alarms.confirmed.clean_per_km2"] == 0.5
+    assert numbers["false_alarms.confirmed.per_km2_look"] == pytest.approx(1 / (2.0 * (len(TIMES) - 1)))
+
+
+def test_onset_and_count_intervals_cover_or_do_not():
+    place = box(0, 0, 10, 10)
+    inside = score([claim(place, count=(4, 3, 5))], [truth(place, count=(5, 5, 5))])
+    outside = score([claim(place, days=(10, 12), count=(2, 1, 3))], [truth(place, count=(5, 5, 5))])
+    assert (inside.onset, inside.counts) == ([True], [True])
+    assert (outside.onset, outside.counts) == ([False], [False])
+
+
+def test_lag_counts_clear_looks_between_the_truth_and_the_first_sight():
+    place = box(0, 0, 10, 10)
+    seen = truth(place, day=5, visible_in=("s4", "s8", "s12", "s16"))
+    assert score([claim(place, days=(4, 8))], [seen]).lags == [0]
+    assert score([claim(place, days=(4, 16))], [seen]).lags == [2]
+
+
+def test_a_claim_first_seen_in_a_look_that_did_not_see_the_place_is_counted():
+    place = box(0, 0, 10, 10)
+    seen = truth(place, visible_in=("s4", "s12"))
+    assert score([claim(place, scene_first="s8")], [seen]).unseen_claims == 1
+    assert score([claim(place, scene_first="s12")], [seen]).unseen_claims == 0
+
+
+def test_calibration_error_of_honest_and_of_boasting_confidence():
+    honest = [(0.75, i < 75) for i in range(100)]
+    assert calibration_error(honest) == pytest.approx(0.0)
+    assert calibration_error([(0.95, False)] * 10) == pytest.approx(0.95)
+
+
+def test_intervals_come_from_sites_and_hold_the_value():
+    place = box(0, 0, 10, 10)
+    good, bad = score([claim(place)], [truth(place)]), score([], [truth(place)])
+    numbers = with_intervals([good, bad, good, bad])
+    recall = numbers["container.appeared.iou0.3.recall"]
+    assert recall["low"] < recall["value"] == 0.5 < recall["high"]
