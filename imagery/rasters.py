@@ -45,8 +45,9 @@ class RasterHeader:
 
     ``transform`` maps pixel-edge (col, row) to the coordinates of ``crs``; it may be rotated or south-up.
     ``masked`` tells whether an alpha band or an inner mask says which pixels hold data; ``colours`` and
-    ``descriptions`` have one entry per band, ``indexes`` are those that hold data (no alpha). ``tags`` are the
-    file's own text tags.
+    ``descriptions`` have one entry per band, and ``scalings`` a (scale, offset); ``indexes`` are the bands that hold
+    data (no alpha). ``bits`` is the number of bits used where fewer than the type has. ``tags`` are the file's own
+    text tags, upper case.
     """
 
     path: str
@@ -60,6 +61,8 @@ class RasterHeader:
     descriptions: tuple[str, ...]
     colours: tuple[str, ...]
     masked: bool
+    scalings: tuple[tuple[float, float], ...]
+    bits: int | None
     tags: tuple[tuple[str, str], ...]
 
 
@@ -119,11 +122,24 @@ def read_header(path: str | Path) -> RasterHeader:
             )
         colours = tuple(c.name for c in dataset.colorinterp)
         indexes = tuple(i for i, c in zip(dataset.indexes, colours, strict=True) if c != "alpha")
+        bits = dataset.tags(1, ns="IMAGE_STRUCTURE").get("NBITS")
+        tags = {k.upper(): v for k, v in (dataset.tags() | dataset.tags(ns="IMAGERY")).items()}
         return RasterHeader(
-            str(path), dataset.height, dataset.width, dataset.dtypes[0], dataset.crs.to_wkt(), transform,
-            dataset.nodata, indexes, tuple(d or "" for d in dataset.descriptions), colours,
-            has_mask(dataset), tuple(sorted(dataset.tags().items())),
-        )  # fmt: skip
+            path=str(path),
+            rows=dataset.height,
+            cols=dataset.width,
+            dtype=dataset.dtypes[0],
+            crs=dataset.crs.to_wkt(),
+            transform=transform,
+            nodata=dataset.nodata,
+            indexes=indexes,
+            descriptions=tuple(d or "" for d in dataset.descriptions),
+            colours=colours,
+            masked=has_mask(dataset),
+            scalings=tuple(zip(dataset.scales, dataset.offsets, strict=True)),
+            bits=int(bits) if bits else None,
+            tags=tuple(sorted(tags.items())),
+        )
 
 
 def has_mask(dataset: rasterio.DatasetReader) -> bool:

@@ -1,0 +1,313 @@
+"""From what an archive says of a scene, and what its files say themselves, to one checked ``Scene``.
+
+Where the two differ about the picture (size, position, CRS, number of bands) the file is right or the scene is
+refused; the description alone knows time, angles and how numbers become reflectance.
+"""
+
+import hashlib
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+from pyproj import Geod
+from shapely import Polygon
+from shapely.geometry.base import BaseGeometry
+
+from imagery.errors import UnsupportedRaster
+from imagery.grid import transformer
+from imagery.illumination import Sun, View
+from imagery.rasters import RasterHeader, read_header
+from imagery.scene import BandSource, MaskSource, Scene, Units
+from pipelines.archives.band_names import guessed_names, unique_names
+from pipelines.archives.claims import BandClaim, FileClaim, SceneClaim
+from pipelines.archives.errors import BadSceneMetadata, BandCountMismatch, MixedDtypes, SceneWithoutBands
+from pipelines.archives.radiometry import Radiometry, radiometry
+
+Fetch = Callable[[str, Path], Path]
+"""``(href, folder) -> local file``: resolves a reference as written in an archive that lies in ``folder``."""
+
+# Bands this much coarser than the scene's finest are left out: they would need another resampling and add no object.
+COARSER_BANDS_LEFT_OUT = 1.5
+_GEOD = Geod(ellps="WGS84")
+
+
+@dataclass(frozen=True, slots=True)
+class CheckedScene:
+    """A scene and what only the archive needs to know of it.
+
+    ``covered`` is where it says it has data, EPSG:4326; ``rank`` orders copies of one acquisition, best last.
+    """
+
+    scene: Scene
+    covered: BaseGeometry
+    rank: tuple[float, float, int, str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class _OpenedFile:
+    claim: FileClaim
+    header: RasterHeader
+    pixel_m: float
+
+
+def check_scene(claim: SceneClaim, fetch: Fetch) -> CheckedScene:
+    """Open every file of a scene, check it, and return the scene, not hashed yet.
+
+    Raises
+    ------
+    UnreadableRaster, UnsupportedRaster : a file cannot be used
+    DepotwatchError : any of ``pipelines.archives.errors``: what is described cannot be
+    """
+    files = [_open(f, fetch, claim) for f in claim.files]
+    if not files:
+        raise SceneWithoutBands(f"{claim.where}: has no GeoTIFF of pixels; {claim.how}", pointer=claim.where)
+    finest = min(f.pixel_m for f in files)
+    kept = [f for f in files if f.pixel_m <= finest * COARSER_BANDS_LEFT_OUT]
+    footprint = _common_footprint([file_footprint(f.header) for f in kept], claim)
+    covered = _covered(footprint, claim.outline)
+    notes = list(claim.notes)
+    if len(kept) < len(files):
+        left_out = sorted(Path(f.header.path).name for f in files if f not in kept)
+        notes.append(f"coarser bands left out: {', '.join(left_out)}")
+    bands, units, told = _bands(kept, claim)
+    mask = _mask(claim, fetch)
+    if mask is None:
+        told.append("no cloud mask given")
+    gsd_m, gsd_notes = _gsd(claim, finest)
+    sun, view, angle_notes = _angles(claim)
+    scene = Scene(
+        id=claim.id,
+        t_utc=claim.t_utc,
+        bands=bands,
+        mask=mask,
+        gsd_m=gsd_m,
+        sun=sun,
+        view=view,
+        platform=claim.platform,
+        licence=claim.licence,
+        units=units,
+        footprint=footprint.wkt,
+        sha256=(),
+        notes=tuple(dict.fromkeys([*notes, *told, *gsd_notes, *angle_notes])),
+    )
+    rank = (claim.baseline or 0.0, -gsd_m, int(mask is not None), claim.created, claim.id)
+    return CheckedScene(scene, covered, rank)
+
+
+def _mask(claim: SceneClaim, fetch: Fetch) -> MaskSource | None:
+    if claim.mask is None:
+        return None
+    path = str(fetch(claim.mask.href, claim.folder))
+    header = read_header(path)
+    if claim.mask.index not in header.indexes:
+        raise BandCountMismatch(f"{claim.where}: its mask {Path(path).name} has no band {claim.mask.index}")
+    return MaskSource(path, claim.mask.index, claim.mask.kind)
+
+
+def hashed(checked: CheckedScene) -> CheckedScene:
+    """Return the scene with the SHA-256 of every file that it is read from."""
+    scene = checked.scene
+    paths = sorted({b.path for b in scene.bands} | ({scene.mask.path} if scene.mask else set()))
+    return replace(checked, scene=replace(scene, sha256=tuple((p, sha256_of(p)) for p in paths)))
+
+
+# --- files ---------------------------------------------------------------------------------------------------------
+
+
+def _open(file: FileClaim, fetch: Fetch, claim: SceneClaim) -> _OpenedFile:
+    path = fetch(file.href, claim.folder)
+    header = read_header(path)
+    if file.bands and len(file.bands) != len(header.indexes):
+        raise BandCountMismatch(
+            f"{claim.where}: {Path(header.path).name} has {len(header.indexes)} bands, its description "
+            f"{len(file.bands)}; correct the one that is wrong",
+            pointer=claim.where,
+        )
+    return _OpenedFile(file, header, pixel_size_m(header))
+
+
+def file_footprint(header: RasterHeader) -> Polygon:
+    """Return the outline of a file in EPSG:4326, its edges followed at eight points each.
+
+    Raises
+    ------
+    UnsupportedRaster : the outline cannot be put on the globe
+    """
+    along = np.linspace(0.0, 1.0, 9)[:-1]
+    col = np.concatenate([along, np.ones(8), 1 - along, np.zeros(8)]) * header.cols
+    row = np.concatenate([np.zeros(8), along, np.ones(8), 1 - along]) * header.rows
+    lon, lat = _to_lonlat(header, col, row)
+    outline = Polygon(np.column_stack([lon, lat])) if np.all(np.isfinite([lon, lat])) else Polygon()
+    west, south, east, north = outline.bounds if not outline.is_empty else (0.0, 0.0, 0.0, 0.0)
+    if (
+        not outline.is_valid
+        or outline.area == 0
+        or abs(south) > 90.0
+        or abs(north) > 90.0
+        or east - west > 180.0
+    ):
+        raise UnsupportedRaster(
+            f"{Path(header.path).name}: its CRS and geotransform put it nowhere on Earth; georeference it again",
+            pointer=header.path,
+        )
+    return outline.simplify(1e-8).normalize()
+
+
+def pixel_size_m(header: RasterHeader) -> float:
+    """Return the pixel's size on the ground in the middle of a file: root of its area, metres."""
+    col, row = header.cols / 2.0, header.rows / 2.0
+    lon, lat = _to_lonlat(header, np.array([col, col + 1, col]), np.array([row, row, row + 1]))
+    if not np.all(np.isfinite([lon, lat])):
+        return float("nan")
+    _, _, wide = _GEOD.inv(lon[0], lat[0], lon[1], lat[1])
+    _, _, tall = _GEOD.inv(lon[0], lat[0], lon[2], lat[2])
+    return math.sqrt(float(wide) * float(tall))
+
+
+def _to_lonlat(header: RasterHeader, col: np.ndarray, row: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    a, b, c, d, e, f = header.transform[:6]
+    lon, lat = transformer(header.crs, "EPSG:4326").transform(a * col + b * row + c, d * col + e * row + f)
+    return np.asarray(lon), np.asarray(lat)
+
+
+def _common_footprint(outlines: Sequence[Polygon], claim: SceneClaim) -> BaseGeometry:
+    common: BaseGeometry = outlines[0]
+    for other in outlines[1:]:
+        common = common.intersection(other)
+    if common.is_empty or common.geom_type != "Polygon":
+        raise BadSceneMetadata(f"{claim.where}: its band files do not lie in one place", pointer=claim.where)
+    return common
+
+
+def _covered(footprint: BaseGeometry, outline: BaseGeometry | None) -> BaseGeometry:
+    if outline is None or not outline.is_valid:
+        return footprint
+    both = footprint.intersection(outline)
+    return both if both.area > 0.001 * footprint.area else footprint
+
+
+def sha256_of(path: str) -> str:
+    """Return a file's SHA-256; remembered until its size or time changes."""
+    status = Path(path).stat()
+    return _sha256(path, status.st_size, status.st_mtime_ns)
+
+
+@lru_cache(maxsize=100_000)
+def _sha256(path: str, size: int, mtime_ns: int) -> str:
+    del size, mtime_ns  # they are the key, not the input
+    with Path(path).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+# --- bands ---------------------------------------------------------------------------------------------------------
+
+
+def _bands(
+    files: Sequence[_OpenedFile], claim: SceneClaim
+) -> tuple[tuple[BandSource, ...], Units, list[str]]:
+    names: list[str] = []
+    rules: list[tuple[str, int, Radiometry]] = []
+    notes: list[str] = []
+    for file in files:
+        claims, note = _named(file, claim)
+        notes.extend([note] if note else [])
+        for band, index in zip(claims, file.header.indexes, strict=True):
+            rule = radiometry(claim, band, file.header, index)
+            _check_scaling(rule, claim)
+            notes.extend([rule.note] if rule.note else [])
+            names.append(str(band.name))
+            rules.append((file.header.path, index, rule))
+    _check_dtypes(files, rules, claim)
+    units = {rule.units for _, _, rule in rules}
+    if len(units) > 1:
+        raise BadSceneMetadata(
+            f"{claim.where}: some of its bands have a scale to reflectance and some do not; {claim.how}",
+            pointer=claim.where,
+        )
+    sources = tuple(
+        BandSource(name, path, index, rule.scale, rule.offset, rule.nodata)
+        for name, (path, index, rule) in zip(unique_names(names), rules, strict=True)
+    )
+    return sources, units.pop(), list(dict.fromkeys(notes))
+
+
+def _named(file: _OpenedFile, claim: SceneClaim) -> tuple[tuple[BandClaim, ...], str]:
+    """Return one named claim per data band, and how those were named that the archive left unnamed."""
+    header = file.header
+    claims = file.claim.bands or tuple(BandClaim() for _ in header.indexes)
+    if all(c.name for c in claims):
+        return claims, ""
+    pick = [header.indexes.index(i) for i in header.indexes]
+    names, note = guessed_names(
+        [header.descriptions[header.indexes[p] - 1] for p in pick],
+        [header.colours[header.indexes[p] - 1] for p in pick],
+    )
+    if names is None:
+        raise SceneWithoutBands(
+            f"{claim.where}: nothing says what the {len(header.indexes)} bands of {Path(header.path).name} are; "
+            f"{claim.how}",
+            pointer=claim.where,
+        )
+    return tuple(replace(c, name=n) for c, n in zip(claims, names, strict=True)), note
+
+
+def _check_scaling(rule: Radiometry, claim: SceneClaim) -> None:
+    if not (math.isfinite(rule.scale) and math.isfinite(rule.offset) and rule.scale > 0):
+        raise BadSceneMetadata(
+            f"{claim.where}: scale {rule.scale:g} and offset {rule.offset:g} are no radiometry",
+            pointer=claim.where,
+        )
+
+
+def _check_dtypes(
+    files: Sequence[_OpenedFile], rules: Sequence[tuple[str, int, Radiometry]], claim: SceneClaim
+) -> None:
+    dtypes = sorted({f.header.dtype for f in files})
+    if len(dtypes) > 1 and any(rule.units == "relative" for _, _, rule in rules):
+        raise MixedDtypes(
+            f"{claim.where}: its files hold {' and '.join(dtypes)} and nothing says how they compare; {claim.how}",
+            pointer=claim.where,
+        )
+
+
+# --- pixel size and angles -----------------------------------------------------------------------------------------
+
+
+def _gsd(claim: SceneClaim, pixel_m: float) -> tuple[float, list[str]]:
+    """Return the pixel size to believe: the described one where it fits the file, which may be oversampled."""
+    told = [f.gsd_m for f in claim.files if f.gsd_m] or ([claim.gsd_m] if claim.gsd_m else [])
+    described = min(told) if told else None
+    if described is None:
+        return round(pixel_m, 4), [f"gsd missing: {pixel_m:.2f} m taken from the file"]
+    if not (math.isfinite(described) and described > 0):
+        raise BadSceneMetadata(f"{claim.where}: gsd {described} is no pixel size", pointer=claim.where)
+    if 0.8 * pixel_m <= described <= 4.0 * pixel_m:
+        return float(described), []
+    return round(pixel_m, 4), [
+        f"gsd {described:g} m does not fit the file's pixels: {pixel_m:.2f} m taken instead"
+    ]
+
+
+def _angles(claim: SceneClaim) -> tuple[Sun | None, View | None, list[str]]:
+    notes = []
+    sun = view = None
+    azimuth, elevation = claim.sun_azimuth_deg, claim.sun_elevation_deg
+    if azimuth is None or elevation is None:
+        notes.append(f"sun angles missing: {claim.how}")
+    elif abs(azimuth) <= 360.0 and -90.0 <= elevation <= 90.0:
+        sun = Sun(azimuth % 360.0, elevation)
+    else:
+        notes.append(f"sun azimuth {azimuth:g}, elevation {elevation:g} are no angles: left out")
+    azimuth, off_nadir = claim.view_azimuth_deg, claim.off_nadir_deg
+    if off_nadir is not None and abs(off_nadir) < 1.0 and azimuth is None:
+        view = View(0.0, abs(off_nadir))  # straight down has no azimuth
+    elif azimuth is None or off_nadir is None:
+        notes.append(f"view angles missing: {claim.how}")
+    elif abs(azimuth) <= 360.0 and 0.0 <= off_nadir < 80.0:
+        view = View(azimuth % 360.0, off_nadir)
+    else:
+        notes.append(f"view azimuth {azimuth:g}, off-nadir {off_nadir:g} are no angles: left out")
+    return sun, view, notes
