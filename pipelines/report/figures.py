@@ -6,7 +6,7 @@ appeared, a hollow one pointing down was removed.
 
 import base64
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from html import escape
@@ -146,8 +146,8 @@ def _north_arrow(grid: SiteGrid) -> str:
     turn = -grid.convergence_deg
     return (
         f'<g class="furniture" transform="translate({WIDTH - 40} 46)"><circle r="28"/>'
-        f'<g transform="rotate({turn:.2f})"><path class="solid" d="M0 -22L7 6L0 1L-7 6Z"/>'
-        '<text y="21" text-anchor="middle">N</text></g></g>'
+        f'<g transform="rotate({turn:.2f})"><path class="solid" d="M0 -24L7 2L0 -3L-7 2Z"/>'
+        '<text y="18" text-anchor="middle">N</text></g></g>'
     )
 
 
@@ -267,8 +267,7 @@ def _panel(object_class: ObjectClass, points: Sequence[TimelinePoint], axis: _Ax
         f'<text class="axis" x="{LEFT - 8}" y="{foot + 4:.1f}" text-anchor="end">0</text>',
         f'<text class="axis" x="{LEFT - 8}" y="{y(most) + 4:.1f}" text-anchor="end">{wording.metres(most) if most >= 10 else f"{most:g}"}</text>',
     ]
-    line = " ".join(f"{x:.1f},{y(e.value):.1f}" for x, e in values if e is not None)
-    marks.append(f'<polyline class="series {kind}" points="{line}"/>')
+    marks.append(_line(points, axis, y, counted, kind))
     for x, e in values:
         if e is not None:
             marks.append(
@@ -276,6 +275,23 @@ def _panel(object_class: ObjectClass, points: Sequence[TimelinePoint], axis: _Ax
                 f'<circle class="dot {kind}" cx="{x:.1f}" cy="{y(e.value):.1f}" r="3.6"/>'
             )
     marks.append(_lane(points, axis, foot + 15))
+    return "".join(marks)
+
+
+def _line(
+    points: Sequence[TimelinePoint], axis: _Axis, y: Callable[[float], float], counted: bool, kind: str
+) -> str:
+    """Join looks that follow each other; across a look that was not seen the line is only dotted."""
+    marks, previous, gap = [], None, False
+    for p in points:
+        estimate = None if p.standing is None else p.standing.count if counted else p.standing.area_m2
+        if estimate is None:
+            gap = True
+            continue
+        here = f"{axis.x(p.look.scene.t_utc):.1f} {y(estimate.value):.1f}"
+        if previous is not None:
+            marks.append(f'<path class="series {kind}{" gap" if gap else ""}" d="M{previous}L{here}"/>')
+        previous, gap = here, False
     return "".join(marks)
 
 

@@ -98,8 +98,7 @@ def _claim(analysis: Analysis) -> str:
         case Verdict.NO_CHANGE_FOUND:
             return f"No change was found. {_floor(analysis)}"
         case _:
-            said = wording.joined([_tally_words(t) for t in tallies(analysis)])
-            return f"{wording.capital(said)}."
+            return " ".join(_direction_sentence(analysis, d) for d in Direction).strip()
 
 
 def _floor(analysis: Analysis) -> str:
@@ -117,14 +116,30 @@ def _floor(analysis: Analysis) -> str:
     return " ".join(filter(None, [first, second]))
 
 
+def _direction_sentence(analysis: Analysis, direction: Direction) -> str:
+    group = [t for t in tallies(analysis) if t.direction is direction]
+    if not group:
+        return ""
+    one = len(group) == 1 and _objects(group[0]) == 1
+    verb = wording.happened(direction, 1 if one else 2)
+    return f"{wording.capital(wording.joined([_tally_words(t) for t in group]))} {verb}."
+
+
+def _objects(t: Tally) -> int:
+    return t.changes if t.count is None else max(1, round(t.count.value))
+
+
 def _tally_words(t: Tally) -> str:
-    n = t.changes if t.count is None else max(1, round(t.count.value))
-    verb = wording.happened(t.direction, n)
-    area = f"{wording.metres(t.area_m2.value)} m²"
+    n = _objects(t)
     if t.count is not None:
         low_high = wording.whole_span(t.count.low, t.count.high)
-        return f"{wording.in_words(n)} {wording.noun(t.object_class, n)} (90 % interval {low_high}) {verb}"
-    return f"{wording.in_words(n)} {_groups(t.object_class, n)} (together about {area}) {verb}"
+        return f"{wording.in_words(n)} {wording.noun(t.object_class, n)} (90 % interval {low_high})"
+    area = (
+        f" (about {wording.metres(t.area_m2.value)} m² in all)"
+        if t.object_class is not ObjectClass.BERM
+        else ""
+    )
+    return f"{wording.in_words(n)} {_groups(t.object_class, n)}{area}"
 
 
 def _groups(object_class: ObjectClass, n: int) -> str:
@@ -145,7 +160,8 @@ def _gap_sentence(analysis: Analysis) -> list[str]:
     reasons = wording.joined(sorted({r for look in blind for r in _reasons(look)}))
     days = "one date" if len(blind) == 1 else f"{wording.in_words(len(blind))} dates"
     why = f" ({reasons})" if reasons else ""
-    return [f"On {days} the site could not be seen{why}; about those nothing is claimed."]
+    about = "that date" if len(blind) == 1 else "those dates"
+    return [f"On {days} the site could not be seen{why}; nothing is claimed about {about}."]
 
 
 def _reasons(look: LookSummary) -> list[str]:

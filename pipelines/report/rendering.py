@@ -19,7 +19,7 @@ Picture = NDArray[np.uint8]
 Float32Stack = NDArray[np.float32]
 
 RGB = ("red", "green", "blue")
-LOW_PERCENTILE, HIGH_PERCENTILE = 0.5, 99.7
+LOW_PERCENTILE, HIGH_PERCENTILE = 0.5, 99.0
 GAMMA = 1.25  # lifts the middle: soil is dark beside roofs
 SAMPLE_PX = 128  # side of one stretch sample; nine per look
 HATCH_LIGHT, HATCH_DARK = 238, 186

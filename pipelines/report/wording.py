@@ -18,7 +18,7 @@ _REASONS = {
     ObservationState.CLOUD_SHADOW: "cloud shadow",
     ObservationState.SNOW: "snow",
     ObservationState.SATURATED: "saturated",
-    ObservationState.MISREGISTERED: "could not be lined up",
+    ObservationState.MISREGISTERED: "the scene could not be lined up",
     ObservationState.TOO_COARSE: "pixels too coarse",
     ObservationState.POOR_VIEW: "viewed too obliquely",
     ObservationState.POOR_LIGHT: "too little light",

@@ -13,7 +13,6 @@ from pathlib import Path
 
 from imagery.errors import DepotwatchError
 from pipelines.analysis import Analysis, WindowReader
-from pipelines.exports import export_geojson, export_gpkg, export_kmz, export_parquet
 from pipelines.report.canonical import json_bytes
 from pipelines.report.evidence import write_evidence
 from pipelines.report.features import (
@@ -42,7 +41,7 @@ class OutputNotWritable(DepotwatchError):
     code = "out-not-writable"
 
 
-def check_output(out: Path) -> None:
+def check_out(out: Path) -> None:
     """Refuse a target that is a file or holds anything, before any work is done.
 
     Raises
@@ -66,7 +65,7 @@ def whole_folder(out: Path) -> Iterator[Path]:
     ------
     OutputNotEmpty, OutputNotWritable
     """
-    check_output(out)
+    check_out(out)
     target = out.resolve()
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -78,7 +77,7 @@ def whole_folder(out: Path) -> Iterator[Path]:
     try:
         yield draft
         draft.chmod(0o777 & ~_umask())
-        check_output(out)
+        check_out(out)
         os.replace(draft, target)
     except BaseException:
         shutil.rmtree(draft, ignore_errors=True)
@@ -107,6 +106,9 @@ def write_report(analysis: Analysis, read_window: WindowReader, out: Path) -> No
 
 
 def _write_files(analysis: Analysis, read_window: WindowReader, folder: Path) -> None:
+    # Imported here: exports read this package's features, so at the top the two would wait for each other.
+    from pipelines.exports import export_geojson, export_gpkg, export_kmz, export_parquet
+
     found, looks, changes = features(analysis), look_features(analysis), changes_by_id(analysis)
     shown = frozenset(f["id"] for f in sorted(found, key=strength)[:SHOWN_CHANGES])
     stretch = site_stretch(analysis, read_window)
