@@ -153,7 +153,7 @@ def file_footprint(header: RasterHeader) -> Polygon:
             f"{Path(header.path).name}: its CRS and geotransform put it nowhere on Earth; georeference it again",
             pointer=header.path,
         )
-    return outline.simplify(1e-8).normalize()
+    return outline.simplify(1e-6).normalize()
 
 
 def pixel_size_m(header: RasterHeader) -> float:
