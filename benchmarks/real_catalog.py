@@ -196,17 +196,25 @@ def _dump(path: Path, document: object) -> None:
     path.write_text(json.dumps(document, indent=1, sort_keys=True) + "\n")
 
 
-def build(source: Path, out: Path, which: str) -> list[Place]:
-    """Write the catalog of a set of real pairs and return its places."""
+@dataclass(frozen=True, slots=True)
+class CatalogEntry:
+    """One site that can be analysed: where its catalog and its AOI were written."""
+
+    name: str
+    catalog: Path
+    aoi: Path
+
+
+def write_catalogs(source: Path, out: Path, which: str) -> list[CatalogEntry]:
+    """Write the catalog and AOIs of a set of real pairs (``oscd``, ``pairs``, ``all``) and return its sites."""
     oscd = source / "oscd_train_cities" if (source / "oscd_train_cities").is_dir() else source
-    real = oscd.parent
     places: list[Place] = []
     if which in ("oscd", "all"):
         places.extend(oscd_places(oscd))
     if which in ("pairs", "all"):
-        places.extend(pair_places(real, out))
+        places.extend(pair_places(oscd.parent, out))
     write_catalog(places, out)
-    return places
+    return [CatalogEntry(p.name, out / "catalog.json", out / "aoi" / f"{p.name}.geojson") for p in places]
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -223,8 +231,8 @@ def main(arguments: list[str] | None = None) -> int:
     if not options.source.is_dir():
         print(f"{options.source}: there is no such folder of real imagery", file=sys.stderr)
         return 2
-    for place in build(options.source, options.out, options.which):
-        print(f"{place.name}\t{options.out / 'aoi' / place.name}.geojson")
+    for entry in write_catalogs(options.source, options.out, options.which):
+        print(f"{entry.name}\t{entry.aoi}")
     return 0
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from pipelines.archives.archive import Archive
 from pipelines.archives.errors import UnreadableArchive
+from pipelines.archives.folder import Folder
 from pipelines.archives.static_catalog import StaticCatalog, local_path
 
 
@@ -23,6 +24,11 @@ def open_archive(source: str, *, cache: Path | None = None, allow_hosts: Sequenc
     UnreadableArchive : there is no such archive
     """
     path = Path(source)
+    if path.is_dir():
+        for name in ("catalog.json", "collection.json"):
+            if (path / name).is_file():
+                return StaticCatalog(path / name, local_path)
+        return Folder(path, local_path)
     if path.is_file():
         return StaticCatalog(path, local_path)
     raise UnreadableArchive(f"{source}: there is no such file or folder", pointer=source)
