@@ -62,7 +62,7 @@ class TimeSeriesOptions:
     misregistration_px: float = 0.2
     smallest_deviation: float = 0.004
     high_z: float = 6.0
-    pair_high_z: float = 7.0
+    pair_high_z: float = 8.0
     low_z: float = 3.2
     smallest_area_m2: float = 120.0
     whole_site_share: float = 0.35
@@ -72,10 +72,11 @@ class TimeSeriesOptions:
 
 @dataclass(frozen=True, slots=True)
 class _Place:
-    """A spot that survived, with its course and the mask of where it is."""
+    """A spot that survived, with its course; ``footprint`` is its mask in the window ``box``."""
 
     spot: Spot
     course: Course
+    box: tuple[slice, slice]
     footprint: Mask
     area_px: tuple[float, float, float]
     contrast_gain: float
@@ -221,7 +222,10 @@ def _changes_of_tile(
             "Most of the site changed at once on some dates (season, wetness, snow or light); "
             "no object is claimed from such a change."
         )
-    places = _follow_all(looks, cube, bands, dates, _independent_spots(spots), options)
+    controls = take_controls(cube, bands)
+    rare = [(spot, commonness(controls, cube, bands, spot)) for spot in _independent_spots(spots)]
+    rare = [(spot, common) for spot, common in rare if common <= options.commonest]
+    places = _follow_all(looks, cube, bands, dates, [s for s, _ in rare], [c for _, c in rare], options)
     return list(_as_changes(places, looks, dates, bands, aoi, options)), warnings
 
 
@@ -240,19 +244,37 @@ def _without_whole_site(spots: list[Spot], aoi_px: int, share: float) -> tuple[l
 def _independent_spots(spots: list[Spot]) -> list[Spot]:
     """Keep the strongest spot of each event: the same place shows at neighbouring splits and several windows."""
     kept: list[Spot] = []
+    at_pixel: dict[int, list[int]] = {}
     for spot in sorted(spots, key=lambda s: (-s.mass, s.split, s.window, int(s.pixels[0]))):
-        if not any(_same_event(spot, other) for other in kept):
+        rivals = _sharing(spot, kept, at_pixel)
+        if not any(_same_event(spot, kept[r]) for r in rivals):
+            for pixel in spot.pixels.tolist():
+                at_pixel.setdefault(pixel, []).append(len(kept))
             kept.append(spot)
     return kept
 
 
+def _neighbours(spots: list[Spot]) -> list[list[int]]:
+    """Return for every spot the indices of the others at its place."""
+    at_pixel: dict[int, list[int]] = {}
+    for index, spot in enumerate(spots):
+        for pixel in spot.pixels.tolist():
+            at_pixel.setdefault(pixel, []).append(index)
+    return [[r for r in _sharing(s, spots, at_pixel) if r != i] for i, s in enumerate(spots)]
+
+
+def _sharing(spot: Spot, kept: list[Spot], at_pixel: dict[int, list[int]]) -> list[int]:
+    """Return the indices of spots that share a quarter of the smaller one's pixels with this one."""
+    shared: dict[int, int] = {}
+    for pixel in spot.pixels.tolist():
+        for index in at_pixel.get(pixel, ()):
+            shared[index] = shared.get(index, 0) + 1
+    least = {index: 0.25 * min(len(spot.pixels), len(kept[index].pixels)) for index in shared}
+    return sorted(index for index, n in shared.items() if n >= least[index])
+
+
 def _same_event(spot: Spot, other: Spot) -> bool:
-    """Whether two spots overlap and tell of one step: same sign within reach of each other's window."""
-    if spot.pixels[-1] < other.pixels[0] or spot.pixels[0] > other.pixels[-1]:
-        return False
-    shared = len(np.intersect1d(spot.pixels, other.pixels, assume_unique=True))
-    if shared < 0.25 * min(len(spot.pixels), len(other.pixels)):
-        return False
+    """Whether two spots at one place tell of one step: same sign within reach of each other's window."""
     if float(spot.effect @ other.weights) < 0:
         return spot.split == other.split
     return abs(spot.split - other.split) <= max(spot.window, other.window)
@@ -264,6 +286,7 @@ def _follow_all(
     bands: tuple[str, ...],
     dates: Dates,
     spots: list[Spot],
+    commons: list[float],
     options: TimeSeriesOptions,
 ) -> list[_Place]:
     """Judge every spot in every look; drop what does not last or is too small."""
@@ -272,13 +295,10 @@ def _follow_all(
     for spot in spots:
         taken[spot.pixels] = True
     taken_image = taken.reshape(shape)
-    controls = take_controls(cube, bands)
     places = []
-    for spot in spots:
-        common = commonness(controls, cube, bands, spot)
-        if common > options.commonest:
-            continue
-        place = _follow_spot(looks, cube, bands, dates, spot, spots, taken_image, common, options)
+    for spot, common, rivals in zip(spots, commons, _neighbours(spots), strict=True):
+        others = [spots[r] for r in rivals]
+        place = _follow_spot(looks, cube, bands, dates, spot, others, taken_image, common, options)
         if place is not None:
             places.append(place)
     return places
@@ -290,19 +310,18 @@ def _follow_spot(
     bands: tuple[str, ...],
     dates: Dates,
     spot: Spot,
-    spots: list[Spot],
+    rivals: list[Spot],
     taken: Mask,
     common: float,
     options: TimeSeriesOptions,
 ) -> _Place | None:
     """Judge one spot in every look between the splits of others at the same place."""
     low, high = 0, len(dates)
-    for other in spots:
-        if other.split != spot.split and _overlaps(spot, other):
-            if other.split < spot.split:
-                low = max(low, other.split)
-            else:
-                high = min(high, other.split)
+    for other in rivals:
+        if other.split < spot.split:
+            low = max(low, other.split)
+        elif other.split > spot.split:
+            high = min(high, other.split)
     shape = cube.shape[2:]
     box, mask = _boxed(spot.pixels, (shape[0], shape[1]), HALO_PX // 4)
     footprint, area_px = _footprint(cube, spot, box, mask, (low, high))
@@ -322,17 +341,7 @@ def _follow_spot(
     if course is None or not _lasts(course):
         return None
     gain = _contrast_gain(course, spot.weights, bands)
-    whole = np.zeros(shape, bool)
-    whole[box] = footprint
-    return _Place(spot, course, whole, area_px, gain, common)
-
-
-def _overlaps(spot: Spot, other: Spot) -> bool:
-    """Whether two spots share a quarter of the smaller one."""
-    if spot.pixels[-1] < other.pixels[0] or spot.pixels[0] > other.pixels[-1]:
-        return False
-    shared = len(np.intersect1d(spot.pixels, other.pixels, assume_unique=True))
-    return shared >= 0.25 * min(len(spot.pixels), len(other.pixels))
+    return _Place(spot, course, box, footprint, area_px, gain, common)
 
 
 def _boxed(
@@ -410,14 +419,13 @@ def _as_changes(
     options: TimeSeriesOptions,
 ) -> Iterator[Change]:
     """Turn places into changes; a place that stepped there and back gets opposite directions."""
-    for place in places:
-        if not (place.footprint & aoi).any():
+    neighbours = _neighbours([place.spot for place in places])
+    for place, others in zip(places, neighbours, strict=True):
+        if not (place.footprint & aoi[place.box]).any():
             continue
         gain = place.contrast_gain
         closed = False
-        for other in places:
-            if other is place or not (other.footprint & place.footprint).any():
-                continue
+        for other in (places[i] for i in others):
             if float(place.spot.effect @ other.spot.weights) < 0:
                 gain -= other.contrast_gain
                 closed |= other.course.split > place.course.split
@@ -449,7 +457,9 @@ def _change(
     return Change(
         object_class=ObjectClass.OTHER,
         direction=direction,
-        footprint=_outline(place.footprint, grid),
+        footprint=_outline(
+            place.footprint, grid.window(place.box[0].start, place.box[1].start, *place.footprint.shape)
+        ),
         onset=OnsetInterval(looks[onset_from].t_utc, looks[onset_to].t_utc),
         last_seen=looks[supporting[-1] if direction is Direction.APPEARED else onset_from].t_utc,
         status=_status(closed, direction, support_dates),
