@@ -22,7 +22,7 @@ from pipelines.report.rendering import (
     overview,
     picture,
 )
-from pipelines.report.summary import Tally, Verdict, tallies, usable_looks, verdict
+from pipelines.report.summary import Tally, Verdict, all_warnings, tallies, usable_looks, verdict
 from pipelines.report.timeline import classes_shown
 
 SHOWN_CHANGES = 60
@@ -464,14 +464,7 @@ def _looks(analysis: Analysis) -> str:
 
 def _method(analysis: Analysis) -> str:
     how = (
-        "Every scene is shifted onto one reference scene of the site and its brightness brought to one scale; each "
-        "pixel is interpolated once. Scenes that cannot be lined up surely are left out. What differs between clear "
-        "looks is examined for edges, shape and shadow that agree with the sun on each date, and must persist. An "
-        "object that is seen once is listed as such; three independent looks confirm it.",
-        "Dates are intervals: from the last clear look without the object to the first with it (for a removal: the "
-        "last with it, the first without). Positions are in WGS 84; their accuracy is that of the reference scene.",
-        "Numbers in the form 12 (10\u201314) give the best value and the interval that holds the true one in 90 of 100 "
-        "cases.",
+        *wording.METHOD,
         wording.CALIBRATION,
         wording.CONFUSIONS,
         *wording.GENERAL_LIMITS,
@@ -481,7 +474,7 @@ def _method(analysis: Analysis) -> str:
 
 
 def _colophon(analysis: Analysis) -> str:
-    warnings = [*analysis.warnings, *analysis.detection.warnings]
+    warnings = all_warnings(analysis)
     told = "".join(f"<li>{escape(w)}</li>" for w in warnings)
     block = f"<h2>Warnings</h2><ul>{told}</ul>" if warnings else ""
     terms: dict[str, int] = {}

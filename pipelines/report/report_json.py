@@ -14,7 +14,7 @@ from pipelines.report import wording
 from pipelines.report.canonical import number, rfc3339, sha256_of
 from pipelines.report.features import aoi_feature, look_features
 from pipelines.report.sources import sources
-from pipelines.report.summary import summary_json, usable_looks, verdict
+from pipelines.report.summary import all_warnings, summary_json, usable_looks, verdict
 
 SCHEMA = "depotwatch-report/1"
 
@@ -40,7 +40,7 @@ def file_hashes(folder: Path) -> list[dict[str, Any]]:
     ]
 
 
-def _period(analysis: Analysis) -> dict[str, str] | None:
+def _period(analysis: Analysis) -> dict[str, str | bool] | None:
     if analysis.period is not None:
         start, end = analysis.period
     elif analysis.looks:
@@ -48,7 +48,7 @@ def _period(analysis: Analysis) -> dict[str, str] | None:
         start, end = min(times), max(times)
     else:
         return None
-    return {"start": rfc3339(start), "end": rfc3339(end)}
+    return {"start": rfc3339(start), "end": rfc3339(end), "given": analysis.period is not None}
 
 
 def detection_limits(analysis: Analysis) -> list[dict[str, Any]]:
@@ -73,6 +73,7 @@ def report_json(analysis: Analysis, files: list[dict[str, Any]], headline: str) 
         "site": {
             "name": analysis.site.name,
             "aoi": aoi_feature(analysis)["geometry"],
+            "aoi_wkb": analysis.site.aoi.wkb_hex,
             "grid": {
                 "crs": grid.crs, "east_m": grid.east_m, "north_m": grid.north_m,
                 "gsd_m": grid.gsd_m, "rows": grid.rows, "cols": grid.cols,
@@ -88,7 +89,7 @@ def report_json(analysis: Analysis, files: list[dict[str, Any]], headline: str) 
         "looks_usable": len(usable_looks(analysis)),
         "detection_limits": detection_limits(analysis),
         "looks": [_look_row(f) for f in look_features(analysis)],
-        "warnings": [*analysis.warnings, *analysis.detection.warnings],
+        "warnings": all_warnings(analysis),
         "refused": [{"where": w, "code": c, "detail": d} for w, c, d in analysis.refused],
         "limits_in_words": [*wording.coarse_limits(grid.gsd_m), *wording.GENERAL_LIMITS, wording.CONFUSIONS],
         "generated_from": sources(analysis),

@@ -64,6 +64,11 @@ def live_changes(analysis: Analysis) -> list[Change]:
     return [c for c in analysis.detection.changes if c.status is not Status.RETRACTED]
 
 
+def all_warnings(analysis: Analysis) -> list[str]:
+    """Return the warnings of analysis and detection, each once."""
+    return list(dict.fromkeys([*analysis.warnings, *analysis.detection.warnings]))
+
+
 def _added(estimates: Sequence[Estimate]) -> Estimate:
     """Add independent estimates: values add, half-widths of the intervals add in quadrature."""
     value = sum(e.value for e in estimates)

@@ -1,0 +1,321 @@
+"""Check an evidence bundle: are all files what the manifest says, and does the work give them again?
+
+A bundle comes from strangers: nothing is unpacked, names and sizes are checked before a byte is inflated, and source
+files are looked for only under the folder the user names.
+"""
+
+import hashlib
+import json
+import stat
+import tempfile
+import zipfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from imagery.errors import DepotwatchError
+from pipelines.report.bundle import MANIFEST
+from pipelines.report.canonical import sha256_of
+
+Replay = Callable[[Mapping[str, Any], Path, Path], None]
+"""``(report, catalog, out)``: run the analysis ``report.json`` tells of on ``catalog`` and write its files to ``out``."""
+
+MAX_MEMBERS = 500_000
+MAX_BYTES = 64 * 2**30
+MAX_RATIO = 300  # of unpacked to packed size; GeoJSON and WKT reach about 20
+MAX_JSON_BYTES = 512 * 2**20
+MAX_SOURCE_FILES = 1_000_000
+_CHUNK = 1 << 20
+
+
+class BadBundle(DepotwatchError):
+    """A file that is no bundle of ours: no zip, damaged, or without a manifest."""
+
+    code = "bad-bundle"
+
+
+class UnsafeBundle(DepotwatchError):
+    """A zip that tries to reach outside itself or to fill the machine."""
+
+    code = "unsafe-bundle"
+
+
+class ReplayState(StrEnum):
+    """What became of running the analysis again."""
+
+    NOT_RUN = "not_run"
+    IDENTICAL = "identical"
+    DIFFERENT = "different"
+    OTHER_VERSION = "other_version"
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """One file that is not what it should be; None for a hash that there is none of."""
+
+    path: str
+    expected: str | None
+    found: str | None
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class SourceCheck:
+    """Which of the recorded source files were found; ``changed`` ones have another hash."""
+
+    recorded: int
+    found: int
+    missing: tuple[str, ...]
+    changed: tuple[str, ...]
+
+    @property
+    def complete(self) -> bool:
+        """True where every source is there unchanged, so that a replay means something."""
+        return self.recorded > 0 and self.found == self.recorded
+
+
+@dataclass(frozen=True, slots=True)
+class VerifyResult:
+    """The outcome; ``differences`` are in order of path, the first one is what to look at."""
+
+    bundle_sha256: str
+    processing_version: str
+    files_checked: int
+    differences: tuple[Difference, ...]
+    sources: SourceCheck
+    replay: ReplayState
+    replay_reason: str
+    replay_differences: tuple[Difference, ...] = ()
+
+    @property
+    def ok(self) -> bool:
+        """True where no file differs and a replay, if one was run by the same version, gave the same files."""
+        return not self.differences and not self.sources.changed and self.replay is not ReplayState.DIFFERENT
+
+    @property
+    def first_difference(self) -> Difference | None:
+        """The first file that differs, else None."""
+        return next(iter([*self.differences, *self.replay_differences]), None)
+
+    def as_json(self) -> dict[str, Any]:
+        """Return everything as plain values."""
+
+        def told(differences: Sequence[Difference]) -> list[dict[str, str | None]]:
+            return [
+                {"path": d.path, "expected": d.expected, "found": d.found, "why": d.why} for d in differences
+            ]
+
+        return {
+            "ok": self.ok,
+            "bundle_sha256": self.bundle_sha256,
+            "processing_version": self.processing_version,
+            "files_checked": self.files_checked,
+            "differences": told(self.differences),
+            "sources": {
+                "recorded": self.sources.recorded,
+                "found": self.sources.found,
+                "missing": list(self.sources.missing),
+                "changed": list(self.sources.changed),
+            },
+            "replay": {
+                "state": str(self.replay),
+                "reason": self.replay_reason,
+                "differences": told(self.replay_differences),
+            },
+        }
+
+
+def verify_bundle(bundle: Path, catalog: Path | None = None, replay: Replay | None = None) -> VerifyResult:
+    """Check every hash in a bundle; where its sources are at hand and unchanged, run the analysis again and compare.
+
+    Parameters
+    ----------
+    catalog : catalogue file or folder that holds the sources; the bundle's own folder where None
+    replay : what runs the analysis again; None leaves that out
+
+    Raises
+    ------
+    BadBundle, UnsafeBundle
+    """
+    try:
+        with zipfile.ZipFile(bundle) as archive:
+            members = _checked_members(archive, bundle.stat().st_size)
+            manifest = _json(archive, members, MANIFEST)
+            report = _json(archive, members, "report.json")
+            found = {name: _sha256(archive, entry) for name, entry in members.items()}
+    except (OSError, zipfile.BadZipFile, NotImplementedError, EOFError) as error:
+        raise BadBundle(f"{bundle} is no readable bundle: {error}; download or make it again") from error
+    listed = _listed(manifest, "manifest.json")
+    differences = _compare(listed, {n: h for n, h in found.items() if n != MANIFEST})
+    inner = _listed(report, "report.json")
+    differences += [d for d in _compare(inner, found, extra_is_wrong=False) if d not in differences]
+    sources = _check_sources(report, catalog or bundle.resolve().parent)
+    state, reason, again = _run_again(report, listed, sources, catalog, replay, intact=not differences)
+    return VerifyResult(
+        sha256_of(bundle), str(report.get("processing_version")), len(found) - 1,
+        tuple(sorted(set(differences), key=lambda d: (d.path, d.why))), sources, state, reason, again,
+    )  # fmt: skip
+
+
+def _checked_members(archive: zipfile.ZipFile, packed: int) -> dict[str, zipfile.ZipInfo]:
+    """Return the members by name, having refused what no bundle of ours holds."""
+    entries = archive.infolist()
+    if len(entries) > MAX_MEMBERS:
+        raise UnsafeBundle(f"the zip lists {len(entries):,} members, more than {MAX_MEMBERS:,}; not opened")
+    total = sum(entry.file_size for entry in entries)
+    if total > MAX_BYTES or total > MAX_RATIO * max(packed, 1 << 16):
+        raise UnsafeBundle(f"the zip of {packed:,} bytes would unpack to {total:,}; not opened")
+    members: dict[str, zipfile.ZipInfo] = {}
+    for entry in entries:
+        name = entry.filename
+        # orig_filename still has what zipfile cleans away: NUL tails and foreign separators.
+        if name != entry.orig_filename or not _plain(name):
+            raise UnsafeBundle(
+                f"a member is named {entry.orig_filename!r}, which reaches outside; not opened"
+            )
+        if stat.S_ISLNK(entry.external_attr >> 16) or entry.flag_bits & 0x1:
+            raise UnsafeBundle(f"{name} is a link or encrypted; bundles hold plain files only")
+        if name in members:
+            raise UnsafeBundle(f"{name} is in the zip twice; which one counts cannot be said")
+        members[name] = entry
+    return members
+
+
+def _plain(name: str) -> bool:
+    path = PurePosixPath(name)
+    clean = not any(c in name for c in "\\:\0") and not path.is_absolute() and str(path) == name
+    return clean and ".." not in path.parts and name not in {"", "."}
+
+
+def _json(archive: zipfile.ZipFile, members: Mapping[str, zipfile.ZipInfo], name: str) -> Mapping[str, Any]:
+    entry = members.get(name)
+    if entry is None:
+        raise BadBundle(f"the zip holds no {name}; it is no evidence bundle")
+    if entry.file_size > MAX_JSON_BYTES:
+        raise UnsafeBundle(f"{name} would be {entry.file_size:,} bytes; not opened")
+    try:
+        value = json.loads(archive.read(entry))
+    except (ValueError, RecursionError) as error:
+        raise BadBundle(f"{name} is no readable JSON: {error}") from error
+    if not isinstance(value, dict):
+        raise BadBundle(f"{name} is not a JSON object")
+    return value
+
+
+def _sha256(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> str | None:
+    """Return a member's hash; None where its bytes are damaged."""
+    digest = hashlib.sha256()
+    try:
+        with archive.open(entry) as file:
+            while chunk := file.read(_CHUNK):
+                digest.update(chunk)
+    except (zipfile.BadZipFile, EOFError, OSError, ValueError):
+        return None
+    return digest.hexdigest()
+
+
+def _listed(document: Mapping[str, Any], name: str) -> dict[str, str]:
+    try:
+        return {str(f["path"]): str(f["sha256"]) for f in document["files"]}
+    except (KeyError, TypeError) as error:
+        raise BadBundle(f"{name} lists no files with path and sha256") from error
+
+
+def _compare(
+    expected: Mapping[str, str], found: Mapping[str, str | None], *, extra_is_wrong: bool = True
+) -> list[Difference]:
+    differences = []
+    for name in sorted(expected):
+        if name not in found:
+            differences.append(Difference(name, expected[name], None, "missing"))
+        elif found[name] is None:
+            differences.append(Difference(name, expected[name], None, "damaged"))
+        elif found[name] != expected[name]:
+            differences.append(Difference(name, expected[name], found[name], "changed"))
+    if extra_is_wrong:
+        differences += [
+            Difference(n, None, found[n], "not listed") for n in sorted(found) if n not in expected
+        ]
+    return differences
+
+
+def _sources(report: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    try:
+        for scene in report["generated_from"]:
+            for file in scene["files"]:
+                yield str(file["path"]), str(file["sha256"])
+    except (KeyError, TypeError) as error:
+        raise BadBundle("report.json does not say what it was generated from") from error
+
+
+def _check_sources(report: Mapping[str, Any], place: Path) -> SourceCheck:
+    """Look for the recorded files under a folder, by the end of their path, and compare hashes."""
+    wanted = sorted(set(_sources(report)))
+    names = {PurePosixPath(path).name for path, _ in wanted}
+    there = _files_named(place if place.is_dir() else place.parent, names) if wanted else {}
+    missing, changed = [], []
+    for path, digest in wanted:
+        hashes = [sha256_of(p) for p in _ending_with(path, there)]
+        if not hashes:
+            missing.append(path)
+        elif digest not in hashes:
+            changed.append(path)
+    return SourceCheck(len(wanted), len(wanted) - len(missing) - len(changed), tuple(missing), tuple(changed))
+
+
+def _files_named(root: Path, names: set[str]) -> dict[str, list[Path]]:
+    there: dict[str, list[Path]] = {}
+    for count, path in enumerate(root.rglob("*")):
+        if count >= MAX_SOURCE_FILES:
+            break
+        if path.name in names and path.is_file():
+            there.setdefault(path.name, []).append(path)
+    return there
+
+
+def _ending_with(recorded: str, there: Mapping[str, Sequence[Path]]) -> list[Path]:
+    """Return the files that share the longest tail with the recorded path."""
+    parts = PurePosixPath(recorded).parts
+
+    def shared(path: Path) -> int:
+        same = 0
+        for mine, theirs in zip(reversed(path.parts), reversed(parts), strict=False):
+            if mine != theirs:
+                break
+            same += 1
+        return same
+
+    candidates = sorted(there.get(PurePosixPath(recorded).name, []))
+    best = max(map(shared, candidates), default=0)
+    return [path for path in candidates if shared(path) == best]
+
+
+def _run_again(
+    report: Mapping[str, Any],
+    listed: Mapping[str, str],
+    sources: SourceCheck,
+    catalog: Path | None,
+    replay: Replay | None,
+    *,
+    intact: bool,
+) -> tuple[ReplayState, str, tuple[Difference, ...]]:
+    if not intact:
+        return ReplayState.NOT_RUN, "the bundle itself is not intact", ()
+    if replay is None or catalog is None:
+        return ReplayState.NOT_RUN, "no catalogue was named to run the analysis on again", ()
+    if not sources.complete:
+        return ReplayState.NOT_RUN, "not all sources are there unchanged", ()
+    with tempfile.TemporaryDirectory(prefix="depotwatch-verify-") as folder:
+        out = Path(folder) / "report"
+        replay(report, catalog, out)
+        again = json.loads((out / "report.json").read_text("utf-8"))
+        made = {p.relative_to(out).as_posix(): sha256_of(p) for p in sorted(out.rglob("*")) if p.is_file()}
+    version = again.get("processing_version")
+    if version != report.get("processing_version"):
+        return ReplayState.OTHER_VERSION, f"this installation is processing version {version}", ()
+    differences = tuple(_compare(listed, made))
+    if differences:
+        return ReplayState.DIFFERENT, f"{len(differences)} files came out differently", differences
+    return ReplayState.IDENTICAL, f"{len(made)} files came out byte for byte the same", ()
