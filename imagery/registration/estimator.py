@@ -4,7 +4,7 @@ The way through is ALGORITHMS A2: a masked correlation of gradient orientations 
 them, Gauss-Newton refines them, a robust fit decides between translation and affine, and the gate judges.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy import ndimage
@@ -12,14 +12,18 @@ from scipy import ndimage
 from imagery.displacement import RegistrationState
 from imagery.registration import prefilter
 from imagery.registration.correlation import Peak, best_peaks, masked_correlation
-from imagery.registration.gate import Evidence, split_difference, state_of
-from imagery.registration.motion import Float64, Motion, MotionFit, better_motion
+from imagery.registration.gate import Evidence, state_of
+from imagery.registration.motion import Float64, Motion, MotionFit, better_motion, split_difference
 from imagery.registration.prefilter import Float32Image, Mask
 from imagery.registration.refinement import WindowShifts, warp, window_shifts
+from imagery.registration.shadows import shadow_mask
 from imagery.registration.voting import Vote, vote
 from imagery.registration.windows import Lattice, lattice
 
 MIN_SIDE_PX = 40
+# Windows that disagree by more than this may be pulled by shadows; leaving those out must cut the decorrelation to 0.8.
+SHADOW_DOUBT_PX = 0.035
+SHADOW_GAIN = 0.8
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +87,7 @@ class _Refined:
     windows: WindowShifts
     totals: Float64
     cells: Lattice
+    shadows_masked: bool = False
 
 
 def register_arrays(
@@ -119,7 +124,9 @@ def register_arrays(
         if level.reference.size > options.finest_pixels and refined is not None:
             break
         coarser = step > 0 and levels[step - 1].reference.size <= options.finest_pixels
-        answer = _refine(level, motion.scaled(1.0), 1 if coarser else options.rounds, options)
+        answer = _refine(level, motion, 1 if coarser else options.rounds, options)
+        if answer is not None and not coarser and answer.fit.residual_px > SHADOW_DOUBT_PX:
+            answer = _without_shadows(level, answer, options)
         if answer is not None:
             refined = (answer, step)
             motion = answer.fit.motion
@@ -181,6 +188,18 @@ def _search(level: _Level, reach_px: float) -> tuple[Vote, Peak, float] | None:
     return best, peaks[order[0]], ambiguity
 
 
+def _without_shadows(level: _Level, plain: _Refined, options: Options) -> _Refined:
+    """Leave shadows out of both images and keep that answer where what remains matches clearly better."""
+    seen_r = level.reference_valid & ~shadow_mask(level.reference, level.reference_valid)
+    seen_t = level.target_valid & ~shadow_mask(level.target, level.target_valid)
+    level = _Level(prefilter.filled(level.reference, seen_r), prefilter.filled(level.target, seen_t), seen_r, seen_t)
+    lit = _refine(level, plain.fit.motion, options.rounds, options)
+    if lit is None:
+        return plain
+    doubt_plain, doubt_lit = (1.0 - float(np.median(np.abs(a.windows.correlation))) for a in (plain, lit))
+    return replace(lit, shadows_masked=True) if doubt_lit < SHADOW_GAIN * doubt_plain else plain
+
+
 def _refine(level: _Level, motion: Motion, rounds: int, options: Options) -> _Refined | None:
     """Iterate warp and window shifts until the motion settles."""
     cells = lattice(level.shape)
@@ -196,7 +215,7 @@ def _refine(level: _Level, motion: Motion, rounds: int, options: Options) -> _Re
         if len(windows.index) < 1:
             return answer
         totals = windows.shifts + motion.at(windows.positions)
-        fit = better_motion(windows.positions, totals, windows.variances, level.centre)
+        fit = better_motion(windows.positions, totals, windows.variances, level.centre, 3.0 * cells.cell_px)
         answer = _Refined(fit, windows, totals, cells)
         step = fit.motion.at(windows.positions) - motion.at(windows.positions)
         motion = fit.motion
@@ -223,7 +242,7 @@ def _judge(
         windows.variances,
         fit.motion.centre,
         3.0 * refined.cells.cell_px,
-        affine,
+        affine=affine,
     )
     evidence = Evidence(best.agree, peak.z, ambiguity, fit.predicted_px * scale, split * scale)
     quality = evidence.quality

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from imagery.displacement import RegistrationState
-from imagery.registration.motion import Float64, MotionFit, fit_motion
 
 USE_QUALITY = 2.5
 WIDER_QUALITY = 1.0
@@ -37,19 +36,3 @@ def state_of(quality: float) -> RegistrationState:
         return RegistrationState.USE_WITH_WIDER_TOLERANCE
     return RegistrationState.NOT_REGISTERED
 
-
-def split_difference(
-    positions: Float64, shifts: Float64, variances: Float64, centre: Float64, window_px: float, affine: bool
-) -> float:
-    """Return the RMS difference, pixels, of two fits on a checkerboard of windows; 1 where either side has under four."""
-    tile = np.floor(positions / window_px).astype(int).sum(axis=1) % 2
-    fields = []
-    for side in (0, 1):
-        chosen = tile == side
-        if chosen.sum() < 4:
-            return 1.0
-        fit: MotionFit = fit_motion(
-            positions[chosen], shifts[chosen], variances[chosen], centre, affine=affine and chosen.sum() >= 6
-        )
-        fields.append(fit.motion.at(positions))
-    return float(np.sqrt(np.mean(np.sum((fields[0] - fields[1]) ** 2, axis=1))))

@@ -15,6 +15,12 @@ Float64 = NDArray[np.float64]
 SLOPE_PRIOR = 1.0 / 256.0
 SCALE_FLOOR_PX = 0.05
 SCALE_START_PX = 0.6
+# Chi squared from which an affine is believed: shadows and change bias neighbouring windows alike, so far above chance.
+AFFINE_EVIDENCE = 5.5
+# What a window may be off through change and shadow even where its residual is small.
+BIAS_PX = 0.03
+# Two halves of the windows may differ on an affine by this share of what it does.
+SPLIT_SHARE = 0.6
 # Windows of 3 x 3 cells at every cell share pixels: of nine only two are worth counting (A2 step 6).
 INDEPENDENT_SHARE = 2.0 / 9.0
 
@@ -47,10 +53,11 @@ def translation(row: float, col: float, centre: Float64) -> Motion:
 
 @dataclass(frozen=True)
 class MotionFit:
-    """A fitted motion, the (n,) weights that carried it, its residual scale, and its predicted error, pixels."""
+    """A fitted motion, the (n,) weights that carried it, its residuals, and its predicted error, pixels."""
 
     motion: Motion
     weights: Float64
+    residuals: Float64
     residual_px: float
     predicted_px: float
 
@@ -95,7 +102,7 @@ def fit_motion(
     share = weights / base
     carried = share > 0.1
     spread = float(np.sqrt(np.average(residual**2, weights=weights) / 2)) if carried.any() else np.inf
-    return MotionFit(motion, share, spread, _predicted_error(design, weights, residual, inverse))
+    return MotionFit(motion, share, residual, spread, _predicted_error(design, weights, residual, inverse))
 
 
 def _predicted_error(design: Float64, weights: Float64, residual: Float64, inverse: Float64) -> float:
@@ -131,13 +138,49 @@ def _weighted_median(values: Float64, weights: Float64) -> Float64:
     return out
 
 
-def better_motion(positions: Float64, shifts: Float64, variances: Float64, centre: Float64) -> MotionFit:
-    """Return the affine fit where the windows prove it, else the translation."""
+def better_motion(
+    positions: Float64, shifts: Float64, variances: Float64, centre: Float64, window_px: float
+) -> MotionFit:
+    """Return the affine fit where the windows prove it and two halves of them agree on it, else the translation."""
     plain = fit_motion(positions, shifts, variances, centre, affine=False)
     if len(positions) < 6:
         return plain
     full = fit_motion(positions, shifts, variances, centre, affine=True)
-    difference = full.motion.at(positions) - plain.motion.at(positions)
-    apart = float(np.sqrt(np.mean(np.sum(difference**2, axis=1))))
-    cuts = full.residual_px < 0.93 * plain.residual_px and apart > 0.02
-    return full if cuts or apart > 3.0 * full.predicted_px else plain
+    if _affine_gain(plain, full, variances) < AFFINE_EVIDENCE:
+        return plain
+    bent = full.motion.at(positions) - plain.motion.at(positions)
+    split = split_difference(positions, shifts, variances, centre, window_px, affine=True)
+    return full if split < SPLIT_SHARE * float(np.sqrt(np.mean(np.sum(bent**2, axis=1)))) else plain
+
+
+def split_difference(
+    positions: Float64, shifts: Float64, variances: Float64, centre: Float64, window_px: float, *, affine: bool
+) -> float:
+    """Return the RMS difference, pixels, of two fits on a checkerboard of windows; 1 where either side has under four."""
+    tile = np.floor(positions / window_px).astype(int).sum(axis=1) % 2
+    fields = []
+    for side in (0, 1):
+        chosen = tile == side
+        if chosen.sum() < 4:
+            return 1.0
+        fit = fit_motion(
+            positions[chosen], shifts[chosen], variances[chosen], centre, affine=affine and chosen.sum() >= 6
+        )
+        fields.append(fit.motion.at(positions))
+    return float(np.sqrt(np.mean(np.sum((fields[0] - fields[1]) ** 2, axis=1))))
+
+
+def _affine_gain(plain: MotionFit, full: MotionFit, variances: Float64) -> float:
+    """Return the misfit (chi squared) that four slopes remove, robust, at the affine fit's own scale."""
+    base = 1.0 / variances
+    scale = max(SCALE_FLOOR_PX, 2.5 * _robust_scale(full.residuals, base))
+
+    def misfit(residual: Float64) -> float:
+        squared = residual**2
+        return float(np.sum(base * squared / (1.0 + squared / scale**2)))
+
+    weights = base * full.weights
+    total = float(weights.sum())
+    effective = INDEPENDENT_SHARE * total**2 / max(float(np.sum(weights**2)), 1e-30)
+    noise = max(full.residual_px, BIAS_PX) ** 2
+    return effective * (misfit(plain.residuals) - misfit(full.residuals)) / max(total * noise, 1e-30)

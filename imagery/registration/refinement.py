@@ -19,6 +19,10 @@ MIN_CORRELATION = 0.10
 MAX_STEP_PX = 2.0
 NOISE_CORRELATION = 12.0
 FLOOR_PX = 0.03
+PIXEL_SCALE = 1.5
+DISTRUST = 4.0
+# The weighted variance of a redescending fit is too small by about this factor for Gaussian errors.
+TIGHTENING = (1.0, 2.2)
 
 
 @dataclass(frozen=True)
@@ -110,34 +114,31 @@ def window_shifts(reference: Float32Image, warped: Warped, cells: Lattice) -> Wi
     ``reference`` and ``warped.image`` are normalised band-passed images. Per window: a signed gain is fitted, then
     ``u = -(sum w g g')^-1 sum w g e`` with the mean gradient of both and a robust pixel weight ``w``.
     """
-    mask = warped.both.astype(np.float32)
-    seen_r = reference * mask
-    seen_t = warped.image * mask
-    sums = cells.window_sums(
-        np.stack(
-            [
-                cells.cell_sums(a)
-                for a in (
-                    mask,
-                    seen_r,
-                    seen_r * reference,
-                    seen_t,
-                    seen_t * warped.image,
-                    seen_r * warped.image,
-                )
-            ]
-        )
-    )
+    weight = warped.both.astype(np.float32)
+    observed = cells.window_sums(cells.cell_sums(weight))
+    matched, error, rho = warped.image, warped.image - reference, np.zeros(len(observed))
+    for tightening in TIGHTENING:
+        matched, rho, variance = _match(reference, warped.image, weight, cells)
+        error = matched - reference
+        bound = _to_pixels(np.float64(PIXEL_SCALE**2 * tightening) * variance, cells, matched.shape)
+        weight = np.where(warped.both, 1.0 / (1.0 + error * error / bound) ** 2, np.float32(0.0))
+    return _solve(reference + matched, error, weight, cells, observed, rho)
+
+
+def _match(
+    reference: Float32Image, image: Float32Image, weight: Float32Image, cells: Lattice
+) -> tuple[Float32Image, Float64, Float64]:
+    """Return the image brought to the reference's contrast, window by window, the correlation and the misfit variance."""
+    seen_r, seen_t = reference * weight, image * weight
+    products = (weight, seen_r, seen_r * reference, seen_t, seen_t * image, seen_r * image)
+    sums = cells.window_sums(np.stack([cells.cell_sums(a) for a in products]))
     count = np.maximum(sums[0], 1.0)
     mean_r, mean_t, gain, rho = _gain(sums[1:3], sums[3:5], sums[5], count)
     shape = (reference.shape[0], reference.shape[1])
-    matched = warped.image * _to_pixels(gain, cells, shape)
-    matched += _to_pixels(mean_r - gain * mean_t, cells, shape)
-    error = matched - reference
-    variance = cells.window_sums(cells.cell_sums(error * error * mask)) / count
-    scale = _to_pixels(np.maximum(variance, 1e-6), cells, shape)
-    weight = mask / (1.0 + error * error / (2.25 * scale)) ** 2
-    return _solve(reference + matched, error, weight, cells, sums[0], rho)
+    matched = image * _to_pixels(gain, cells, shape) + _to_pixels(mean_r - gain * mean_t, cells, shape)
+    # After equal deviations the weighted misfit is 2 (1 - |rho|) of the reference's variance.
+    variance = (sums[2] / count - mean_r**2) * 2.0 * (1.0 - np.abs(rho))
+    return matched, rho, np.maximum(variance, 1e-5)
 
 
 def _solve(
@@ -171,6 +172,10 @@ def _solve(
     keep = sound & (np.abs(rho) > MIN_CORRELATION) & (valid > MIN_VALID)
     keep &= np.hypot(shifts[:, 0], shifts[:, 1]) < MAX_STEP_PX
     index = np.flatnonzero(keep)
+    if index.size:
+        # A window that matches worse than the good ones has changed; its misfit alone would understate its error.
+        good = np.percentile(np.abs(rho[index]), 80.0)
+        variances = variances * np.maximum(good / np.maximum(np.abs(rho), 1e-3), 1.0) ** DISTRUST
     return WindowShifts(
         index, cells.centres[index], shifts[index], variances[index], rho[index], valid[index]
     )
