@@ -15,14 +15,14 @@ from imagery.registration.correlation import Peak, best_peaks, masked_correlatio
 from imagery.registration.gate import Evidence, state_of
 from imagery.registration.motion import Float64, Motion, MotionFit, better_motion, split_difference
 from imagery.registration.prefilter import Float32Image, Mask
-from imagery.registration.refinement import WindowShifts, warp, window_shifts
+from imagery.registration.refinement import LOOSE, TIGHT, WindowShifts, warp, window_shifts
 from imagery.registration.shadows import shadow_mask
 from imagery.registration.voting import Vote, vote
 from imagery.registration.windows import Lattice, lattice
 
 MIN_SIDE_PX = 40
 # Windows that disagree by more than this may be pulled by shadows; leaving those out must cut the decorrelation to 0.8.
-SHADOW_DOUBT_PX = 0.035
+SHADOW_DOUBT_PX = 0.045
 SHADOW_GAIN = 0.8
 
 
@@ -125,8 +125,8 @@ def register_arrays(
             break
         coarser = step > 0 and levels[step - 1].reference.size <= options.finest_pixels
         answer = _refine(level, motion, 1 if coarser else options.rounds, options)
-        if answer is not None and not coarser and answer.fit.residual_px > SHADOW_DOUBT_PX:
-            answer = _without_shadows(level, answer, options)
+        if answer is not None and not coarser and float(np.median(answer.fit.residuals)) > SHADOW_DOUBT_PX:
+            answer = _without_shadows(level, answer, motion, options)
         if answer is not None:
             refined = (answer, step)
             motion = answer.fit.motion
@@ -188,12 +188,12 @@ def _search(level: _Level, reach_px: float) -> tuple[Vote, Peak, float] | None:
     return best, peaks[order[0]], ambiguity
 
 
-def _without_shadows(level: _Level, plain: _Refined, options: Options) -> _Refined:
+def _without_shadows(level: _Level, plain: _Refined, start: Motion, options: Options) -> _Refined:
     """Leave shadows out of both images and keep that answer where what remains matches clearly better."""
     seen_r = level.reference_valid & ~shadow_mask(level.reference, level.reference_valid)
     seen_t = level.target_valid & ~shadow_mask(level.target, level.target_valid)
     level = _Level(prefilter.filled(level.reference, seen_r), prefilter.filled(level.target, seen_t), seen_r, seen_t)
-    lit = _refine(level, plain.fit.motion, options.rounds, options)
+    lit = _refine(level, start, options.rounds, options)
     if lit is None:
         return plain
     doubt_plain, doubt_lit = (1.0 - float(np.median(np.abs(a.windows.correlation))) for a in (plain, lit))
@@ -209,9 +209,9 @@ def _refine(level: _Level, motion: Motion, rounds: int, options: Options) -> _Re
     band_t = prefilter.normalised(prefilter.band_passed(level.target), level.target_valid)
     coefficients = ndimage.spline_filter(band_t, order=3, output=np.float32, mode="mirror")
     answer: _Refined | None = None
-    for _ in range(rounds):
+    for turn in range(rounds):
         warped = warp(coefficients, level.target_valid, level.reference_valid, motion)
-        windows = window_shifts(band_r, warped, cells)
+        windows = window_shifts(band_r, warped, cells, LOOSE if turn == 0 else TIGHT)
         if len(windows.index) < 1:
             return answer
         totals = windows.shifts + motion.at(windows.positions)

@@ -16,7 +16,7 @@ SLOPE_PRIOR = 1.0 / 256.0
 SCALE_FLOOR_PX = 0.05
 SCALE_START_PX = 0.6
 # Chi squared from which an affine is believed: shadows and change bias neighbouring windows alike, so far above chance.
-AFFINE_EVIDENCE = 5.5
+AFFINE_EVIDENCE = 4.0
 # What a window may be off through change and shadow even where its residual is small.
 BIAS_PX = 0.03
 # Two halves of the windows may differ on an affine by this share of what it does.

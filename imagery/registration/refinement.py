@@ -22,7 +22,8 @@ FLOOR_PX = 0.03
 PIXEL_SCALE = 1.5
 DISTRUST = 4.0
 # The weighted variance of a redescending fit is too small by about this factor for Gaussian errors.
-TIGHTENING = (1.0, 2.2)
+LOOSE = (1.0,)
+TIGHT = (1.0, 2.2)
 
 
 @dataclass(frozen=True)
@@ -108,7 +109,9 @@ def _to_pixels(values: Float64, cells: Lattice, shape: tuple[int, int]) -> Float
     return grid[rows][:, cols]
 
 
-def window_shifts(reference: Float32Image, warped: Warped, cells: Lattice) -> WindowShifts:
+def window_shifts(
+    reference: Float32Image, warped: Warped, cells: Lattice, tightenings: tuple[float, ...]
+) -> WindowShifts:
     """Return the shift each window still misses.
 
     ``reference`` and ``warped.image`` are normalised band-passed images. Per window: a signed gain is fitted, then
@@ -117,7 +120,7 @@ def window_shifts(reference: Float32Image, warped: Warped, cells: Lattice) -> Wi
     weight = warped.both.astype(np.float32)
     observed = cells.window_sums(cells.cell_sums(weight))
     matched, error, rho = warped.image, warped.image - reference, np.zeros(len(observed))
-    for tightening in TIGHTENING:
+    for tightening in tightenings:
         matched, rho, variance = _match(reference, warped.image, weight, cells)
         error = matched - reference
         bound = _to_pixels(np.float64(PIXEL_SCALE**2 * tightening) * variance, cells, matched.shape)
