@@ -51,6 +51,7 @@ Mask = NDArray[np.bool_]
 EARLIEST_CONFIRMED_DATES = 3
 HALO_PX = 40
 SMALLEST_CERTAIN_M2 = 1000.0
+LARGEST_USUAL_M2 = 50_000.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,11 +63,13 @@ class TimeSeriesOptions:
     misregistration_px: float = 0.2
     smallest_deviation: float = 0.004
     high_z: float = 6.0
-    pair_high_z: float = 8.0
+    pair_high_z: float = 7.0
     low_z: float = 3.2
+    pair_low_z: float = 2.6
     smallest_area_m2: float = 120.0
     whole_site_share: float = 0.35
     commonest: float = 0.03
+    pair_commonest: float = 0.08
     tile_values: int = 64_000_000
 
 
@@ -201,7 +204,7 @@ def _changes_of_tile(
     bands = common_bands(looks)
     cube = date_cube(looks, dates, bands, slice(None), options.sigma_px)
     cube = without_season(median_of_three(cube), dates.days)
-    high_z = options.high_z if len(dates) > 2 else options.pair_high_z
+    pair = len(dates) == 2
     level = _brightness_scale(cube)
     spots = list(
         scan(
@@ -210,8 +213,8 @@ def _changes_of_tile(
             np.ones_like(aoi),
             misregistration_px=options.misregistration_px,
             floor=options.smallest_deviation * level,
-            high_z=high_z,
-            low_z=options.low_z,
+            high_z=options.pair_high_z if pair else options.high_z,
+            low_z=options.pair_low_z if pair else options.low_z,
         )
     )
     spots = [s for s in spots if aoi.ravel()[s.pixels].any()]
@@ -223,8 +226,9 @@ def _changes_of_tile(
             "no object is claimed from such a change."
         )
     controls = take_controls(cube, bands)
+    commonest = options.pair_commonest if pair else options.commonest
     rare = [(spot, commonness(controls, cube, bands, spot)) for spot in _independent_spots(spots)]
-    rare = [(spot, common) for spot, common in rare if common <= options.commonest]
+    rare = [(spot, common) for spot, common in rare if common <= commonest]
     places = _follow_all(looks, cube, bands, dates, [s for s, _ in rare], [c for _, c in rare], options)
     return list(_as_changes(places, looks, dates, bands, aoi, options)), warnings
 
@@ -539,12 +543,12 @@ def _evidence(
     sides = min(support_dates, before_dates)
     span = looks[-1].t_utc - looks[course.split].t_utc
     parts = {
-        "base": -2.0,
+        "base": -1.5 if len(looks) > 2 else -2.5,
         "rarity": float(np.clip(0.8 * np.log(0.01 / place.commonness), -1.0, 2.0)),
         "contrast": float(np.clip(0.25 * (place.spot.peak_z - options.high_z), 0.0, 2.0)),
-        "persistence": float(np.clip(0.6 * (sides - 1), 0.0, 2.0)),
+        "persistence": float(np.clip(sides - 3.0, -2.0, 1.5)),
         "step": 0.0 if np.isinf(course.step) else float(np.clip(0.15 * (course.step - 5.0), -0.8, 1.2)),
-        "extent": 0.5 if area.value >= SMALLEST_CERTAIN_M2 else -0.5,
+        "extent": 0.5 if SMALLEST_CERTAIN_M2 <= area.value <= LARGEST_USUAL_M2 else -0.5,
     }
     sentences = []
     if "nir" in bands and "red" in bands:
