@@ -543,10 +543,10 @@ def _evidence(
     sides = min(support_dates, before_dates)
     span = looks[-1].t_utc - looks[course.split].t_utc
     parts = {
-        "base": -1.5 if len(looks) > 2 else -2.5,
+        "base": -1.5,
         "rarity": float(np.clip(0.8 * np.log(0.01 / place.commonness), -1.0, 2.0)),
         "contrast": float(np.clip(0.25 * (place.spot.peak_z - options.high_z), 0.0, 2.0)),
-        "persistence": float(np.clip(sides - 3.0, -2.0, 1.5)),
+        "persistence": float(np.interp(sides, (1, 2, 3, 5), (-3.0, -1.0, 0.0, 1.5))),
         "step": 0.0 if np.isinf(course.step) else float(np.clip(0.15 * (course.step - 5.0), -0.8, 1.2)),
         "extent": 0.5 if SMALLEST_CERTAIN_M2 <= area.value <= LARGEST_USUAL_M2 else -0.5,
     }
