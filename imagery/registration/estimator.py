@@ -12,10 +12,11 @@ from scipy import ndimage
 from imagery.displacement import RegistrationState
 from imagery.registration import prefilter
 from imagery.registration.correlation import Peak, best_peaks, masked_correlation
+from imagery.registration.field import LocalField, local_field, target_nodes
 from imagery.registration.gate import Evidence, state_of
 from imagery.registration.motion import Float64, Motion, MotionFit, better_motion, split_difference
 from imagery.registration.prefilter import Float32Image, Mask
-from imagery.registration.refinement import LOOSE, TIGHT, WindowShifts, warp, window_shifts
+from imagery.registration.refinement import LOOSE, TIGHT, Bands, WindowShifts, window_shifts
 from imagery.registration.shadows import shadow_mask
 from imagery.registration.voting import Vote, vote
 from imagery.registration.windows import Lattice, lattice
@@ -24,6 +25,8 @@ MIN_SIDE_PX = 40
 # Windows that disagree by more than this may be pulled by shadows; leaving those out must cut the decorrelation to 0.8.
 SHADOW_DOUBT_PX = 0.045
 SHADOW_GAIN = 0.8
+# Median window residual from which a local field is tried.
+FIELD_DOUBT_PX = 0.06
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +50,7 @@ class ArrayRegistration:
     """How the target lies against the reference, pixels, (row, col).
 
     ``motion`` maps reference positions to target positions (see ``motion.Motion``); ``shift_px`` and ``slope`` are the
-    inverse, what must be *added* to the target's coordinates: ``d(q) = shift_px + slope @ (q - centre)``.
+    inverse, what must be *added* to the target's coordinates: ``d(q) = shift_px + slope @ (q - centre)`` (+ ``field``).
     """
 
     motion: Motion
@@ -61,6 +64,12 @@ class ArrayRegistration:
     evidence: Evidence | None
     reasons: tuple[str, ...]
     contrast_inverted: bool = False
+    field: LocalField | None = None
+
+    def displacement_at(self, positions: Float64) -> Float64:
+        """Return (n, 2) pixels to add to (n, 2) target positions, field included."""
+        affine = np.array(self.shift_px) + (positions - np.array(self.centre)) @ np.array(self.slope).T
+        return affine if self.field is None else affine + self.field.at(positions)
 
 
 @dataclass(frozen=True)
@@ -87,6 +96,7 @@ class _Refined:
     windows: WindowShifts
     totals: Float64
     cells: Lattice
+    bands: Bands
     shadows_masked: bool = False
 
 
@@ -134,7 +144,7 @@ def register_arrays(
             motion = motion.scaled(2.0).moved(levels[step - 1].centre)
     if refined is None:
         return _nothing(levels[0], "disagreeing_windows")
-    return _judge(refined[0], refined[1], best, peak, ambiguity, levels[0], max_shift_px)
+    return _judge(refined[0], refined[1], best, peak, ambiguity, levels[0], max_shift_px, options)
 
 
 def _pyramid(
@@ -192,7 +202,9 @@ def _without_shadows(level: _Level, plain: _Refined, start: Motion, options: Opt
     """Leave shadows out of both images and keep that answer where what remains matches clearly better."""
     seen_r = level.reference_valid & ~shadow_mask(level.reference, level.reference_valid)
     seen_t = level.target_valid & ~shadow_mask(level.target, level.target_valid)
-    level = _Level(prefilter.filled(level.reference, seen_r), prefilter.filled(level.target, seen_t), seen_r, seen_t)
+    level = _Level(
+        prefilter.filled(level.reference, seen_r), prefilter.filled(level.target, seen_t), seen_r, seen_t
+    )
     lit = _refine(level, start, options.rounds, options)
     if lit is None:
         return plain
@@ -205,23 +217,30 @@ def _refine(level: _Level, motion: Motion, rounds: int, options: Options) -> _Re
     cells = lattice(level.shape)
     if cells is None:
         return None
-    band_r = prefilter.normalised(prefilter.band_passed(level.reference), level.reference_valid)
-    band_t = prefilter.normalised(prefilter.band_passed(level.target), level.target_valid)
-    coefficients = ndimage.spline_filter(band_t, order=3, output=np.float32, mode="mirror")
+    bands = _bands(level)
     answer: _Refined | None = None
     for turn in range(rounds):
-        warped = warp(coefficients, level.target_valid, level.reference_valid, motion)
-        windows = window_shifts(band_r, warped, cells, LOOSE if turn == 0 else TIGHT)
+        windows = window_shifts(bands.reference, bands.warped(motion), cells, LOOSE if turn == 0 else TIGHT)
         if len(windows.index) < 1:
             return answer
         totals = windows.shifts + motion.at(windows.positions)
         fit = better_motion(windows.positions, totals, windows.variances, level.centre, 3.0 * cells.cell_px)
-        answer = _Refined(fit, windows, totals, cells)
+        answer = _Refined(fit, windows, totals, cells, bands)
         step = fit.motion.at(windows.positions) - motion.at(windows.positions)
         motion = fit.motion
         if float(np.abs(step).max()) < options.settled_px:
             break
     return answer
+
+
+def _bands(level: _Level) -> Bands:
+    band_t = prefilter.normalised(prefilter.band_passed(level.target), level.target_valid)
+    return Bands(
+        prefilter.normalised(prefilter.band_passed(level.reference), level.reference_valid),
+        ndimage.spline_filter(band_t, order=3, output=np.float32, mode="mirror"),
+        level.reference_valid,
+        level.target_valid,
+    )
 
 
 def _judge(
@@ -232,6 +251,7 @@ def _judge(
     ambiguity: float,
     level: _Level,
     max_shift_px: float,
+    options: Options,
 ) -> ArrayRegistration:
     scale = 2.0**step
     fit, windows = refined.fit, refined.windows
@@ -248,11 +268,23 @@ def _judge(
     quality = evidence.quality
     reasons = list(_reasons(evidence))
     motion = fit.motion.scaled(scale).moved(level.centre)
+    field = None
+    if options.local_field and float(np.median(fit.residuals)) > FIELD_DOUBT_PX:
+        field = local_field(refined.bands, fit.motion, refined.cells)
     if float(np.abs(motion.shift).max()) > max_shift_px + 1.5:
         quality, reasons = 0.0, ["beyond_search_range", *reasons]
     used = int(np.count_nonzero(fit.weights > 0.25))
     inverted = bool(np.median(windows.correlation) < 0)
-    return _answer(motion, quality, fit.residual_px * scale, used, evidence, tuple(reasons), inverted)
+    return _answer(
+        motion,
+        quality,
+        fit.residual_px * scale,
+        used,
+        evidence,
+        tuple(reasons),
+        inverted,
+        field and field.scaled(scale),
+    )
 
 
 def _reasons(evidence: Evidence) -> tuple[str, ...]:
@@ -277,6 +309,7 @@ def _answer(
     evidence: Evidence | None,
     reasons: tuple[str, ...],
     inverted: bool = False,
+    field: LocalField | None = None,
 ) -> ArrayRegistration:
     slope = np.linalg.inv(np.eye(2) + motion.slope) - np.eye(2)
     shift = -(slope + np.eye(2)) @ motion.shift
@@ -295,6 +328,7 @@ def _answer(
         evidence=evidence,
         reasons=reasons,
         contrast_inverted=inverted,
+        field=field and LocalField(target_nodes(field, motion), field.first, field.step),
     )
 
 

@@ -35,4 +35,3 @@ def state_of(quality: float) -> RegistrationState:
     if quality > WIDER_QUALITY:
         return RegistrationState.USE_WITH_WIDER_TOLERANCE
     return RegistrationState.NOT_REGISTERED
-

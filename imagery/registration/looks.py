@@ -3,7 +3,7 @@
 import numpy as np
 from scipy import ndimage
 
-from imagery.displacement import Displacement, RegistrationState
+from imagery.displacement import Displacement, DisplacementField, RegistrationState
 from imagery.grid import SiteGrid
 from imagery.illumination import View
 from imagery.look import Float32Image, Look
@@ -113,10 +113,23 @@ def _in_metres(result: ArrayRegistration, grid: SiteGrid, extra: tuple[str, ...]
         north_m=-result.shift_px[0] * gsd if registered else 0.0,
         # east = +col, north = -row: the mixed terms change sign, the straight ones do not.
         linear=((cc, -cr), (-rc, rr)) if registered else ((0.0, 0.0), (0.0, 0.0)),
-        field=None,
+        field=_field_in_metres(result, grid) if registered else None,
         state=result.state,
         quality=result.quality,
         residual_m=result.residual_px * gsd,
         windows_used=result.windows_used,
         reasons=reasons,
+    )
+
+
+def _field_in_metres(result: ArrayRegistration, grid: SiteGrid) -> DisplacementField | None:
+    if result.field is None:
+        return None
+    field, gsd = result.field, grid.gsd_m
+    corner = (field.first + 0.5) * gsd
+    return DisplacementField(
+        origin=(grid.east_m + corner, grid.north_m - corner),
+        step_m=field.step * gsd,
+        east_m=(field.nodes[1] * gsd).astype(np.float32),
+        north_m=(-field.nodes[0] * gsd).astype(np.float32),
     )

@@ -154,7 +154,13 @@ def better_motion(
 
 
 def split_difference(
-    positions: Float64, shifts: Float64, variances: Float64, centre: Float64, window_px: float, *, affine: bool
+    positions: Float64,
+    shifts: Float64,
+    variances: Float64,
+    centre: Float64,
+    window_px: float,
+    *,
+    affine: bool,
 ) -> float:
     """Return the RMS difference, pixels, of two fits on a checkerboard of windows; 1 where either side has under four."""
     tile = np.floor(positions / window_px).astype(int).sum(axis=1) % 2

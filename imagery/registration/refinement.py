@@ -46,6 +46,20 @@ class Warped:
     both: Mask
 
 
+@dataclass(frozen=True)
+class Bands:
+    """Both images band-passed and normalised, the target as cubic spline coefficients, and where each is valid."""
+
+    reference: Float32Image
+    coefficients: Float32Image
+    reference_valid: Mask
+    target_valid: Mask
+
+    def warped(self, motion: Motion) -> Warped:
+        """Return the target band at ``p + v(p)``."""
+        return warp(self.coefficients, self.target_valid, self.reference_valid, motion)
+
+
 def sample_matrix(motion: Motion) -> tuple[Float64, Float64]:
     """Return matrix and offset with ``target position = matrix @ p + offset``."""
     matrix = np.eye(2) + motion.slope
