@@ -128,19 +128,19 @@ def _subject(change: Change) -> tuple[str, float]:
                 n,
             )
         case ObjectClass.CONTAINER:
-            return f"Objects consistent with containers, not counted, {area}", 2
+            return f"Objects consistent with containers, not counted, {area},", 2
         case ObjectClass.BERM:
-            length = f", crest about {metres(change.length_m)} m long" if change.length_m else ""
+            length = f", crest about {metres(change.length_m)} m long," if change.length_m else ""
             return f"Earth bank consistent with a berm{length}", 1
         case _:
-            return f"{capital(noun(change.object_class, 1))}, {area}", 1
+            return f"{capital(noun(change.object_class, 1))}, {area},", 1
 
 
 def statement(change: Change) -> str:
     """Say one change in one sentence, with its onset interval and never one date."""
     subject, n = _subject(change)
     return (
-        f"{subject}, {happened(change.direction, n)} between {date(change.onset.start)} "
+        f"{subject} {happened(change.direction, n)} between {date(change.onset.start)} "
         f"and {date(change.onset.end)}."
     )
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -28,6 +29,7 @@ from imagery.look import Look
 from imagery.observability import ObservationState
 from imagery.scene import BandSource, Scene
 from pipelines.analysis import Analysis, LookSummary, Site
+from pipelines.report import write_report
 from pipelines.report.features import to_wgs84
 
 START = datetime(2023, 3, 4, 9, 30, tzinfo=UTC)
@@ -221,3 +223,16 @@ def site() -> MadeUpSite:
 @pytest.fixture(scope="session")
 def build() -> Callable[..., MadeUpSite]:
     return make_site
+
+
+@pytest.fixture(scope="session")
+def report(site: MadeUpSite, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of one report, written once; tests only read it."""
+    out = tmp_path_factory.mktemp("written") / "report"
+    write_report(site.analysis, site.read, out)
+    return out
+
+
+@pytest.fixture(scope="session")
+def unchanged() -> Callable[[MadeUpSite], MadeUpSite]:
+    return without_changes
