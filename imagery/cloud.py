@@ -1,14 +1,48 @@
-"""Cloud, cloud shadow and snow where no mask was given: careful, and it says that it guessed.
+"""Cloud, cloud shadow and snow where no mask was given: careful, and the look says that it was guessed.
 
 A thin cloud left in costs a doubtful edge that later looks refute; a site erased because its roofs are white costs the
-answer. So only what is large, bright, colourless and smooth at once is called cloud, and a shadow only where a cloud
-can cast it.
+answer. So only what is large, bright, colourless, smooth and soft-edged at once is called cloud; a shadow only where
+a cloud has its own shape in the dark beside it; snow only where a large part of the look is bluish white.
 """
+
+import math
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import ndimage
 
+from imagery.illumination import Sun
 from imagery.look import Float32Image, StateImage
+from imagery.observability import ObservationState
+
+# Decisions are made on pixels of about this size: clouds have no smaller features that matter, roofs have.
+WORKING_GSD_M = 4.0
+# A cloud smaller than this is left in: at very high resolution it could be a white roof, at 10 m anything.
+MIN_CLOUD_M2 = 2_500.0
+MIN_CLOUD_PX = 60
+# Visible brightness of an opaque cloud at least: reflectance (top of atmosphere or surface), or share of full scale.
+BRIGHT = {False: 0.28, True: 0.68}
+# (largest - smallest) / mean of red, green, blue at most; sand and bare soil reach 0.4 and more, concrete 0.2.
+MAX_COLOUR = 0.16
+# Standard deviation / mean inside one working pixel at most: roofs, vehicles and fields are rougher.
+MAX_ROUGHNESS = 0.05
+# Share of an edge's whole contrast that one working pixel may bridge: 1 for a wall, 0.3 for a cloud's rim.
+MAX_EDGE_STEP = 0.55
+GROW_M = 16.0
+MIN_SNOW_SHARE = 0.25
+MAX_SHADOW_M = 2_000.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Coarse:
+    """A look on working pixels: means, roughness, and where at least half of a pixel was observed."""
+
+    bands: dict[str, Float32Image]
+    bright: Float32Image
+    rough: Float32Image
+    seen: NDArray[np.bool_]
+    gsd_m: float
 
 
 def guess_obstruction(
@@ -18,6 +52,7 @@ def guess_obstruction(
     gsd_m: float,
     *,
     relative: bool,
+    sun: Sun | None = None,
 ) -> StateImage:
     """Guess what hides the ground in one look.
 
@@ -26,9 +61,204 @@ def guess_obstruction(
     values : (band, row, col) float32, reflectance, or 0-1 relative brightness where ``relative``
     bands : common names, one per band
     observed : (row, col) bool; False where there is no number at all
+    sun : from grid north, if known: a shadow then falls away from it
 
     Returns
     -------
     state : (row, col) uint8: ``OBSERVED``, ``CLOUD``, ``CLOUD_SHADOW`` or ``SNOW``
     """
-    return np.zeros(observed.shape, np.uint8)
+    state = np.zeros(observed.shape, np.uint8)
+    factor = max(1, round(WORKING_GSD_M / gsd_m))
+    coarse = _coarsened(values, bands, observed, gsd_m, factor)
+    if coarse is None:
+        return state
+    snow = _snow(coarse, relative)
+    cloud = _cloud(coarse, relative) & ~snow
+    shadow = _shadow(coarse, cloud, sun) & ~cloud if cloud.any() else np.zeros_like(cloud)
+    small = np.zeros(coarse.seen.shape, np.uint8)
+    small[snow] = ObservationState.SNOW
+    small[shadow] = ObservationState.CLOUD_SHADOW
+    small[cloud] = ObservationState.CLOUD
+    if small.any():
+        full = np.repeat(np.repeat(small, factor, axis=0), factor, axis=1)
+        rows, cols = observed.shape
+        state[:] = full[:rows, :cols]
+        state[~observed] = 0
+    return state
+
+
+def _coarsened(
+    values: Float32Image, bands: tuple[str, ...], observed: NDArray[np.bool_], gsd_m: float, factor: int
+) -> _Coarse | None:
+    """Average over working pixels; None where no visible band is there."""
+    wanted: list[str] = [b for b in ("red", "green", "blue", "pan", "nir", "swir16") if b in bands]
+    visible = [b for b in wanted if b in ("red", "green", "blue")] or [b for b in wanted if b == "pan"]
+    if not visible:
+        return None
+    weight = _block_sum(observed.astype(np.float32), factor)
+    means: dict[str, Float32Image] = {}
+    for name in wanted:
+        plane = np.where(observed, values[bands.index(name)], np.float32(0.0))
+        means[name] = np.asarray(_block_sum(plane, factor) / np.maximum(weight, np.float32(1.0)), np.float32)
+    bright = np.asarray(np.mean([means[b] for b in visible], axis=0, dtype=np.float32))
+    seen = weight >= 0.5 * factor * factor
+    if factor > 1:
+        # One band tells how rough: the greenest, whose noise is least.
+        lead = "green" if "green" in means else visible[0]
+        plane = np.where(observed, values[bands.index(lead)], np.float32(0.0))
+        square = _block_sum(plane * plane, factor) / np.maximum(weight, 1.0)
+        deviation = np.sqrt(np.maximum(square - means[lead] ** 2, 0.0))
+        rough = deviation / np.maximum(means[lead], 1e-6)
+    else:
+        mean = ndimage.uniform_filter(bright, 3)
+        square = ndimage.uniform_filter(bright * bright, 3)
+        rough = np.sqrt(np.maximum(square - mean * mean, 0.0)) / np.maximum(mean, 1e-6)
+    return _Coarse(means, bright, rough.astype(np.float32), seen, gsd_m * factor)
+
+
+def _block_sum(plane: Float32Image, factor: int) -> Float32Image:
+    """Sum over blocks of ``factor`` pixels; the last ones may be incomplete."""
+    if factor == 1:
+        return plane
+    rows, cols = (-(-n // factor) * factor for n in plane.shape)
+    padded = np.zeros((rows, cols), np.float32)
+    padded[: plane.shape[0], : plane.shape[1]] = plane
+    blocks = padded.reshape(rows // factor, factor, cols // factor, factor)
+    return np.asarray(blocks.sum(axis=(1, 3), dtype=np.float32))
+
+
+def _colour(coarse: _Coarse) -> Float32Image:
+    """Return (largest - smallest) / mean of red, green and blue; zero where there are no three."""
+    if not {"red", "green", "blue"} <= set(coarse.bands):
+        return np.zeros_like(coarse.bright)
+    stack = np.stack([coarse.bands[b] for b in ("red", "green", "blue")])
+    return np.asarray((stack.max(0) - stack.min(0)) / np.maximum(coarse.bright, 1e-6), np.float32)
+
+
+# --- cloud ---------------------------------------------------------------------------------------------------------
+
+
+def _cloud(coarse: _Coarse, relative: bool) -> NDArray[np.bool_]:
+    """Find large, bright, colourless, smooth, soft-edged regions, with their dimmer rims."""
+    if not coarse.seen.any():
+        return np.zeros_like(coarse.seen)
+    floor = float(np.percentile(coarse.bright[coarse.seen], 20))
+    colourless = _colour(coarse) <= MAX_COLOUR
+    if "nir" in coarse.bands and "red" in coarse.bands:
+        ratio = coarse.bands["nir"] / np.maximum(coarse.bands["red"], 1e-6)
+        colourless &= (ratio > 0.75) & (ratio < 1.7)
+    threshold = BRIGHT[relative]
+    if len(coarse.bands) == 1 or relative:
+        # Without colour, or without units, brightness means something only against the rest of the look.
+        threshold = max(threshold, min(1.6 * floor, 0.9) if relative else 1.6 * floor)
+    smooth = ndimage.uniform_filter(coarse.rough, 3) <= MAX_ROUGHNESS * (
+        2.0 if coarse.gsd_m > WORKING_GSD_M else 1.0
+    )
+    core = coarse.seen & (coarse.bright >= threshold) & colourless & smooth
+    core = np.asarray(ndimage.binary_opening(core), bool)
+    labels, count = ndimage.label(core, np.ones((3, 3), bool))
+    if count == 0:
+        return core
+    sizes = np.bincount(labels.ravel())
+    least = max(MIN_CLOUD_M2 / coarse.gsd_m**2, MIN_CLOUD_PX)
+    keep = np.zeros(count + 1, bool)
+    boxes = ndimage.find_objects(labels)
+    for label in range(1, count + 1):
+        keep[label] = sizes[label] >= least and _soft(coarse, labels, label, boxes[label - 1])
+    core = np.asarray(keep[labels], bool)
+    if not core.any():
+        return core
+    # The rim: dimmer, still colourless, and connected.
+    dim = coarse.seen & (coarse.bright >= 0.75 * threshold) & (_colour(coarse) <= 1.5 * MAX_COLOUR)
+    whole = ndimage.binary_propagation(core, mask=(dim & _near(core, 2.5 * GROW_M, coarse.gsd_m)) | core)
+    return np.asarray(_near(whole, GROW_M, coarse.gsd_m) & coarse.seen, bool)
+
+
+def _near(region: NDArray[np.bool_], metres: float, gsd_m: float) -> NDArray[np.bool_]:
+    """Return a region grown by a distance (as a square, which is enough for a safety margin)."""
+    size = 2 * math.ceil(metres / gsd_m) + 1
+    return np.asarray(ndimage.maximum_filter(region.view(np.uint8), size, mode="nearest") > 0, bool)
+
+
+def _soft(coarse: _Coarse, labels: NDArray[np.int32], label: int, where: tuple[slice, slice]) -> bool:
+    """Tell whether a region's edge fades over several working pixels, or has hardly an edge inside the look."""
+    margin = 6
+    rows, cols = (
+        slice(max(s.start - margin, 0), min(s.stop + margin, n))
+        for s, n in zip(where, coarse.bright.shape, strict=True)
+    )
+    region = labels[rows, cols] == label
+    bright, seen = coarse.bright[rows, cols], coarse.seen[rows, cols]
+    outside = ndimage.binary_dilation(region, iterations=margin) & ~ndimage.binary_dilation(
+        region, iterations=4
+    )
+    outside &= seen
+    edge = ndimage.binary_dilation(region) & seen & ~ndimage.binary_erosion(region)
+    if np.count_nonzero(outside) < 0.2 * math.sqrt(np.count_nonzero(region)):
+        return True
+    contrast = float(np.median(bright[region])) - float(np.median(bright[outside]))
+    if contrast <= 0.02:
+        return False
+    step = ndimage.maximum_filter(bright, 3)[edge] - ndimage.minimum_filter(bright, 3)[edge]
+    # A 3 x 3 range spans two steps.
+    return float(np.percentile(step, 60)) / 2.0 <= MAX_EDGE_STEP * 0.5 * contrast * 1.3
+
+
+# --- shadow --------------------------------------------------------------------------------------------------------
+
+
+def _shadow(coarse: _Coarse, cloud: NDArray[np.bool_], sun: Sun | None) -> NDArray[np.bool_]:
+    """Find where the clouds' own shape lies dark on the ground: the best shift of the cloud mask onto darkness."""
+    nothing = np.zeros_like(cloud)
+    lead = coarse.bands.get("nir", coarse.bright)
+    ground = coarse.seen & ~cloud
+    if np.count_nonzero(ground) < 0.05 * ground.size or cloud.mean() > 0.6:
+        return nothing
+    usual = float(np.median(lead[ground]))
+    dark = np.where(ground, np.clip(1.0 - lead / max(usual, 1e-6), -0.5, 1.0), 0.0).astype(np.float32)
+    reach = int(min(MAX_SHADOW_M / coarse.gsd_m, max(cloud.shape)))
+    rows, cols = (n + reach for n in cloud.shape)
+    spectrum = np.conj(np.fft.rfft2(cloud.astype(np.float32), (rows, cols)))
+    score = np.fft.irfft2(spectrum * np.fft.rfft2(dark, (rows, cols)), (rows, cols))
+    share = np.fft.irfft2(spectrum * np.fft.rfft2(ground.astype(np.float32), (rows, cols)), (rows, cols))
+    dr = np.fft.fftfreq(rows, 1 / rows)[:, None]
+    dc = np.fft.fftfreq(cols, 1 / cols)[None, :]
+    distance = np.hypot(dr, dc)
+    allowed = (distance >= 2.0) & (distance <= reach) & (share > 0.2 * np.count_nonzero(cloud))
+    if sun is not None:
+        away = math.radians(sun.azimuth_deg + 180.0)
+        along = (dc * math.sin(away) - dr * math.cos(away)) / np.maximum(distance, 1.0)
+        allowed &= along > math.cos(math.radians(20.0))
+    if not allowed.any():
+        return nothing
+    mean = np.where(allowed, score / np.maximum(share, 1.0), -1.0)
+    best = np.unravel_index(int(np.argmax(mean)), mean.shape)
+    shift = (round(float(dr[best[0], 0])), round(float(dc[0, best[1]])))
+    others = mean[allowed]
+    if mean[best] < 0.25 or mean[best] < float(np.mean(others)) + 4.0 * float(np.std(others)):
+        return nothing
+    cast = ndimage.shift(cloud.astype(np.uint8), shift, order=0) > 0
+    near = _near(cast, GROW_M, coarse.gsd_m) & ground
+    return np.asarray(near & (ndimage.uniform_filter(dark, 3) > 0.12), bool)
+
+
+# --- snow ----------------------------------------------------------------------------------------------------------
+
+
+def _snow(coarse: _Coarse, relative: bool) -> NDArray[np.bool_]:
+    """Find snow that covers a good part of a look: white, not redder than blue, dark in the short-wave infrared."""
+    nothing = np.zeros_like(coarse.seen)
+    if not {"red", "green", "blue"} <= set(coarse.bands) or not coarse.seen.any():
+        return nothing
+    red, green, blue = (coarse.bands[b] for b in ("red", "green", "blue"))
+    white = coarse.seen & (coarse.bright >= (0.7 if relative else 0.35)) & (_colour(coarse) <= MAX_COLOUR)
+    if "swir16" in coarse.bands:
+        swir = coarse.bands["swir16"]
+        white &= (green - swir) / np.maximum(green + swir, 1e-6) > 0.4
+    elif "nir" in coarse.bands:
+        white &= (coarse.bands["nir"] < red) & (blue >= 0.97 * red)
+    else:
+        white &= (blue >= red) & (coarse.rough > MAX_ROUGHNESS / 4)
+    if np.count_nonzero(white) < MIN_SNOW_SHARE * np.count_nonzero(coarse.seen):
+        return nothing
+    return white

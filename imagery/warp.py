@@ -43,6 +43,7 @@ STRIP_SAMPLES = 24_000_000
 # GDAL widens its kernel below this ratio of grid to scene resolution, and so antialiases.
 _KERNEL_SUPPORT_PX = 2.0
 CLOUD_BUFFER_M = (4.0, 30.0)
+COMPACT_CLOUD_M2 = 2_500.0
 
 _CLOUD_MASK = {1: State.CLOUD, 2: State.CLOUD_SHADOW, 3: State.SNOW, 255: State.NODATA}
 # Sentinel-2 scene classification: 7 (unclassified) and 2 (dark area) are ground; 10 is thin cirrus.
@@ -87,9 +88,9 @@ def read_look(
         for row, plane in zip(rows, values, strict=True):
             reflectance[row] = plane
         state = np.where((state == 0) | (found == State.OUTSIDE_FOOTPRINT), found, state)
-    state, notes = _mask(scene, state, placed, wanted, reflectance)
-    reflectance[:, state != State.OBSERVED] = np.nan
     sun, view = _to_grid_north(scene, grid)
+    state, notes = _mask(scene, state, placed, wanted, reflectance, sun)
+    reflectance[:, state != State.OBSERVED] = np.nan
     names = tuple(b.name for b in wanted)
     return Look(
         scene.id, scene.t_utc, grid, names, reflectance, state, scene.gsd_m, sun, view, scene.notes + notes
@@ -452,19 +453,40 @@ def _keys_cubic(numbers: Float32Image, col: NDArray[np.float64], row: NDArray[np
 
 
 def _mask(
-    scene: Scene, state: StateImage, placed: _Placement, wanted: Sequence[BandSource], values: Float32Image
+    scene: Scene,
+    state: StateImage,
+    placed: _Placement,
+    wanted: Sequence[BandSource],
+    values: Float32Image,
+    sun: Sun | None,
 ) -> tuple[StateImage, tuple[str, ...]]:
     """Add cloud, shadow and snow to what the files themselves say: from the scene's mask, or guessed."""
+    seen = state == State.OBSERVED
     if scene.mask is None:
         names = tuple(b.name for b in wanted)
         guessed = guess_obstruction(
-            values, names, state == State.OBSERVED, placed.grid.gsd_m, relative=scene.units == "relative"
+            values, names, seen, placed.grid.gsd_m, relative=scene.units == "relative", sun=sun
         )
-        return np.where(state == State.OBSERVED, guessed, state), ("cloud, shadow and snow mask guessed",)
+        return np.where(seen, guessed, state), ("cloud, shadow and snow mask guessed",)
     hidden = _read_mask(scene.mask, placed)
-    return np.where(
-        (state == State.OBSERVED) | ((state == State.SATURATED) & (hidden > 0)), hidden, state
-    ), ()
+    state = np.where(seen | ((state == State.SATURATED) & (hidden > 0)), hidden, state)
+    return state, _compact_clouds(state, placed.grid.gsd_m)
+
+
+def _compact_clouds(state: StateImage, gsd_m: float) -> tuple[str, ...]:
+    """Say how much of a given cloud mask is patches too small for clouds: bright objects are often taken for them."""
+    cloud = state == State.CLOUD
+    if not cloud.any():
+        return ()
+    labels, _ = ndimage.label(cloud)
+    areas = np.bincount(labels.ravel())[1:] * gsd_m**2
+    small = areas < COMPACT_CLOUD_M2
+    if not small.any():
+        return ()
+    return (
+        f"{int(small.sum())} patches of the cloud mask, {areas[small].sum():.0f} m2 in all, are smaller than clouds "
+        "usually are: bright objects may lie there",
+    )
 
 
 def _read_mask(mask: MaskSource, placed: _Placement) -> StateImage:
