@@ -1,0 +1,147 @@
+"""The seam between a leased unit and the analysis: one site over one period into one folder."""
+
+import json
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Protocol
+
+from shapely.geometry.base import BaseGeometry
+
+from service.archives import ArchiveSource
+from service.moments import interval
+
+BUNDLE = "bundle.zip"
+
+EARLIEST = datetime(1970, 1, 1, tzinfo=UTC).timestamp()
+LATEST = datetime(2200, 1, 1, tzinfo=UTC).timestamp()
+
+Step = Callable[[str, int, int], None]
+"""``(step, done, total)``; may raise to stop the unit at a step boundary."""
+
+
+@dataclass(frozen=True, slots=True)
+class AnalyseUnit:
+    """Everything the analysis of one site needs, and nothing of the database."""
+
+    site: str
+    name: str
+    aoi: BaseGeometry
+    archives: tuple[ArchiveSource, ...]
+    period: str | None
+    parameters: dict[str, Any]
+
+
+class UnitRunner(Protocol):
+    """Runs one unit and writes the report's folder (CONTRACT section 3), ``bundle.zip`` included.
+
+    The same unit gives the same files. Faults of the input are DepotwatchErrors; nothing to see is no fault.
+    """
+
+    def __call__(self, unit: AnalyseUnit, out: Path, step: Step) -> None:
+        """Write the report of ``unit`` into the new folder ``out``."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class SiteRunner:
+    """The real analysis; ``products`` is where reusable steps are kept."""
+
+    products: str
+    allow_hosts: frozenset[str]
+
+    def __call__(self, unit: AnalyseUnit, out: Path, step: Step) -> None:
+        """See ``UnitRunner``."""
+        if len(unit.archives) > 1:
+            self._merged(unit, out, step)
+        else:
+            with tempfile.TemporaryDirectory(prefix="depotwatch-") as spare:
+                source = unit.archives[0].source if unit.archives else _empty_catalog(Path(spare))
+                self._single(source, unit, out, step)
+        _add_bundle(out)
+
+    def _single(self, source: str, unit: AnalyseUnit, out: Path, step: Step) -> None:
+        from pipelines.analysis import Site
+        from pipelines.parameters import parameters_from
+        from pipelines.site import analyse
+
+        analyse(
+            catalog=source,
+            site=Site(unit.name, unit.aoi),
+            out=out,
+            period=period_of(unit.period),
+            parameters=parameters_from(dict(unit.parameters)),
+            store=self.products,
+            allow_hosts=self.allow_hosts,
+            progress=step,
+            nothing_is_an_error=False,
+        )
+
+    def _merged(self, unit: AnalyseUnit, out: Path, step: Step) -> None:
+        """Analyse the scenes of several archives together; of two with one id the first archive's counts."""
+        from pipelines.analysis import Site
+        from pipelines.archives import open_archive
+        from pipelines.parameters import parameters_from
+        from pipelines.report.write import write_report
+        from pipelines.runner import SerialRunner
+        from pipelines.site import SceneSet, analyse_scenes
+
+        step("search", 0, 1)
+        scenes, refused = {}, []
+        for archive in unit.archives:
+            result = open_archive(archive.source, allow_hosts=tuple(sorted(self.allow_hosts))).search(
+                unit.aoi, period_of(unit.period)
+            )
+            refused += [(r.where, r.code, r.sentence) for r in result.refused]
+            for scene in result.scenes:
+                scenes.setdefault(scene.id, scene)
+        step("search", 1, 1)
+        if not scenes:
+            with tempfile.TemporaryDirectory(prefix="depotwatch-") as spare:
+                self._single(_empty_catalog(Path(spare)), unit, out, step)
+            return
+        finished = analyse_scenes(
+            Site(unit.name, unit.aoi),
+            SceneSet(tuple(scenes.values()), tuple(refused)),
+            store=self.products,
+            runner=SerialRunner(),
+            period=period_of(unit.period),
+            parameters=parameters_from(dict(unit.parameters)),
+            progress=step,
+        )
+        write_report(finished.analysis, finished.read_window, out)
+
+
+def period_of(text: str | None) -> tuple[datetime, datetime] | None:
+    """Read ``A/B`` as two aware times; an open end lies beyond any image."""
+    if text is None:
+        return None
+    start, end = interval(text, "/period")
+    return (
+        datetime.fromtimestamp(max(start, EARLIEST), UTC),
+        datetime.fromtimestamp(min(end, LATEST), UTC),
+    )
+
+
+def _add_bundle(out: Path) -> None:
+    from pipelines.report.bundle import write_bundle
+
+    beside = out.with_name(BUNDLE)
+    write_bundle(out, beside)
+    beside.rename(out / BUNDLE)
+
+
+def _empty_catalog(folder: Path) -> str:
+    """Write a STAC catalog that holds nothing: a site without archives is not observable, which is no fault."""
+    path = folder / "catalog.json"
+    empty = {
+        "type": "Catalog",
+        "id": "none",
+        "stac_version": "1.1.0",
+        "description": "no archive",
+        "links": [],
+    }
+    path.write_text(json.dumps(empty), "utf-8")
+    return str(path)

@@ -1,0 +1,88 @@
+"""``/archives``: what scenes come from, and scenes uploaded."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Request
+from starlette.responses import Response
+
+from service import archives
+from service.api import schemas
+from service.api.dependencies import (
+    ArchiveWriter,
+    Body,
+    ServiceOf,
+    SitesReader,
+    answer,
+    body_schema,
+    needs,
+    parse_body,
+)
+from service.audit import Caller, record
+from service.uploads import receive_scene
+
+router = APIRouter(prefix="/archives", tags=["archives"])
+
+UPLOAD_BODY = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "multipart/form-data": {
+                "schema": {
+                    "type": "object",
+                    "required": ["file"],
+                    "properties": {
+                        "file": {"type": "string", "format": "binary", "description": "GeoTIFF"},
+                        "mask": {"type": "string", "format": "binary", "description": "cloud mask, GeoTIFF"},
+                        "item": {"type": "string", "description": "STAC Item as JSON: time, angles, licence"},
+                    },
+                }
+            }
+        },
+    }
+}
+
+
+@router.get("", responses={200: {"model": schemas.Listing}})
+def get_archives(service: ServiceOf, caller: SitesReader) -> Response:
+    """List the archives your sites may use."""
+    with service.database.read() as connection:
+        return answer({"archives": archives.list_archives(connection, caller.tenant), "links": []})
+
+
+@router.post(
+    "",
+    status_code=201,
+    openapi_extra=body_schema(schemas.ArchiveIn),
+    responses={201: {"content": {"application/json": {"schema": {"type": "object"}}}}},
+)
+def add_archive(
+    request: Request, service: ServiceOf, caller: Annotated[Caller, needs("admin")], body: Body
+) -> Response:
+    """Add an archive on the network, for your tenant; folders are added by the operator."""
+    wanted = parse_body(request, body, schemas.ArchiveIn)
+    if "://" not in wanted.source:
+        raise archives.BadArchive("over HTTP only http(s) addresses can be added", pointer="/source")
+    kind, source = archives.check_source(wanted.source, service.settings.allowed_hosts)
+    with service.database.write() as connection:
+        row = archives.add_archive(service.database, connection, wanted.name, kind, source, caller.tenant)
+        record(service.database, connection, caller, "archive.add", row.name)
+        shown = archives.describe(row, operator=False)
+    return answer(shown, status=201, headers={"Location": "/archives"})
+
+
+@router.post(
+    "/{name}/scenes",
+    status_code=201,
+    openapi_extra=UPLOAD_BODY,
+    responses={201: {"content": {"application/json": {"schema": {"type": "object"}}}}},
+)
+async def upload_scene(
+    request: Request,
+    service: ServiceOf,
+    caller: ArchiveWriter,
+    name: str,
+    scene_id: Annotated[str | None, Query(max_length=128, description="default: the file's name")] = None,
+) -> Response:
+    """Upload a scene: checked, hashed, indexed, or refused with what is missing."""
+    made = await receive_scene(request, service, caller, name, scene_id)
+    return answer(made, status=201, headers={"Location": f"/archives/{name}"})

@@ -1,0 +1,180 @@
+"""``/changes``: the feed over all sites, single changes with their evidence, and their reviews."""
+
+import json
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query, Request
+from starlette.responses import Response
+
+from service import reports, reviews
+from service.api import schemas
+from service.api.dependencies import (
+    DEFAULT_LIMIT,
+    GEOJSON,
+    JSON,
+    Body,
+    Limit,
+    ReportsReader,
+    Reviewer,
+    ServiceOf,
+    address,
+    answer,
+    body_schema,
+    capped,
+    parse_body,
+    unchanged,
+)
+from service.api.reports import REVALIDATE, blob_answer
+from service.audit import record
+from service.context import Service
+from service.errors import NotFound
+from service.feed import entries_after
+from service.identifiers import decode_cursor, encode_cursor
+from service.problems import ManyErrors
+
+router = APIRouter(prefix="/changes", tags=["changes"])
+
+FEED_RETRY_S = 15
+
+
+@router.get("", responses={200: {"model": schemas.FeedPage}})
+def get_feed(
+    request: Request,
+    service: ServiceOf,
+    caller: ReportsReader,
+    since: Annotated[
+        str | None, Query(max_length=1024, description="the cursor you kept; none: from the start")
+    ] = None,
+    limit: Limit = DEFAULT_LIMIT,
+) -> Response:
+    """Return what became known after a cursor, over all your sites, in one order that never skips."""
+    seq = decode_cursor(since, str, int)[1] if since else 0
+    size = capped(limit)
+    tag = f'"feed.{seq}.{size}'
+    with service.database.read() as connection:
+        entries = entries_after(connection, caller.tenant, seq, size + 1)
+    more, entries = len(entries) > size, entries[:size]
+    last = entries[-1].pop("seq") if entries else seq
+    for entry in entries:
+        entry.pop("seq", None)
+    tag = f'{tag}.{last}.{int(more)}"'
+    headers = {"ETag": tag, "Cache-Control": REVALIDATE, "Retry-After": str(0 if more else FEED_RETRY_S)}
+    if unchanged(request, tag):
+        return Response(status_code=304, headers=headers)
+    cursor = encode_cursor("feed", last)
+    links = [{"rel": "self", "href": address(request), "type": JSON}]
+    if more:
+        links.append({"rel": "next", "href": address(request, since=cursor), "type": JSON})
+    else:
+        links.append({"rel": "monitor", "href": address(request, since=cursor), "type": JSON})
+    return answer({"entries": entries, "cursor": cursor, "links": links}, headers=headers)
+
+
+@router.get("/{change}", responses={200: {"model": schemas.Feature}})
+def get_change(request: Request, service: ServiceOf, caller: ReportsReader, change: str) -> Response:
+    """Return one change with its site, report and latest review."""
+    with service.database.read() as connection:
+        row = reports.find_change(connection, caller.tenant, change)
+        history = reviews.history(connection, caller.tenant, change)
+    tag = f'"{row.digest}.{row.report[-12:]}.{len(history)}.{int(row.current)}"'
+    headers = {"ETag": tag, "Cache-Control": REVALIDATE}
+    if unchanged(request, tag):
+        return Response(status_code=304, headers=headers)
+    feature = json.loads(row.feature)
+    here = f"/changes/{row.change}"
+    feature |= {
+        "site": row.site,
+        "report": row.report,
+        "current": bool(row.current),
+        "review": history[0] if history else None,
+        "links": [
+            {"rel": "self", "href": here, "type": GEOJSON},
+            {"rel": "before", "href": f"{here}/before.png", "type": "image/png"},
+            {"rel": "after", "href": f"{here}/after.png", "type": "image/png"},
+            {"rel": "provenance", "href": f"{here}/provenance", "type": JSON},
+            {"rel": "reviews", "href": f"{here}/reviews", "type": JSON},
+            {"rel": "site", "href": f"/sites/{row.site}", "type": GEOJSON},
+            {"rel": "report", "href": f"/sites/{row.site}/reports/{row.report}", "type": JSON},
+        ],
+    }
+    return answer(feature, media=GEOJSON, headers=headers)
+
+
+def _evidence(request: Request, service: Service, tenant: str, change: str, name: str) -> Response:
+    with service.database.read() as connection:
+        row = reports.find_change(connection, tenant, change)
+        if not row.evidence:
+            raise NotFound("this change has no pictures: the licence of its scenes does not allow them")
+        file = reports.file_of(connection, row.report, f"{row.evidence}/{name}")
+    return blob_answer(request, service, name, file.sha256, file.size, row.created, REVALIDATE)
+
+
+@router.get("/{change}/before.png", responses={200: {"content": {"image/png": {}}}})
+def get_before(request: Request, service: ServiceOf, caller: ReportsReader, change: str) -> Response:
+    """Return the look before, at the stretch of the one after."""
+    return _evidence(request, service, caller.tenant, change, "before.png")
+
+
+@router.get("/{change}/after.png", responses={200: {"content": {"image/png": {}}}})
+def get_after(request: Request, service: ServiceOf, caller: ReportsReader, change: str) -> Response:
+    """Return the look after, at the stretch of the one before."""
+    return _evidence(request, service, caller.tenant, change, "after.png")
+
+
+@router.get("/{change}/flicker.gif", responses={200: {"content": {"image/gif": {}}}})
+def get_flicker(request: Request, service: ServiceOf, caller: ReportsReader, change: str) -> Response:
+    """Return both looks in turn."""
+    return _evidence(request, service, caller.tenant, change, "flicker.gif")
+
+
+@router.get("/{change}/provenance", responses={200: {"content": {JSON: {"schema": {"type": "object"}}}}})
+def get_provenance(request: Request, service: ServiceOf, caller: ReportsReader, change: str) -> Response:
+    """Return scenes with hashes, shifts applied, parameters and versions."""
+    return _evidence(request, service, caller.tenant, change, "provenance.json")
+
+
+@router.put(
+    "/{change}/review",
+    openapi_extra=body_schema(schemas.ReviewIn),
+    responses={200: {"content": {JSON: {"schema": {"type": "object"}}}}},
+)
+def put_review(request: Request, service: ServiceOf, caller: Reviewer, change: str, body: Body) -> Response:
+    """Say what you think of a change; earlier reviews stay in the history, the report stays as it is."""
+    wanted = parse_body(request, body, schemas.ReviewIn)
+    _check_review(wanted)
+    with service.database.write() as connection:
+        row = reports.find_change(connection, caller.tenant, change)
+        made = reviews.add_review(
+            service.database,
+            connection,
+            caller,
+            row,
+            verdict=wanted.verdict,
+            change_type=wanted.class_,
+            note=wanted.note,
+        )
+        record(service.database, connection, caller, "review.put", change)
+    return answer(reviews.describe(made))
+
+
+def _check_review(wanted: schemas.ReviewIn) -> None:
+    faults: list[tuple[str, str, str]] = []
+    if wanted.verdict == "relabelled" and wanted.class_ is None:
+        faults.append(("/class", "unusable-input", "class: relabelled as what?"))
+    if wanted.verdict != "relabelled" and wanted.class_ is not None:
+        faults.append(("/class", "unusable-input", f"class: goes with relabelled, not with {wanted.verdict}"))
+    for name, text in (("class", wanted.class_), ("note", wanted.note)):
+        if text is not None and "\x00" in text:
+            faults.append((f"/{name}", "unusable-input", f"{name}: holds a NUL character"))
+    if faults:
+        raise ManyErrors(faults)
+
+
+@router.get("/{change}/reviews", responses={200: {"model": schemas.Listing}})
+def get_reviews(service: ServiceOf, caller: ReportsReader, change: str) -> Response:
+    """Return every review of a change, newest first."""
+    with service.database.read() as connection:
+        row = reports.find_change(connection, caller.tenant, change)
+        history: list[dict[str, Any]] = reviews.history(connection, caller.tenant, change)
+    links = [{"rel": "change", "href": f"/changes/{row.change}", "type": GEOJSON}]
+    return answer({"reviews": history, "links": links})

@@ -1,0 +1,240 @@
+"""What routes share: who asks, bodies within limits, paging, conditions, answers."""
+
+import asyncio
+import json
+import re
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from typing import Annotated, Any, TypeVar
+
+from fastapi import Depends, Header, Query, Request
+from fastapi.security import HTTPBearer
+from pydantic import BaseModel, ValidationError
+from starlette.responses import Response
+
+from service.audit import Caller
+from service.context import Service, require
+from service.errors import BadQuery, BodyTooLarge, BodyTooSlow, UnsupportedMediaType
+from service.intake import parse_json
+from service.moments import from_http_date, interval
+from service.problems import ManyErrors
+from service.sites import BBox
+
+JSON = "application/json"
+GEOJSON = "application/geo+json"
+MAX_LIMIT, DEFAULT_LIMIT = 1_000, 100
+
+Model = TypeVar("Model", bound=BaseModel)
+
+# Declares the scheme for OpenAPI; who is let in is decided by ``Service.admit``.
+bearer = HTTPBearer(auto_error=False, description="A key made with `depotwatch keys create`.")
+
+
+def service_of(request: Request) -> Service:
+    """Return the process's parts."""
+    service: Service = request.app.state.service
+    return service
+
+
+ServiceOf = Annotated[Service, Depends(service_of)]
+
+
+def needs(scope: str) -> Any:
+    """Return the dependency that lets in only keys with a scope."""
+
+    def caller(request: Request, service: ServiceOf, _scheme: Annotated[Any, Depends(bearer)]) -> Caller:
+        found = service.admit(request.headers.get("authorization"), request.scope.get("request_id", ""))
+        require(found, scope)
+        return found
+
+    return Depends(caller)
+
+
+SitesReader = Annotated[Caller, needs("sites:read")]
+SitesWriter = Annotated[Caller, needs("sites:write")]
+ReportsReader = Annotated[Caller, needs("reports:read")]
+JobsWriter = Annotated[Caller, needs("jobs:write")]
+Reviewer = Annotated[Caller, needs("reviews:write")]
+ArchiveWriter = Annotated[Caller, needs("archives:write")]
+
+IdempotencyKey = Annotated[
+    str | None,
+    Header(alias="Idempotency-Key", description="Any text of your own; the same call with it is done once."),
+]
+IfMatch = Annotated[str | None, Header(alias="If-Match", description="The ETag you read; `*` for any.")]
+Limit = Annotated[int, Query(ge=1, description=f"How many at most; above {MAX_LIMIT} it is capped.")]
+Cursor = Annotated[str | None, Query(max_length=1024, description="From a `next` link.")]
+
+
+def capped(limit: int) -> int:
+    """Return a limit within what one answer may hold."""
+    return min(limit, MAX_LIMIT)
+
+
+def media_type_of(request: Request) -> str:
+    """Return the body's media type without parameters, lower case."""
+    return request.headers.get("content-type", "").partition(";")[0].strip().lower()
+
+
+async def read_body(request: Request) -> bytes:
+    """Return a body within the size and time an operator allows.
+
+    Raises
+    ------
+    BodyTooLarge, BodyTooSlow
+    """
+    settings = service_of(request).settings
+    declared = request.headers.get("content-length", "")
+    if declared.isdecimal() and int(declared) > settings.max_body_bytes:
+        raise _too_large(settings.max_body_bytes)
+    parts, size = [], 0
+    try:
+        async with asyncio.timeout(settings.body_timeout_s):
+            async for part in request.stream():
+                size += len(part)
+                if size > settings.max_body_bytes:
+                    raise _too_large(settings.max_body_bytes)
+                parts.append(part)
+    except TimeoutError as error:
+        raise BodyTooSlow(f"the body did not arrive within {settings.body_timeout_s:g} s") from error
+    return b"".join(parts)
+
+
+def _too_large(limit: int) -> BodyTooLarge:
+    return BodyTooLarge(f"a body here has at most {limit:,} bytes; divide it into several calls")
+
+
+Body = Annotated[bytes, Depends(read_body)]
+
+
+def parse_body(request: Request, body: bytes, model: type[Model]) -> Model:
+    """Parse a JSON body into a model.
+
+    Raises
+    ------
+    UnsupportedMediaType, BadBody : not JSON, or not called so
+    ManyErrors : what does not fit, each with a JSON pointer
+    """
+    kind = media_type_of(request)
+    if kind != JSON and not re.fullmatch(r"application/[\w.-]+\+json", kind):
+        raise UnsupportedMediaType(f"this call takes {JSON}, not {kind or 'an untyped body'}")
+    document = parse_json(body)
+    try:
+        return model.model_validate(document)
+    except ValidationError as error:
+        raise ManyErrors(
+            (_pointer(fault["loc"]), "unusable-input", _sentence(fault))
+            for fault in error.errors(include_url=False)
+        ) from error
+
+
+def _pointer(location: Iterable[str | int]) -> str:
+    return "".join("/" + str(part).replace("~", "~0").replace("/", "~1") for part in location)
+
+
+def _sentence(fault: Mapping[str, Any]) -> str:
+    where = ".".join(map(str, fault["loc"])) or "the body"
+    return f"{where}: {fault['msg']}"
+
+
+def body_schema(model: type[BaseModel], *, media: str = JSON) -> dict[str, Any]:
+    """Return what tells OpenAPI of a body that the route parses itself."""
+    schema = model.model_json_schema(ref_template="#/components/schemas/{model}")
+    schema.pop("$defs", None)
+    return {"requestBody": {"required": True, "content": {media: {"schema": schema}}}}
+
+
+def bbox_of(text: str | None) -> BBox | None:
+    """Read ``west,south,east,north``; six numbers where heights are given.
+
+    Raises
+    ------
+    BadQuery
+    """
+    if text is None:
+        return None
+    try:
+        numbers = [float(part) for part in text.split(",")]
+        if len(numbers) == 6:
+            numbers = [numbers[0], numbers[1], numbers[3], numbers[4]]
+        west, south, east, north = numbers
+    except ValueError as error:
+        raise BadQuery("bbox is west,south,east,north in degrees", pointer="bbox") from error
+    if not all(abs(value) <= 360 for value in numbers) or south > north:
+        raise BadQuery("bbox is west,south,east,north in degrees, south below north", pointer="bbox")
+    return BBox(west, south, east, north)
+
+
+def interval_of(text: str | None) -> tuple[float, float] | None:
+    """Read an OGC ``datetime``."""
+    return None if text is None else interval(text)
+
+
+def words_of(text: str | None, known: Iterable[str] | None, pointer: str) -> tuple[str, ...]:
+    """Read a comma-separated list; ``known`` None lets any word pass (more classes may come).
+
+    Raises
+    ------
+    BadQuery : a word that is not known
+    """
+    if text is None:
+        return ()
+    words = tuple(word.strip() for word in text.split(",") if word.strip())
+    allowed = None if known is None else tuple(known)
+    for word in words:
+        if allowed is not None and word not in allowed:
+            raise BadQuery(f"{pointer} is {word[:40]!r}; known are {', '.join(allowed)}", pointer=pointer)
+        if "\x00" in word:
+            raise BadQuery(f"{pointer} holds a NUL character", pointer=pointer)
+    return words
+
+
+def answer(
+    content: Any, *, status: int = 200, media: str = JSON, headers: Mapping[str, str] | None = None
+) -> Response:
+    """Return JSON; text is taken to be JSON already."""
+    text = (
+        content
+        if isinstance(content, str)
+        else json.dumps(content, ensure_ascii=False, separators=(",", ":"))
+    )
+    return Response(text.encode("utf-8", "surrogatepass"), status, dict(headers or {}), media)
+
+
+def unchanged(request: Request, etag: str, modified: float | None = None) -> bool:
+    """Tell whether the client has what it asks for already (RFC 9110: If-None-Match goes before the date)."""
+    known = request.headers.get("if-none-match")
+    if known is not None:
+        tags = {tag.strip().removeprefix("W/") for tag in known.split(",")}
+        return "*" in tags or etag in tags
+    since = request.headers.get("if-modified-since")
+    if since is not None and modified is not None:
+        date = from_http_date(since)
+        return date is not None and int(modified) <= date
+    return False
+
+
+def matches(if_match: str, etag: str) -> bool:
+    """Tell whether ``If-Match`` names an ETag; weak ones never do."""
+    tags = {tag.strip() for tag in if_match.split(",")}
+    return "*" in tags or etag in tags
+
+
+def next_link(request: Request, cursor: str, *, name: str = "cursor", media: str = JSON) -> dict[str, str]:
+    """Return the link to the next page: the same call with another cursor."""
+    return {"rel": "next", "href": address(request, **{name: cursor}), "type": media}
+
+
+def address(request: Request, **changed: str) -> str:
+    """Return the request's own address, absolute, with some query parameters changed."""
+    return base_of(request) + str(request.url.include_query_params(**changed)).removeprefix(
+        f"{request.url.scheme}://{request.url.netloc}"
+    )
+
+
+def base_of(request: Request) -> str:
+    """Return the address clients see, without a slash at the end."""
+    given = service_of(request).settings.external_url
+    return given.rstrip("/") if given else str(request.base_url).rstrip("/")
+
+
+Handler = Callable[[Request], Awaitable[Response]]

@@ -1,0 +1,294 @@
+"""OGC API - Features Part 1 over what a tenant has: collections ``sites``, ``changes`` and ``looks``."""
+
+import json
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Query, Request
+from sqlalchemy import Connection, Row, Select, func, select
+from starlette.responses import Response
+
+from service import reports
+from service.api import schemas
+from service.api.dependencies import (
+    DEFAULT_LIMIT,
+    GEOJSON,
+    JSON,
+    Cursor,
+    Limit,
+    ReportsReader,
+    ServiceOf,
+    answer,
+    base_of,
+    bbox_of,
+    capped,
+    interval_of,
+    next_link,
+    words_of,
+)
+from service.changes import ChangeFilter
+from service.errors import BadQuery, NotFound
+from service.identifiers import decode_cursor, encode_cursor
+from service.moments import rfc3339
+from service.sites import BBox, describe, find_site
+from service.tables import changes, looks, sites
+
+router = APIRouter(prefix="/collections", tags=["OGC API - Features"])
+
+CRS84 = "http://www.opengis.net/def/crs/OGC/1.3/CRS84"
+CONFORMANCE = [
+    "http://www.opengis.net/spec/ogcapi-common-1/1.0/conf/core",
+    "http://www.opengis.net/spec/ogcapi-common-2/1.0/conf/collections",
+    "http://www.opengis.net/spec/ogcapi-features-1/1.0/conf/core",
+    "http://www.opengis.net/spec/ogcapi-features-1/1.0/conf/oas30",
+    "http://www.opengis.net/spec/ogcapi-features-1/1.0/conf/geojson",
+]
+TITLES = {
+    "sites": ("Sites", "Watched places"),
+    "changes": ("Changes", "Objects that appeared or were removed, as the current reports tell"),
+    "looks": ("Looks", "Scenes as seen on the sites, with how much of each site they showed"),
+}
+PARAMETERS = {
+    "sites": {"bbox", "limit", "cursor", "datetime", "f"},
+    "changes": {
+        *("bbox", "limit", "cursor", "datetime", "f"),
+        *("class", "direction", "status", "min_confidence", "site"),
+    },
+    "looks": {"bbox", "limit", "cursor", "datetime", "f", "site"},
+}
+Name = Literal["sites", "changes", "looks"]
+
+
+@router.get("", responses={200: {"model": schemas.Listing}})
+def get_collections(request: Request, service: ServiceOf, caller: ReportsReader) -> Response:
+    """List the collections."""
+    with service.database.read() as connection:
+        shown = [_collection(request, connection, caller.tenant, name) for name in TITLES]
+    here = f"{base_of(request)}/collections"
+    return answer({"collections": shown, "links": [{"rel": "self", "href": here, "type": JSON}]})
+
+
+@router.get("/{collection}", responses={200: {"model": schemas.Listing}})
+def get_collection(request: Request, service: ServiceOf, caller: ReportsReader, collection: str) -> Response:
+    """Describe one collection."""
+    _known(collection)
+    with service.database.read() as connection:
+        return answer(_collection(request, connection, caller.tenant, collection))
+
+
+def _known(name: str) -> None:
+    if name not in TITLES:
+        raise NotFound(f"there is no such collection; there are {', '.join(TITLES)}")
+
+
+def _collection(request: Request, connection: Connection, tenant: str, name: str) -> dict[str, Any]:
+    title, description = TITLES[name]
+    here = f"{base_of(request)}/collections/{name}"
+    return {
+        "id": name,
+        "title": title,
+        "description": description,
+        "itemType": "feature",
+        "crs": [CRS84],
+        "extent": _extent(connection, tenant, name),
+        "links": [
+            {"rel": "self", "href": here, "type": JSON},
+            {"rel": "items", "href": f"{here}/items", "type": GEOJSON},
+        ],
+    }
+
+
+def _extent(connection: Connection, tenant: str, name: str) -> dict[str, Any]:
+    table = {"sites": sites, "changes": changes, "looks": looks}[name]
+    alive = sites.c.deleted.is_(None) if table is sites else table.c.current
+    corners = [func.min(table.c.minx), func.min(table.c.miny), func.max(table.c.maxx), func.max(table.c.maxy)]
+    times = {
+        "sites": (func.min(sites.c.created), func.max(sites.c.created)),
+        "changes": (func.min(changes.c.last_absent), func.max(changes.c.first_seen)),
+        "looks": (func.min(looks.c.t), func.max(looks.c.t)),
+    }[name]
+    row = connection.execute(select(*corners, *times).where(table.c.tenant == tenant, alive)).one()
+    if row[0] is None:
+        return {"spatial": {"bbox": [[-180, -90, 180, 90]], "crs": CRS84}}
+    return {
+        "spatial": {"bbox": [list(row[:4])], "crs": CRS84},
+        "temporal": {"interval": [[rfc3339(row[4]), rfc3339(row[5])]]},
+    }
+
+
+@router.get("/{collection}/items", responses={200: {"content": {GEOJSON: {"schema": {"type": "object"}}}}})
+def get_items(
+    request: Request,
+    service: ServiceOf,
+    caller: ReportsReader,
+    collection: str,
+    bbox: Annotated[str | None, Query(description="west,south,east,north")] = None,
+    datetime: Annotated[str | None, Query(description="time or interval")] = None,
+    limit: Limit = DEFAULT_LIMIT,
+    cursor: Cursor = None,
+    class_: Annotated[str | None, Query(alias="class")] = None,
+    direction: Annotated[str | None, Query()] = None,
+    status: Annotated[str | None, Query()] = None,
+    min_confidence: Annotated[float | None, Query(ge=0, le=1)] = None,
+    site: Annotated[str | None, Query(max_length=64)] = None,
+    f: Annotated[Literal["json", "geojson"], Query()] = "json",
+) -> Response:
+    """Return features of a collection."""
+    _known(collection)
+    for name in request.query_params:
+        if name not in PARAMETERS[collection]:
+            raise BadQuery(
+                f"{collection} knows no parameter {name[:40]!r}; it has "
+                f"{', '.join(sorted(PARAMETERS[collection]))}",
+                pointer=name[:40],
+            )
+    size, box, span = capped(limit), bbox_of(bbox), interval_of(datetime)
+    wanted = ChangeFilter(
+        words_of(class_, None, "class"),
+        words_of(direction, ("appeared", "removed"), "direction"),
+        words_of(status, ("first", "provisional", "confirmed", "closed", "retracted"), "status"),
+        min_confidence,
+        span,
+        box,
+    )
+    if site is not None and "\x00" in site:
+        raise BadQuery("site holds a NUL character", pointer="site")
+    with service.database.read() as connection:
+        if collection == "sites":
+            statement = _sites(caller.tenant, box, span)
+            total, rows = _page(
+                connection, statement, _place(sites.c.created, sites.c.id, cursor, float), size
+            )
+            features = [json.dumps(describe(row), ensure_ascii=False) for row in rows[:size]]
+            places = [(row.created, row.id) for row in rows]
+        else:
+            table = changes if collection == "changes" else looks
+            statement = select(table.c.site, table.c.position, table.c.feature).where(
+                table.c.tenant == caller.tenant, table.c.current, table.c.site.in_(_alive(caller.tenant))
+            )
+            if site is not None:
+                statement = statement.where(table.c.site == site)
+            if table is changes:
+                statement = wanted.apply(statement)
+            else:
+                statement = _looks(statement, box, span)
+            total, rows = _page(
+                connection, statement, _place(table.c.site, table.c.position, cursor, str), size
+            )
+            features = [_with_site(row) for row in rows[:size]]
+            places = [(row.site, row.position) for row in rows]
+    here = f"{base_of(request)}/collections/{collection}"
+    links = [
+        {"rel": "self", "href": f"{here}/items", "type": GEOJSON},
+        {"rel": "collection", "href": here, "type": JSON},
+    ]
+    if len(rows) > size:
+        links.append(next_link(request, encode_cursor(*places[size - 1]), media=GEOJSON))
+    members = json.dumps(
+        {
+            "links": links,
+            "numberMatched": total,
+            "numberReturned": len(features),
+            "timeStamp": _now(service),
+        }
+    )
+    return answer(
+        f'{{"type":"FeatureCollection","features":[{",".join(features)}],{members[1:]}', media=GEOJSON
+    )
+
+
+def _now(service: Any) -> str:
+    from datetime import UTC, datetime
+
+    return datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+
+
+def _alive(tenant: str) -> Select[Any]:
+    return select(sites.c.id).where(sites.c.tenant == tenant, sites.c.deleted.is_(None))
+
+
+def _sites(tenant: str, box: BBox | None, span: tuple[float, float] | None) -> Select[Any]:
+    statement = select(sites).where(sites.c.tenant == tenant, sites.c.deleted.is_(None))
+    if box is not None:
+        statement = statement.where(*box.touches(sites))
+    if span is not None:
+        statement = statement.where(sites.c.created >= span[0], sites.c.created <= span[1])
+    return statement
+
+
+def _looks(statement: Select[Any], box: BBox | None, span: tuple[float, float] | None) -> Select[Any]:
+    if box is not None:
+        statement = statement.where(*box.touches(looks))
+    if span is not None:
+        statement = statement.where(looks.c.t >= span[0], looks.c.t <= span[1])
+    return statement
+
+
+def _place(first: Any, second: Any, cursor: str | None, kind: type) -> tuple[Any, Any, list[Any] | None]:
+    """Return the two ordering columns and the place to go on from."""
+    after = None
+    if cursor is not None:
+        after = decode_cursor(cursor, kind, int if kind is str else str)
+    return first, second, after
+
+
+def _page(
+    connection: Connection, statement: Select[Any], place: tuple[Any, Any, list[Any] | None], size: int
+) -> tuple[int, Sequence[Row[Any]]]:
+    first, second, after = place
+    total = connection.execute(select(func.count()).select_from(statement.subquery())).scalar_one()
+    if after is not None:
+        statement = statement.where((first > after[0]) | ((first == after[0]) & (second > after[1])))
+    return total, connection.execute(statement.order_by(first, second).limit(size + 1)).all()
+
+
+def _with_site(row: Row[Any]) -> str:
+    """Add the site to a stored feature's properties; of looks also an id unique over sites."""
+    feature = json.loads(row.feature)
+    feature["properties"]["site"] = row.site
+    if "scene_id" in feature["properties"]:
+        feature["id"] = f"{row.site}.{row.position}"
+    return json.dumps(feature, ensure_ascii=False, separators=(",", ":"))
+
+
+@router.get("/{collection}/items/{item}", responses={200: {"model": schemas.Feature}})
+def get_item(
+    request: Request, service: ServiceOf, caller: ReportsReader, collection: str, item: str
+) -> Response:
+    """Return one feature of a collection."""
+    _known(collection)
+    with service.database.read() as connection:
+        match collection:
+            case "sites":
+                feature = describe(find_site(connection, caller.tenant, item))
+            case "changes":
+                row = reports.find_change(connection, caller.tenant, item)
+                if not row.current:
+                    raise NotFound("this change was retracted; /changes/{id} still tells it")
+                feature = json.loads(_with_site(row))
+            case _:
+                feature = json.loads(_with_site(_look(connection, caller.tenant, item)))
+    here = f"{base_of(request)}/collections/{collection}"
+    feature["links"] = [
+        {"rel": "self", "href": f"{here}/items/{item}", "type": GEOJSON},
+        {"rel": "collection", "href": here, "type": JSON},
+    ]
+    return answer(feature, media=GEOJSON)
+
+
+def _look(connection: Connection, tenant: str, item: str) -> Row[Any]:
+    site, _, position = item.rpartition(".")
+    row = None
+    if position.isdecimal() and len(position) < 10:
+        row = connection.execute(
+            select(looks).where(
+                looks.c.tenant == tenant,
+                looks.c.current,
+                looks.c.site == site,
+                looks.c.position == int(position),
+                looks.c.site.in_(_alive(tenant)),
+            )
+        ).first()
+    if row is None:
+        raise NotFound("there is no such look")
+    return row

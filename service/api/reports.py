@@ -1,0 +1,363 @@
+"""``/sites/{site}/reports`` and what else a site's reports tell: changes, looks, timeline."""
+
+import base64
+import csv
+import hashlib
+import io
+import json
+import re
+import tempfile
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Query, Request
+from sqlalchemy import Row, select
+from starlette.responses import Response, StreamingResponse
+
+from service import reports
+from service.api import schemas
+from service.api.dependencies import (
+    DEFAULT_LIMIT,
+    GEOJSON,
+    JSON,
+    Cursor,
+    Limit,
+    ReportsReader,
+    ServiceOf,
+    address,
+    answer,
+    bbox_of,
+    capped,
+    interval_of,
+    next_link,
+    unchanged,
+    words_of,
+)
+from service.artefacts import media_type
+from service.changes import ChangeFilter, feature_collection, of_report
+from service.context import Service
+from service.errors import NotFound, RangeNotSatisfiable
+from service.identifiers import decode_cursor, encode_cursor
+from service.moments import http_date
+from service.sites import find_site
+from service.tables import looks
+
+router = APIRouter(prefix="/sites/{site}", tags=["reports"])
+
+IMMUTABLE = "private, max-age=31536000, immutable"
+REVALIDATE = "private, no-cache"
+# A report is a document of its own: it may show what is in it and reach nothing else.
+PAGE_POLICY = (
+    "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'; "
+    "font-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'self'"
+)
+MAX_EXPORT = 500_000
+Format = Literal["geojson", "csv", "kmz", "gpkg", "parquet"]
+
+
+@router.get("/reports", responses={200: {"model": schemas.Listing}})
+def get_reports(
+    request: Request,
+    service: ServiceOf,
+    caller: ReportsReader,
+    site: str,
+    limit: Limit = DEFAULT_LIMIT,
+    cursor: Cursor = None,
+) -> Response:
+    """List a site's reports, newest first."""
+    before = decode_cursor(cursor, int)[0] if cursor is not None else 2**31 - 1
+    size = capped(limit)
+    with service.database.read() as connection:
+        find_site(connection, caller.tenant, site)
+        rows = reports.list_reports(connection, site, min(before, 2**31 - 1), size + 1)
+    links = [{"rel": "self", "href": address(request), "type": JSON}]
+    if len(rows) > size:
+        links.append(next_link(request, encode_cursor(rows[size - 1].number)))
+    return answer({"reports": [reports.describe(row) for row in rows[:size]], "links": links})
+
+
+@router.get("/reports/latest", responses={200: {"model": schemas.Report}})
+def get_latest(request: Request, service: ServiceOf, caller: ReportsReader, site: str) -> Response:
+    """Return the current report; poll it with `If-None-Match`."""
+    with service.database.read() as connection:
+        head = reports.latest(connection, caller.tenant, site)
+        headers = _report_headers(head, REVALIDATE)
+        headers["Content-Location"] = f"/sites/{site}/reports/{head.id}"
+        if unchanged(request, headers["ETag"], head.created):
+            return Response(status_code=304, headers=headers)
+        return answer(reports.body(connection, head.id), headers=headers)
+
+
+@router.get("/reports/{report}.html", responses={200: {"content": {"text/html": {}}}})
+def get_page(request: Request, service: ServiceOf, caller: ReportsReader, site: str, report: str) -> Response:
+    """Return the report as one page to read and print."""
+    return _report_file(request, service, caller.tenant, site, report, "report.html")
+
+
+@router.get("/reports/{report}/bundle.zip", responses={200: {"content": {"application/zip": {}}}})
+def get_bundle(
+    request: Request, service: ServiceOf, caller: ReportsReader, site: str, report: str
+) -> Response:
+    """Return the evidence bundle; takes `Range`."""
+    return _report_file(request, service, caller.tenant, site, report, "bundle.zip")
+
+
+@router.get(
+    "/reports/{report}/files/{path:path}", responses={200: {"content": {"application/octet-stream": {}}}}
+)
+def get_file(
+    request: Request, service: ServiceOf, caller: ReportsReader, site: str, report: str, path: str
+) -> Response:
+    """Return any file the report lists; takes `Range`."""
+    return _report_file(request, service, caller.tenant, site, report, path)
+
+
+@router.get("/reports/{report}", responses={200: {"model": schemas.Report}})
+def get_report(
+    request: Request, service: ServiceOf, caller: ReportsReader, site: str, report: str
+) -> Response:
+    """Return one report by id or number; it never changes."""
+    with service.database.read() as connection:
+        head = reports.numbered(connection, caller.tenant, site, report)
+        headers = _report_headers(head, IMMUTABLE)
+        if unchanged(request, headers["ETag"], head.created):
+            return Response(status_code=304, headers=headers)
+        return answer(reports.body(connection, head.id), headers=headers)
+
+
+def _report_headers(head: Row[Any], cache: str) -> dict[str, str]:
+    return {
+        "ETag": f'"{head.etag}"',
+        "Last-Modified": http_date(head.created),
+        "Cache-Control": cache,
+    }
+
+
+def _report_file(
+    request: Request, service: Service, tenant: str, site: str, report: str, path: str
+) -> Response:
+    with service.database.read() as connection:
+        if report == "latest":
+            head, cache = reports.latest(connection, tenant, site), REVALIDATE
+        else:
+            head, cache = reports.numbered(connection, tenant, site, report), IMMUTABLE
+        if "\x00" in path:
+            raise NotFound("the report has no such file")
+        file = reports.file_of(connection, head.id, path)
+    return blob_answer(request, service, file.path, file.sha256, file.size, head.created, cache)
+
+
+def blob_answer(
+    request: Request, service: Service, path: str, digest: str, size: int, modified: float, cache: str
+) -> Response:
+    """Return a stored file, whole or the part of it that ``Range`` asks for."""
+    headers = {
+        "ETag": f'"{digest[:32]}"',
+        "Last-Modified": http_date(modified),
+        "Cache-Control": cache,
+        "Accept-Ranges": "bytes",
+        "Repr-Digest": f"sha-256=:{base64.b64encode(bytes.fromhex(digest)).decode()}:",
+    }
+    if path.endswith(".html"):
+        headers["Content-Security-Policy"] = PAGE_POLICY
+    else:
+        headers["Content-Disposition"] = f'inline; filename="{Path(path).name}"'
+    if unchanged(request, headers["ETag"], modified):
+        return Response(status_code=304, headers=headers)
+    start, stop = 0, size
+    status = 200
+    asked = request.headers.get("range")
+    if asked is not None and request.headers.get("if-range", headers["ETag"]) == headers["ETag"]:
+        part = byte_range(asked, size)
+        if part is not None:
+            start, stop = part
+            status = 206
+            headers["Content-Range"] = f"bytes {start}-{stop - 1}/{size}"
+    if size <= 4 * 2**20:
+        data = service.store.get(digest)[start:stop]
+        return Response(data, status, headers, media_type(path))
+    headers["Content-Length"] = str(stop - start)
+    return StreamingResponse(
+        service.store.stream(digest, start, stop), status, headers=headers, media_type=media_type(path)
+    )
+
+
+def byte_range(text: str, size: int) -> tuple[int, int] | None:
+    """Return (start, stop) of a single byte range; None where the header is to be ignored.
+
+    Raises
+    ------
+    RangeNotSatisfiable : a range that begins behind the end
+    """
+    match = re.fullmatch(r"bytes=(\d{0,18})-(\d{0,18})", text.strip())
+    if match is None or match.groups() == ("", ""):
+        return None
+    first, last = match.groups()
+    if first == "":
+        length = min(int(last), size)
+        if length == 0:
+            raise RangeNotSatisfiable(f"the file has {size} bytes")
+        return size - length, size
+    start, stop = int(first), min(int(last) + 1 if last else size, size)
+    if start >= size:
+        raise RangeNotSatisfiable(f"the file has {size} bytes; the range begins behind them")
+    return (start, stop) if start < stop else None
+
+
+@router.get(
+    "/changes",
+    tags=["changes"],
+    responses={200: {"content": {GEOJSON: {"schema": {"type": "object"}}}, "description": "changes"}},
+)
+def get_changes(
+    request: Request,
+    service: ServiceOf,
+    caller: ReportsReader,
+    site: str,
+    class_: Annotated[str | None, Query(alias="class", description="comma-separated")] = None,
+    direction: Annotated[str | None, Query(description="appeared, removed")] = None,
+    status: Annotated[str | None, Query(description="comma-separated")] = None,
+    min_confidence: Annotated[float | None, Query(ge=0, le=1)] = None,
+    datetime: Annotated[str | None, Query(description="time or interval that meets the onset")] = None,
+    bbox: Annotated[str | None, Query(description="west,south,east,north")] = None,
+    limit: Limit = DEFAULT_LIMIT,
+    cursor: Cursor = None,
+    f: Annotated[Format, Query(description="exports hold all that match, not a page")] = "geojson",
+) -> Response:
+    """Return the changes of the latest report."""
+    wanted = ChangeFilter(
+        words_of(class_, None, "class"),
+        words_of(direction, ("appeared", "removed"), "direction"),
+        words_of(status, ("first", "provisional", "confirmed", "closed", "retracted"), "status"),
+        min_confidence,
+        interval_of(datetime),
+        bbox_of(bbox),
+    )
+    after = decode_cursor(cursor, str, int) if cursor is not None else None
+    size = capped(limit)
+    with service.database.read() as connection:
+        head = reports.latest(connection, caller.tenant, site)
+        report = head.id
+        if after is not None and after[0] != report:
+            # A newer report came while the client was paging: it goes on in the one it began with.
+            head = reports.numbered(connection, caller.tenant, site, after[0])
+            report = head.id
+        headers = _report_headers(head, REVALIDATE)
+        headers["ETag"] = f'"{head.etag}.{_query_mark(request)}"'
+        if unchanged(request, headers["ETag"]):
+            return Response(status_code=304, headers=headers)
+        rows = of_report(
+            connection, report, wanted, after[1] if after else -1, size + 1 if f == "geojson" else MAX_EXPORT
+        )
+    if f != "geojson":
+        return _export([json.loads(row.feature) for row in rows], f, headers)
+    links = [{"rel": "self", "href": address(request), "type": GEOJSON}]
+    if len(rows) > size:
+        links.append(next_link(request, encode_cursor(report, rows[size - 1].position), media=GEOJSON))
+    members = (
+        f',"report":{json.dumps(report)},"numberReturned":{min(len(rows), size)},"links":{json.dumps(links)}'
+    )
+    text = feature_collection([row.feature for row in rows[:size]], members)
+    return answer(text, media=GEOJSON, headers=headers)
+
+
+def _query_mark(request: Request) -> str:
+    return hashlib.sha256(address(request).encode()).hexdigest()[:12]
+
+
+def _export(features: list[dict[str, Any]], kind: str, headers: dict[str, str]) -> Response:
+    from pipelines import exports
+
+    write = {
+        "csv": exports.export_csv,
+        "kmz": exports.export_kmz,
+        "gpkg": exports.export_gpkg,
+        "parquet": exports.export_parquet,
+    }[kind]
+    with tempfile.TemporaryDirectory(prefix="depotwatch-") as folder:
+        path = Path(folder) / f"changes.{kind}"
+        write(features, path)
+        data = path.read_bytes()
+    headers["Content-Disposition"] = f'attachment; filename="changes.{kind}"'
+    return Response(data, 200, headers, media_type(path.name))
+
+
+@router.get("/looks", tags=["looks"], responses={200: {"model": schemas.FeatureCollection}})
+def get_looks(
+    request: Request,
+    service: ServiceOf,
+    caller: ReportsReader,
+    site: str,
+    datetime: Annotated[str | None, Query()] = None,
+    limit: Limit = DEFAULT_LIMIT,
+    cursor: Cursor = None,
+) -> Response:
+    """Return per scene how much of the site it showed, and why not where not."""
+    after = decode_cursor(cursor, str, int) if cursor is not None else None
+    span, size = interval_of(datetime), capped(limit)
+    with service.database.read() as connection:
+        head = reports.latest(connection, caller.tenant, site)
+        if after is not None and after[0] != head.id:
+            head = reports.numbered(connection, caller.tenant, site, after[0])
+        headers = _report_headers(head, REVALIDATE)
+        headers["ETag"] = f'"{head.etag}.{_query_mark(request)}"'
+        if unchanged(request, headers["ETag"]):
+            return Response(status_code=304, headers=headers)
+        statement = select(looks.c.position, looks.c.feature).where(
+            looks.c.report == head.id, looks.c.position > (after[1] if after else -1)
+        )
+        if span is not None:
+            statement = statement.where(looks.c.t >= span[0], looks.c.t <= span[1])
+        rows = connection.execute(statement.order_by(looks.c.position).limit(size + 1)).all()
+    links = [{"rel": "self", "href": address(request), "type": GEOJSON}]
+    if len(rows) > size:
+        links.append(next_link(request, encode_cursor(head.id, rows[size - 1].position), media=GEOJSON))
+    members = (
+        f',"report":{json.dumps(head.id)},"numberReturned":{min(len(rows), size)},"links":{json.dumps(links)}'
+    )
+    return answer(
+        feature_collection([r.feature for r in rows[:size]], members), media=GEOJSON, headers=headers
+    )
+
+
+NUMBERS = frozenset(
+    {"usable_fraction", "count", "count_low", "count_high", "area_m2", "area_m2_low", "area_m2_high"}
+    | {"appeared", "removed"}
+)
+
+
+@router.get(
+    "/timeline",
+    responses={
+        200: {"content": {JSON: {"schema": {"type": "object"}}, "text/csv": {}}, "description": "series"}
+    },
+)
+def get_timeline(
+    request: Request,
+    service: ServiceOf,
+    caller: ReportsReader,
+    site: str,
+    f: Annotated[Literal["json", "csv"], Query()] = "json",
+) -> Response:
+    """Return per look and class what stood there; a look that showed nothing is a gap with its reason."""
+    with service.database.read() as connection:
+        head = reports.latest(connection, caller.tenant, site)
+        file = reports.file_of(connection, head.id, "timeline.csv")
+    headers = _report_headers(head, REVALIDATE)
+    headers["ETag"] = f'"{file.sha256[:32]}.{f}"'
+    if unchanged(request, headers["ETag"]):
+        return Response(status_code=304, headers=headers)
+    data = service.store.get(file.sha256)
+    if f == "csv":
+        return Response(data, 200, headers, "text/csv; charset=utf-8")
+    points = [
+        {name: _number(name, value) for name, value in row.items()}
+        for row in csv.DictReader(io.StringIO(data.decode("utf-8"), newline=""))
+    ]
+    return answer({"site": site, "report": head.id, "points": points}, headers=headers)
+
+
+def _number(name: str, value: str) -> Any:
+    if value == "":
+        return None
+    return float(value) if name in NUMBERS else value

@@ -1,0 +1,123 @@
+"""The web application, composed: routers, error handlers, the observing layer."""
+
+import logging
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.openapi.utils import get_openapi
+from starlette.exceptions import HTTPException
+from starlette.responses import JSONResponse, Response
+
+from imagery.errors import DepotwatchError
+from service.api import archives, changes, features, jobs, landing, reports, schemas, sites
+from service.context import Service
+from service.problems import CODE_OF_STATUS, PROBLEM_JSON, problem, problem_of
+from service.telemetry import Observed, Telemetry
+
+log = logging.getLogger(__name__)
+
+PROBLEMS: dict[int | str, dict[str, Any]] = {
+    "default": {
+        "description": "A problem, as RFC 9457 has it.",
+        "content": {PROBLEM_JSON: {"schema": {"$ref": "#/components/schemas/Problem"}}},
+    }
+}
+
+
+def build_app(service: Service) -> FastAPI:
+    """Return the application over a service's parts."""
+    app = FastAPI(
+        title="depotwatch",
+        summary="Reports the containers and berms that appeared on or were removed from storage sites.",
+        version=_version(),
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+        telemetry={"tracing": False, "metrics": False},
+        responses=PROBLEMS,
+        exception_handlers={
+            DepotwatchError: _known_fault,
+            HTTPException: _http_fault,
+            RequestValidationError: _query_fault,
+            Exception: _unknown_fault,
+        },
+    )
+    app.state.service = service
+    app.state.telemetry = Telemetry()
+    for module in (landing, sites, reports, jobs, changes, archives, features):
+        app.include_router(module.router)
+    app.add_middleware(Observed, telemetry=app.state.telemetry)
+    app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]
+    return app
+
+
+def _version() -> str:
+    from importlib.metadata import version
+
+    return version("depotwatch")
+
+
+def _openapi(app: FastAPI) -> dict[str, Any]:
+    """Return OpenAPI with the schemas that routes refer to by name; FastAPI's own 422 is not ours."""
+    if app.openapi_schema is not None:
+        return app.openapi_schema
+    made = get_openapi(
+        title=app.title, version=app.version, summary=app.summary, routes=app.routes, openapi_version="3.1.0"
+    )
+    known = made.setdefault("components", {}).setdefault("schemas", {})
+    for model in (schemas.Problem, schemas.SiteIn):
+        schema = model.model_json_schema(ref_template="#/components/schemas/{model}")
+        known |= schema.pop("$defs", {})
+        known[model.__name__] = schema
+    for path in made["paths"].values():
+        for operation in path.values():
+            operation["responses"].pop("422", None)
+    for name in ("HTTPValidationError", "ValidationError"):
+        known.pop(name, None)
+    app.openapi_schema = made
+    return made
+
+
+def _answer(status: int, body: dict[str, Any], headers: Any = None) -> Response:
+    return JSONResponse(body, status, headers, PROBLEM_JSON)
+
+
+async def _known_fault(_request: Request, error: Exception) -> Response:
+    assert isinstance(error, DepotwatchError)
+    body, headers = problem_of(error)
+    return _answer(body["status"], body, dict(headers))
+
+
+async def _http_fault(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    code = CODE_OF_STATUS.get(error.status_code, "error")
+    details = {
+        404: f"there is nothing at {request.url.path[:200]}; / tells where things are",
+        405: f"{request.method[:20]} is not done here",
+    }
+    detail = details.get(error.status_code, str(error.detail))
+    return _answer(error.status_code, problem(error.status_code, code, detail), error.headers)
+
+
+async def _query_fault(_request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)
+    faults = [
+        {
+            "pointer": str(fault["loc"][-1]),
+            "code": "bad-query",
+            "detail": f"{fault['loc'][-1]}: {fault['msg']}",
+        }
+        for fault in error.errors()
+    ]
+    return _answer(400, problem(400, "bad-query", faults[0]["detail"], errors=faults))
+
+
+async def _unknown_fault(request: Request, error: Exception) -> Response:
+    log.error(
+        "request-broke",
+        extra={"request_id": request.scope.get("request_id"), "kind": type(error).__name__},
+        exc_info=error,
+    )
+    said = f"something broke here; the log knows more under request {request.scope.get('request_id')}"
+    return _answer(500, problem(500, "internal", said))

@@ -1,0 +1,74 @@
+"""The feed: one strictly ordered sequence per tenant of what became known, never skipping.
+
+Numbers are drawn by adding to the tenant's counter inside the transaction that tells the news. The counter's row stays
+locked until that transaction ends, so numbers become visible in their own order: a reader that has seen N can never
+later be owed anything below N. A cursor is such a number, and therefore valid for ever.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, select, update
+
+from service.database import Database, many
+from service.moments import rfc3339
+from service.tables import feed, tenants
+
+
+@dataclass(frozen=True, slots=True)
+class News:
+    """One entry: ``kind`` is new, updated, retracted or superseded; ``body`` is the feature concerned, or None."""
+
+    kind: str
+    site: str
+    report: str
+    change: str
+    body: str
+
+
+def publish(database: Database, connection: Connection, tenant: str, news: Sequence[News]) -> None:
+    """Append news to a tenant's feed within this transaction."""
+    if not news:
+        return
+    last = connection.execute(
+        update(tenants)
+        .where(tenants.c.id == tenant)
+        .values(feed_seq=tenants.c.feed_seq + len(news))
+        .returning(tenants.c.feed_seq, database.now.label("now"))
+    ).one()
+    first = last.feed_seq - len(news) + 1
+    rows = [
+        dict(
+            tenant=tenant,
+            seq=first + index,
+            t=last.now,
+            kind=entry.kind,
+            site=entry.site,
+            report=entry.report,
+            change=entry.change,
+            body=entry.body,
+        )
+        for index, entry in enumerate(news)
+    ]
+    many(connection, feed.insert(), rows)
+
+
+def entries_after(connection: Connection, tenant: str, seq: int, limit: int) -> list[dict[str, Any]]:
+    """Return up to ``limit`` entries with a number above ``seq``, in order."""
+    rows = connection.execute(
+        select(feed).where(feed.c.tenant == tenant, feed.c.seq > seq).order_by(feed.c.seq).limit(limit)
+    )
+    return [
+        {
+            "seq": row.seq,
+            "event": row.kind,
+            "time": rfc3339(row.t),
+            "site": row.site,
+            "report": row.report,
+            "change": row.change or None,
+            "feature": json.loads(row.body),
+        }
+        for row in rows
+    ]

@@ -1,0 +1,210 @@
+"""Jobs as clients see them: submitted, watched, dismissed. Their units are what ``leases`` hands to workers.
+
+States are those of OGC API - Processes. A job ends ``failed`` only where every unit failed; one dead unit among many
+is said in its counts and in its log.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, Row, case, func, select, update
+
+from service.database import Database, many
+from service.errors import LimitReached, NotFound
+from service.identifiers import new_id
+from service.moments import rfc3339, rfc3339_or_none
+from service.tables import jobs, sites, unit_log, units
+
+ENDED = ("successful", "failed", "dismissed")
+TYPES = ("analyse", "reprocess")
+
+# Lower runs first: a site somebody just submitted, then new scenes, then batches.
+URGENT, ROUTINE, BATCH = 0, 1, 2
+
+
+@dataclass(frozen=True, slots=True)
+class JobRequest:
+    """What is to be done: on which sites, over which period, with which parameters on top of the site's own."""
+
+    type: str
+    sites: Sequence[str]
+    period: str | None
+    parameters: Mapping[str, Any]
+    reason: str = "requested"
+
+
+def submit(
+    database: Database, connection: Connection, tenant: str, request: JobRequest, *, max_queued: int
+) -> str:
+    """Write a job and its units within this transaction; return the job's id.
+
+    Raises
+    ------
+    LimitReached : the tenant has too much waiting already
+    """
+    waiting = connection.execute(
+        select(func.count()).select_from(units).where(units.c.tenant == tenant, units.c.state == "ready")
+    ).scalar_one()
+    if waiting + len(request.sites) > max_queued:
+        raise LimitReached(f"{waiting:,} units are waiting, at most {max_queued:,} may; come back later")
+    job = new_id("job")
+    connection.execute(
+        jobs.insert().values(
+            id=job,
+            tenant=tenant,
+            type=request.type,
+            state="accepted" if request.sites else "successful",
+            request=json.dumps({"period": request.period, "parameters": dict(request.parameters)}),
+            reason=request.reason,
+            created=database.now,
+            updated=database.now,
+            finished=None if request.sites else database.now,
+            total=len(request.sites),
+        )
+    )
+    many(connection, units.insert(), _units(connection, tenant, job, request))
+    return job
+
+
+def _units(connection: Connection, tenant: str, job: str, request: JobRequest) -> list[dict[str, Any]]:
+    versions: dict[str, int] = {}
+    wanted = list(dict.fromkeys(request.sites))
+    for start in range(0, len(wanted), 500):
+        found = connection.execute(
+            select(sites.c.id, sites.c.geometry_version).where(sites.c.id.in_(wanted[start : start + 500]))
+        )
+        versions |= {row.id: row.geometry_version for row in found}
+    priority = BATCH if request.type == "reprocess" or len(wanted) > 1 else URGENT
+    if request.reason == "new-scenes" and priority == URGENT:
+        priority = ROUTINE
+    return [
+        dict(
+            job=job,
+            tenant=tenant,
+            site=site,
+            geometry_version=versions[site],
+            priority=priority,
+            state="ready",
+        )
+        for site in wanted
+    ]
+
+
+def find_job(connection: Connection, tenant: str, job: str) -> Row[Any]:
+    """Return a tenant's job.
+
+    Raises
+    ------
+    NotFound : no such job, or another tenant's
+    """
+    row = connection.execute(select(jobs).where(jobs.c.id == job, jobs.c.tenant == tenant)).first()
+    if row is None:
+        raise NotFound("there is no such job")
+    return row
+
+
+def list_jobs(
+    connection: Connection, tenant: str, state: str | None, after: tuple[float, str] | None, limit: int
+) -> Sequence[Row[Any]]:
+    """Return a tenant's jobs, newest first."""
+    statement = select(jobs).where(jobs.c.tenant == tenant)
+    if state is not None:
+        statement = statement.where(jobs.c.state == state)
+    if after is not None:
+        created, job = after
+        statement = statement.where(
+            (jobs.c.created < created) | ((jobs.c.created == created) & (jobs.c.id < job))
+        )
+    return connection.execute(statement.order_by(jobs.c.created.desc(), jobs.c.id.desc()).limit(limit)).all()
+
+
+def job_progress(connection: Connection, job: str) -> float:
+    """Return how far a job is, 0-100: ended units count whole, running ones by their own progress."""
+    done = case((units.c.state.in_(("ready", "running")), units.c.progress), else_=1.0)
+    share = connection.execute(select(func.avg(done)).where(units.c.job == job)).scalar()
+    return round(100.0 * float(share if share is not None else 1.0), 1)
+
+
+def describe(row: Row[Any], progress: float) -> dict[str, Any]:
+    """Return a job as HTTP shows it."""
+    asked = json.loads(row.request)
+    ended = row.state in ENDED
+    links = [
+        {"rel": "self", "href": f"/jobs/{row.id}", "type": "application/json"},
+        {"rel": "monitor", "href": f"/jobs/{row.id}/events", "type": "text/event-stream"},
+        {"rel": "related", "href": f"/jobs/{row.id}/logs", "type": "application/json"},
+    ]
+    if ended:
+        links.append({"rel": "results", "href": f"/jobs/{row.id}/results", "type": "application/json"})
+    return {
+        "jobID": row.id,
+        "id": row.id,
+        "type": row.type,
+        "status": row.state,
+        "state": row.state,
+        "reason": row.reason,
+        "progress": 100.0 if ended and row.state != "dismissed" else progress,
+        "units": {
+            "total": row.total,
+            "done": row.done,
+            "failed": row.failed,
+            "skipped": row.skipped,
+            "cached": row.cached,
+        },
+        "step": row.step or None,
+        "period": asked["period"],
+        "parameters": asked["parameters"],
+        "created": rfc3339(row.created),
+        "started": rfc3339_or_none(row.started),
+        "finished": rfc3339_or_none(row.finished),
+        "updated": rfc3339(row.updated),
+        "links": links,
+    }
+
+
+def dismiss(database: Database, connection: Connection, tenant: str, job: str) -> None:
+    """End a job: what waits is not begun, what runs stops at its next step, what is finished stays.
+
+    Raises
+    ------
+    NotFound : no such job, or another tenant's
+    """
+    find_job(connection, tenant, job)
+    # Units before the job, as workers lock them, so that neither waits for the other in a circle.
+    stopped = connection.execute(
+        update(units)
+        .where(units.c.job == job, units.c.state.in_(("ready", "running")))
+        .values(state="dismissed", finished=database.now)
+        .returning(units.c.id)
+    ).all()
+    connection.execute(
+        update(jobs)
+        .where(jobs.c.id == job, jobs.c.state.in_(("accepted", "running")))
+        .values(
+            state="dismissed",
+            finished=database.now,
+            updated=database.now,
+            revision=jobs.c.revision + 1,
+            skipped=jobs.c.skipped + len(stopped),
+            step="",
+        )
+    )
+
+
+def log_lines(connection: Connection, job: str, after: int, limit: int) -> Sequence[Row[Any]]:
+    """Return log lines of a job's units after a number."""
+    return connection.execute(
+        select(unit_log)
+        .where(unit_log.c.job == job, unit_log.c.id > after)
+        .order_by(unit_log.c.id)
+        .limit(limit)
+    ).all()
+
+
+def results(connection: Connection, job: str, after: int, limit: int) -> Sequence[Row[Any]]:
+    """Return a job's units with what became of them."""
+    return connection.execute(
+        select(units).where(units.c.job == job, units.c.id > after).order_by(units.c.id).limit(limit)
+    ).all()

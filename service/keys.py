@@ -1,0 +1,262 @@
+"""API keys: 256 random bits, stored as a keyed BLAKE2b digest, valid until they expire or are revoked.
+
+A key reads ``dw_<id>_<secret>``: the id finds the row, the secret is compared in constant time. Every request reads
+the row, so a revocation holds at once; the token bucket of the rate limit is drawn from it in handfuls, so that most
+requests write nothing.
+"""
+
+import hashlib
+import hmac
+import os
+import secrets
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Row, func, select, update
+
+from imagery.errors import DepotwatchError
+from service.audit import Caller, record
+from service.database import Database
+from service.errors import TooManyRequests, Unauthorised
+from service.settings import Settings
+from service.tables import keys, tenants
+from service.tenancy import ensure_tenant
+
+SCOPES = (
+    "sites:read",
+    "sites:write",
+    "reports:read",
+    "jobs:write",
+    "reviews:write",
+    "archives:write",
+    "admin",
+)
+PREFIX = "dw_"
+LAST_USED_STEP_S = 60.0
+# A share of the burst each process may hold in hand; small, so that few tokens are lost with a process.
+HANDFUL_SHARE = 0.1
+
+
+class UnknownScope(DepotwatchError):
+    """A scope that does not exist."""
+
+    code = "unknown-scope"
+
+
+@dataclass(frozen=True, slots=True)
+class KeyInfo:
+    """What may be shown of a key."""
+
+    id: str
+    tenant: str
+    scopes: tuple[str, ...]
+    note: str
+    created: float
+    expires: float | None
+    last_used: float | None
+    revoked: float | None
+
+
+def pepper(settings: Settings) -> bytes:
+    """Return the secret that digests are keyed with: from the settings, else from a file made on first use."""
+    if settings.secret:
+        return hashlib.blake2b(settings.secret.encode(), digest_size=32).digest()
+    path = settings.data / "secret"
+    settings.data.mkdir(parents=True, exist_ok=True)
+    try:
+        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        return _existing_pepper(path)
+    with os.fdopen(handle, "wb") as file:
+        made = secrets.token_bytes(32)
+        file.write(made)
+    return made
+
+
+def _existing_pepper(path: Path) -> bytes:
+    # Another process may have created the file and not yet filled it.
+    for _ in range(200):
+        found = path.read_bytes()
+        if len(found) == 32:
+            return found
+        time.sleep(0.01)
+    raise Unauthorised(f"{path.name} in the data folder is damaged; restore it from a backup")
+
+
+def _digest(secret: str, key: bytes) -> str:
+    return hashlib.blake2b(secret.encode(), key=key, digest_size=32).hexdigest()
+
+
+def _parse_scopes(scopes: Sequence[str]) -> tuple[str, ...]:
+    wanted = tuple(dict.fromkeys(scope.strip() for scope in scopes if scope.strip()))
+    for scope in wanted:
+        if scope not in SCOPES:
+            raise UnknownScope(
+                f"there is no scope {scope!r}; known are {', '.join(SCOPES)}", pointer="scopes"
+            )
+    if not wanted:
+        raise UnknownScope(f"a key needs at least one scope of {', '.join(SCOPES)}", pointer="scopes")
+    return wanted
+
+
+def create_key(
+    database: Database,
+    secret: bytes,
+    tenant: str,
+    scopes: Sequence[str],
+    *,
+    note: str = "",
+    valid_s: float | None = None,
+    burst: float = 500.0,
+) -> str:
+    """Make a key for a tenant (by name) and return it: the only time it can be read.
+
+    Raises
+    ------
+    UnknownScope : a scope that does not exist, or none
+    """
+    wanted = _parse_scopes(scopes)
+    # Hex without separators, so that the id never holds the underscore that ends it.
+    key_id, key_secret = secrets.token_hex(8), secrets.token_urlsafe(32)
+    with database.write() as connection:
+        owner = ensure_tenant(database, connection, tenant)
+        connection.execute(
+            keys.insert().values(
+                id=key_id,
+                tenant=owner,
+                digest=_digest(key_secret, secret),
+                scopes=" ".join(wanted),
+                note=note,
+                created=database.now,
+                expires=None if valid_s is None else database.now + valid_s,
+                tokens=burst,
+                tokens_at=database.now,
+            )
+        )
+        record(database, connection, Caller(owner, "operator", frozenset()), "key.create", key_id)
+    return f"{PREFIX}{key_id}_{key_secret}"
+
+
+def list_keys(database: Database, tenant: str | None = None) -> list[KeyInfo]:
+    """List keys, revoked ones included, oldest first."""
+    statement = select(keys, tenants.c.name).join(tenants, tenants.c.id == keys.c.tenant)
+    if tenant is not None:
+        statement = statement.where(tenants.c.name == tenant)
+    with database.read() as connection:
+        rows = connection.execute(statement.order_by(keys.c.created, keys.c.id)).all()
+    return [
+        KeyInfo(r.id, r.name, tuple(r.scopes.split()), r.note, r.created, r.expires, r.last_used, r.revoked)
+        for r in rows
+    ]
+
+
+def revoke_key(database: Database, key_id: str) -> bool:
+    """Revoke a key from now on; True where it was valid before. ``key_id`` may be the whole key too."""
+    wanted = key_id.removeprefix(PREFIX).split("_", 1)[0]
+    with database.write() as connection:
+        changed = connection.execute(
+            update(keys)
+            .where(keys.c.id == wanted, keys.c.revoked.is_(None))
+            .values(revoked=database.now)
+            .returning(keys.c.tenant)
+        ).scalar()
+        if changed is not None:
+            record(database, connection, Caller(changed, "operator", frozenset()), "key.revoke", wanted)
+    return changed is not None
+
+
+def any_key(database: Database) -> bool:
+    """Tell whether a key was ever made: from then on nobody comes in without one, revoked or not."""
+    with database.read() as connection:
+        return connection.execute(select(func.count()).select_from(keys)).scalar_one() > 0
+
+
+class Gate:
+    """Checks keys and rates for one process."""
+
+    def __init__(
+        self,
+        database: Database,
+        secret: bytes,
+        settings: Settings,
+        *,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._database = database
+        self._secret = secret
+        self._settings = settings
+        self._monotonic = monotonic
+        self._in_hand: dict[str, float] = {}
+        self._used_at: dict[str, float] = {}
+        self._lock = threading.Lock()
+
+    def admit(self, bearer: str, request: str) -> Caller:
+        """Return who is behind a bearer token, one request poorer.
+
+        Raises
+        ------
+        Unauthorised : no such key, revoked or expired
+        TooManyRequests : the bucket is empty
+        """
+        key_id, _, secret = bearer.removeprefix(PREFIX).partition("_")
+        if not bearer.startswith(PREFIX) or not secret or len(bearer) > 200:
+            raise Unauthorised("this is not a key of this service")
+        with self._database.read() as connection:
+            row = connection.execute(
+                select(keys, self._database.now.label("now")).where(keys.c.id == key_id)
+            ).first()
+        # The digest is computed whether or not there is a row: an unknown id takes as long as a wrong secret.
+        given = _digest(secret, self._secret)
+        if row is None or not hmac.compare_digest(given, row.digest):
+            raise Unauthorised("this key is not known")
+        if row.revoked is not None:
+            raise Unauthorised("this key was revoked")
+        if row.expires is not None and row.expires <= row.now:
+            raise Unauthorised("this key has expired")
+        self._draw(row)
+        self._note_use(row)
+        return Caller(row.tenant, row.id, frozenset(row.scopes.split()), request)
+
+    def _draw(self, row: Row[Any]) -> None:
+        with self._lock:
+            held = self._in_hand.get(row.id, 0.0)
+            if held >= 1.0:
+                self._in_hand[row.id] = held - 1.0
+                return
+        taken, wait_s = self._take(row.id)
+        if taken < 1.0:
+            raise TooManyRequests(
+                f"more than {self._settings.rate_per_s:g} requests a second with this key",
+                retry_after_s=wait_s,
+            )
+        with self._lock:
+            self._in_hand[row.id] = self._in_hand.get(row.id, 0.0) + taken - 1.0
+
+    def _take(self, key_id: str) -> tuple[float, float]:
+        """Take a handful out of the key's bucket; return how many, and how long until there is one more."""
+        rate, burst = self._settings.rate_per_s, self._settings.rate_burst
+        with self._database.write() as connection:
+            row = connection.execute(
+                select(keys.c.tokens, keys.c.tokens_at, self._database.now.label("now"))
+                .where(keys.c.id == key_id)
+                .with_for_update()
+            ).one()
+            full = min(burst, row.tokens + max(0.0, row.now - row.tokens_at) * rate)
+            taken = float(int(min(full, max(1.0, burst * HANDFUL_SHARE))))
+            connection.execute(
+                update(keys).where(keys.c.id == key_id).values(tokens=full - taken, tokens_at=row.now)
+            )
+        return taken, (1.0 - (full - taken)) / rate
+
+    def _note_use(self, row: Row[Any]) -> None:
+        now = self._monotonic()
+        with self._lock:
+            if now - self._used_at.get(row.id, -LAST_USED_STEP_S) < LAST_USED_STEP_S:
+                return
+            self._used_at[row.id] = now
+        with self._database.write() as connection:
+            connection.execute(update(keys).where(keys.c.id == row.id).values(last_used=self._database.now))

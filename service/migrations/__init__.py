@@ -1,0 +1,1 @@
+"""Alembic migrations, in order; ``service.database.HEAD`` names the last."""

@@ -1,0 +1,10 @@
+"""Alembic's way in: runs on the connection that ``service.database`` hands over."""
+
+from alembic import context
+
+from service.tables import metadata
+
+connection = context.config.attributes["connection"]
+context.configure(connection=connection, target_metadata=metadata, render_as_batch=True)
+with context.begin_transaction():
+    context.run_migrations()

@@ -1,0 +1,66 @@
+"""Where this service may go when somebody else names the address: public hosts, and those the operator allowed.
+
+A name is resolved once and judged by every address it has, so that one private address among public ones is refused.
+``pinned_transport`` then connects to the judged address and no other: a name that changes its mind between judgement and
+connection (DNS rebinding) gains nothing. Redirects are never followed blindly; each is judged again.
+"""
+
+import ipaddress
+import socket
+from collections.abc import Callable
+from urllib.parse import urlsplit
+
+from service.errors import AddressRefused
+
+Resolver = Callable[[str, int], list[str]]
+
+
+def resolve(host: str, port: int) -> list[str]:
+    """Return every address of a host name.
+
+    Raises
+    ------
+    AddressRefused : the name has none
+    """
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except (socket.gaierror, UnicodeError) as error:
+        raise AddressRefused(f"{host} has no address") from error
+    return list(dict.fromkeys(str(entry[4][0]) for entry in found))
+
+
+def is_public(address: str) -> bool:
+    """Tell whether an IP address lies on the public internet, looking through v4 addresses written as v6."""
+    ip = ipaddress.ip_address(address.split("%", 1)[0])
+    if isinstance(ip, ipaddress.IPv6Address):
+        inner = ip.ipv4_mapped or ip.sixtofour or (ip.teredo[1] if ip.teredo else None)
+        if inner is not None:
+            return is_public(str(inner))
+    return ip.is_global and not ip.is_multicast
+
+
+def check_address(url: str, allowed_hosts: frozenset[str], *, resolver: Resolver = resolve) -> list[str]:
+    """Return the addresses a URL may be fetched from.
+
+    Raises
+    ------
+    AddressRefused : credentials in the URL, no host, or a host with any address that is not public
+    """
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname, parts.port
+    except ValueError as error:
+        raise AddressRefused("this is no address", pointer="/source") from error
+    if parts.scheme not in {"http", "https"} or not host:
+        raise AddressRefused("an address is http or https, with a host", pointer="/source")
+    if parts.username is not None or parts.password is not None:
+        raise AddressRefused("an address must not carry a user name or password", pointer="/source")
+    addresses = resolver(host, port or (443 if parts.scheme == "https" else 80))
+    if host.lower().rstrip(".") in allowed_hosts:
+        return addresses
+    if not addresses or not all(is_public(address) for address in addresses):
+        raise AddressRefused(
+            f"{host} lies on a private or local network; the operator may allow it (DEPOTWATCH_ALLOW_HOSTS)",
+            pointer="/source",
+        )
+    return addresses

@@ -1,0 +1,251 @@
+"""From a report's folder to a published report: files into the store, then every row in one transaction.
+
+The files go first, under names made of their content. The rows go second, with the lease's fence checked: a worker
+that lost its unit, or died, leaves files nobody points to and nothing else.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from shapely.geometry import shape
+from sqlalchemy import Connection, select, update
+
+from service.analysis_unit import BUNDLE
+from service.artefacts import ArtefactStore, StoredFile
+from service.database import Database, many
+from service.feed import News, publish
+from service.identifiers import new_id
+from service.leases import Lease
+from service.tables import changes, looks, report_files, reports, sites
+
+
+@dataclass(frozen=True, slots=True)
+class StoredReport:
+    """A report whose files are in the store and whose rows are not written yet."""
+
+    files: tuple[StoredFile, ...]
+    report: Mapping[str, Any]
+    changes: tuple[Mapping[str, Any], ...]
+    looks: tuple[Mapping[str, Any], ...]
+    content: str
+
+
+def store_report(store: ArtefactStore, folder: Path) -> StoredReport:
+    """Put a report's folder into the artefact store and read what the rows need.
+
+    Raises
+    ------
+    NotAvailable : the store takes nothing at the moment
+    """
+    files = store.put_folder(folder)
+    listed = "\n".join(f"{file.path} {file.sha256}" for file in files if file.path != BUNDLE)
+    return StoredReport(
+        tuple(files),
+        json.loads((folder / "report.json").read_text("utf-8")),
+        _features(folder / "changes.geojson"),
+        _features(folder / "looks.geojson"),
+        hashlib.sha256(listed.encode()).hexdigest(),
+    )
+
+
+def _features(path: Path) -> tuple[Mapping[str, Any], ...]:
+    return tuple(json.loads(path.read_text("utf-8"))["features"])
+
+
+def publish_report(
+    database: Database, connection: Connection, lease: Lease, stored: StoredReport
+) -> tuple[str, bool]:
+    """Write a report with its changes, looks and news; return (report id, was it there already).
+
+    A run that gives the very files of the current report is not published again. A reprocess makes a report that is
+    not current and tells the feed nothing: promotion does that.
+    """
+    site = connection.execute(select(sites).where(sites.c.id == lease.site).with_for_update()).one()
+    previous = connection.execute(select(reports).where(reports.c.id == site.current_report)).first()
+    same = previous is not None and previous.content == stored.content
+    if previous is not None and same and previous.geometry_version == lease.geometry_version:
+        return previous.id, True
+    current = lease.type != "reprocess"
+    report, number = new_id("report"), site.reports + 1
+    supersedes = previous.id if previous is not None and current else None
+    body = _body(report, number, lease, stored, supersedes)
+    connection.execute(
+        reports.insert().values(
+            id=report,
+            tenant=lease.tenant,
+            site=lease.site,
+            number=number,
+            job=lease.job,
+            unit=lease.unit,
+            geometry_version=lease.geometry_version,
+            processing_version=str(stored.report.get("processing_version", "")),
+            current=current,
+            supersedes=supersedes,
+            created=database.now,
+            etag=hashlib.sha256(body.encode()).hexdigest()[:32],
+            body=body,
+            content=stored.content,
+        )
+    )
+    many(
+        connection,
+        report_files.insert(),
+        [dict(report=report, path=f.path, sha256=f.sha256, size=f.size) for f in stored.files],
+    )
+    box = (site.minx, site.miny, site.maxx, site.maxy)
+    if current:
+        news = _news(connection, lease.site, report, supersedes, stored.changes)
+        for table in (changes, looks):
+            connection.execute(
+                update(table)
+                .where(table.c.tenant == lease.tenant, table.c.current, table.c.site == lease.site)
+                .values(current=False)
+            )
+        connection.execute(update(reports).where(reports.c.id == supersedes).values(current=False))
+        connection.execute(
+            update(sites).where(sites.c.id == lease.site).values(reports=number, current_report=report)
+        )
+    else:
+        news = []
+        connection.execute(update(sites).where(sites.c.id == lease.site).values(reports=number))
+    many(connection, changes.insert(), _change_rows(lease, report, stored.changes, box, current))
+    many(connection, looks.insert(), _look_rows(lease, report, stored.looks, box, current))
+    # Last, because it holds the tenant's counter until the commit.
+    publish(database, connection, lease.tenant, news)
+    return report, False
+
+
+def _body(report: str, number: int, lease: Lease, stored: StoredReport, supersedes: str | None) -> str:
+    here = f"/sites/{lease.site}/reports/{report}"
+    links = [
+        {"rel": "self", "href": here, "type": "application/json"},
+        {"rel": "site", "href": f"/sites/{lease.site}", "type": "application/geo+json"},
+        {"rel": "alternate", "href": f"{here}.html", "type": "text/html"},
+        {"rel": "enclosure", "href": f"{here}/bundle.zip", "type": "application/zip"},
+    ]
+    if supersedes is not None:
+        href = f"/sites/{lease.site}/reports/{supersedes}"
+        links.append({"rel": "predecessor-version", "href": href, "type": "application/json"})
+    files = [
+        {**entry, "href": f"{here}/files/{entry['path']}"}
+        for entry in stored.report.get("files", [])
+        if isinstance(entry, dict) and "path" in entry
+    ]
+    whole = {
+        **stored.report,
+        "id": report,
+        "number": number,
+        "site_id": lease.site,
+        "geometry_version": lease.geometry_version,
+        "job": lease.job,
+        "supersedes": supersedes,
+        "files": files,
+        "links": links,
+    }
+    return json.dumps(whole, ensure_ascii=False, separators=(",", ":"))
+
+
+def _digest(feature: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(feature, sort_keys=True).encode()).hexdigest()[:32]
+
+
+def _news(
+    connection: Connection,
+    site: str,
+    report: str,
+    supersedes: str | None,
+    found: Sequence[Mapping[str, Any]],
+) -> list[News]:
+    """Compare a new report with the one it supersedes, change by change."""
+    before: dict[str, tuple[str, str]] = {}
+    if supersedes is not None:
+        rows = connection.execute(
+            select(changes.c.change, changes.c.digest, changes.c.feature).where(
+                changes.c.report == supersedes
+            )
+        )
+        before = {row.change: (row.digest, row.feature) for row in rows}
+    news = []
+    for feature in found:
+        change = str(feature["id"])
+        old = before.pop(change, None)
+        if old is None or old[0] != _digest(feature):
+            kind = "new" if old is None else "updated"
+            news.append(News(kind, site, report, change, _compact(feature)))
+    for change in sorted(before):
+        news.append(News("retracted", site, report, change, before[change][1]))
+    if supersedes is not None:
+        told = json.dumps({"type": "report", "id": report, "supersedes": supersedes})
+        news.append(News("superseded", site, report, "", told))
+    return news
+
+
+def _compact(feature: Mapping[str, Any]) -> str:
+    return json.dumps(feature, ensure_ascii=False, separators=(",", ":"))
+
+
+def _box(feature: Mapping[str, Any], otherwise: tuple[float, float, float, float]) -> dict[str, float]:
+    geometry = feature.get("geometry")
+    bounds = shape(geometry).bounds if geometry else otherwise
+    return dict(zip(("minx", "miny", "maxx", "maxy"), bounds or otherwise, strict=True))
+
+
+def _seconds(text: str) -> float:
+    return datetime.fromisoformat(text).timestamp()
+
+
+def _change_rows(
+    lease: Lease,
+    report: str,
+    found: Sequence[Mapping[str, Any]],
+    box: tuple[float, float, float, float],
+    current: bool,
+) -> list[dict[str, Any]]:
+    return [
+        dict(
+            report=report,
+            position=position,
+            change=str(feature["id"]),
+            tenant=lease.tenant,
+            site=lease.site,
+            current=current,
+            change_type=feature["properties"]["change_type"],
+            direction=feature["properties"]["direction"],
+            status=feature["properties"]["status"],
+            confidence=feature["properties"]["confidence"],
+            last_absent=_seconds(feature["properties"]["last_absent"]),
+            first_seen=_seconds(feature["properties"]["first_seen"]),
+            feature=_compact(feature),
+            evidence=str(feature["properties"].get("evidence") or "").rstrip("/"),
+            digest=_digest(feature),
+            **_box(feature, box),
+        )
+        for position, feature in enumerate(found)
+    ]
+
+
+def _look_rows(
+    lease: Lease,
+    report: str,
+    found: Sequence[Mapping[str, Any]],
+    box: tuple[float, float, float, float],
+    current: bool,
+) -> list[dict[str, Any]]:
+    return [
+        dict(
+            report=report,
+            position=position,
+            tenant=lease.tenant,
+            site=lease.site,
+            current=current,
+            t=_seconds(feature["properties"]["datetime"]),
+            feature=_compact(feature),
+            **_box(feature, box),
+        )
+        for position, feature in enumerate(found)
+    ]
