@@ -113,9 +113,10 @@ def _map_change(item: Numbered, grid: SiteGrid, scale: float, taken: list[_Box],
     west, _, east, north = change.footprint.bounds
     x = ((west + east) / 2 - grid.east_m) * scale
     y = (grid.north_m - north) * scale - MARKER - 2
+    rings = _rings(change.footprint, grid, scale)
     body = (
-        f'<path class="foot {css_class(change.object_class)} {change.direction}" '
-        f'd="{_rings(change.footprint, grid, scale)}"/>' + marker(change.object_class, change.direction, x, y)
+        f'<path class="foot casing" d="{rings}"/><path class="foot {css_class(change.object_class)} {change.direction}" '
+        f'd="{rings}"/>' + marker(change.object_class, change.direction, x, y)
     )
     taken.append(_Box(x - MARKER, y - MARKER, x + MARKER, y + MARKER))
     if item.number is None:
@@ -166,7 +167,7 @@ def map_figure(analysis: Analysis, image: Picture | None, items: Sequence[Number
     taken: list[_Box] = []
     drawn = "".join(_map_change(item, grid, scale, taken, height) for item in items)
     return (
-        f'<svg class="map" style="max-width:calc(88vh * {WIDTH / height:.4f})" viewBox="0 0 {WIDTH:g} {height:.1f}" role="img" aria-label="Map of the site with its '
+        f'<svg class="map{"" if image is not None or items else " empty"}" style="--ratio:{WIDTH / height:.4f}" viewBox="0 0 {WIDTH:g} {height:.1f}" role="img" aria-label="Map of the site with its '
         f'changes">{ground}<path class="aoi casing" d="{aoi}"/><path class="aoi" d="{aoi}"/>{drawn}'
         f"{_scale_bar(grid, scale, height)}{_north_arrow(grid)}</svg>"
     )

@@ -1,6 +1,7 @@
 """``report.html``: one file a person can read, print and send on. No script, no network, no font but the reader's.
 
-What could not be seen comes before what was found: a reader who stops early must not take a gap for a finding.
+The first paragraph also says what could not be seen, and the second box nothing else: a reader who stops early must
+not take a gap for a finding.
 """
 
 from collections.abc import Mapping, Sequence
@@ -82,7 +83,9 @@ def _period_sentence(analysis: Analysis) -> str:
     scenes = "One scene" if n == 1 else f"{wording.capital(wording.in_words(n))} scenes"
     days = wording.date(min(times))
     when = f"of {days}" if n == 1 else f"between {days} and {wording.date(max(times))}"
-    could = "all of them showed the site" if used == n > 1 else f"{wording.in_words(used)} showed the site"
+    could = "all of them showed the site" if used == n else f"{wording.in_words(used)} showed the site"
+    if not used:
+        could = "none showed the site"
     if n == 1:
         could = "it showed the site" if used else "it did not show the site"
     were = "was" if n == 1 else "were"
@@ -134,23 +137,20 @@ def _tally_words(t: Tally) -> str:
     if t.count is not None:
         low_high = wording.whole_span(t.count.low, t.count.high)
         return f"{wording.in_words(n)} {wording.noun(t.object_class, n)} (90 % interval {low_high})"
+    whole = "" if n == 1 else " in all"
     area = (
-        f" (about {wording.metres(t.area_m2.value)} m² in all)"
+        f" (about {wording.metres(t.area_m2.value)} m²{whole})"
         if t.object_class is not ObjectClass.BERM
         else ""
     )
-    return f"{wording.in_words(n)} {_groups(t.object_class, n)}{area}"
+    return f"{wording.in_words(n)} {_groups(t, n)}{area}"
 
 
-def _groups(object_class: ObjectClass, n: int) -> str:
+def _groups(t: Tally, n: int) -> str:
     """Return the noun for changes that are not counted object by object."""
-    if object_class is ObjectClass.CONTAINER:
-        return (
-            "area with objects consistent with containers"
-            if n == 1
-            else "areas with objects consistent with containers"
-        )
-    return wording.noun(object_class, n)
+    if t.object_class is ObjectClass.CONTAINER:
+        return f"area{'s' if n != 1 else ''} with objects consistent with containers"
+    return wording.noun(t.object_class, n, t.gsd_m)
 
 
 def _gap_sentence(analysis: Analysis) -> list[str]:
@@ -239,9 +239,10 @@ def _tally_row(t: Tally) -> str:
         f"<b>{wording.metres(t.area_m2.value)}</b> "
         f'<span class="range">{wording.span(t.area_m2.low, t.area_m2.high)}</span>'
     )
-    real = f"{t.expected_true.low:.0f}\u2013{t.expected_true.high:.0f} of {t.changes}"
+    low, high = round(t.expected_true.low), round(t.expected_true.high)
+    real = f"{low} of {t.changes}" if low == high else f"{low}\u2013{high} of {t.changes}"
     return (
-        f'<tr><th scope="row">{_symbol(t.object_class, t.direction)}{escape(wording.capital(wording.noun(t.object_class)))}'
+        f'<tr><th scope="row">{_symbol(t.object_class, t.direction)}{escape(wording.capital(wording.noun(t.object_class, 2, t.gsd_m)))}'
         f'<span class="dir">{escape(str(t.direction))}</span></th>'
         f'<td class="num">{count}</td><td class="num">{area}</td><td class="num">{real}</td></tr>'
     )

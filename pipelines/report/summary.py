@@ -30,7 +30,7 @@ class Tally:
     """All changes of one class and direction.
 
     ``changes`` is how many are listed; ``expected_true`` how many of those are real given their confidences, 90 %
-    interval. ``count`` adds up the objects (containers) where every change of the group has one; else None.
+    interval. ``gsd_m`` is their coarsest pixel size. ``count`` adds up the objects (containers) where every change of the group has one; else None.
     """
 
     object_class: ObjectClass
@@ -40,6 +40,7 @@ class Tally:
     count: Estimate | None
     count_reason: str | None
     area_m2: Estimate
+    gsd_m: float
 
 
 def usable_looks(analysis: Analysis) -> list[LookSummary]:
@@ -100,6 +101,7 @@ def _tally(object_class: ObjectClass, direction: Direction, group: Sequence[Chan
         _added(counts) if whole else None,
         None if whole else "; ".join(reasons) or "not counted",
         _added([c.area_m2 for c in group]),
+        max(c.gsd_m for c in group),
     )
 
 

@@ -23,6 +23,7 @@ _REASONS = {
     ObservationState.POOR_VIEW: "viewed too obliquely",
     ObservationState.POOR_LIGHT: "too little light",
 }
+COARSE_GSD_M = 2.0  # from here on pixels show that something is there, not what (ALGORITHMS B4)
 _NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
 
 METHOD = (
@@ -49,8 +50,10 @@ SCOPE = (
 )
 
 
-def noun(object_class: ObjectClass, n: float = 2) -> str:
-    """Return what an object of a class is called in a sentence, singular for exactly one."""
+def noun(object_class: ObjectClass, n: float = 2, gsd_m: float = 0.0) -> str:
+    """Return what an object of a class is called in a sentence, singular for exactly one; coarse pixels claim less."""
+    if object_class is ObjectClass.OTHER and gsd_m >= COARSE_GSD_M:
+        return f"area{'s' if n != 1 else ''} of disturbed ground or objects, class uncertain"
     single, plural = _NOUNS.get(object_class, (f"object classed as {object_class}",) * 2)
     return single if n == 1 else plural
 
@@ -133,7 +136,7 @@ def _subject(change: Change) -> tuple[str, float]:
             length = f", crest about {metres(change.length_m)} m long," if change.length_m else ""
             return f"Earth bank consistent with a berm{length}", 1
         case _:
-            return f"{capital(noun(change.object_class, 1))}, {area},", 1
+            return f"{capital(noun(change.object_class, 1, change.gsd_m))}, {area},", 1
 
 
 def statement(change: Change) -> str:
@@ -158,7 +161,7 @@ def coarse_limits(gsd_m: float) -> tuple[str, ...]:
             "cannot be seen at this resolution. Only disturbance of about 1\u202f000 m² or more is reported, "
             "and never a count.",
         )
-    if gsd_m >= 2:
+    if gsd_m >= COARSE_GSD_M:
         return (
             f"At {gsd_m:g} m per pixel objects present and disturbed ground are reported as areas; the class is "
             "uncertain and nothing is counted. Where nothing smaller than 120 m² was found, it could not have "

@@ -81,7 +81,7 @@ def test_a_reader_finds_findings_and_gaps_at_the_top(site: Any) -> None:
     assert headline(site.analysis) == (
         "Eight scenes between 4 March 2023 and 7 October 2023 were examined; seven showed the site. "
         "One object consistent with a container (90 % interval 1\u20132), two earth banks consistent with berms and one "
-        "structural change not identified (about 29 m² in all) appeared. One object consistent with a container "
+        "structural change not identified (about 29 m²) appeared. One object consistent with a container "
         "(90 % interval 1\u20132) was removed. On one date the site could not be seen (the scene could not be lined "
         "up); nothing is claimed about that date."
     )  # fmt: skip
