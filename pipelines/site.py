@@ -27,7 +27,8 @@ from imagery.scene import Scene
 from imagery.timeseries import find_disturbances
 from imagery.warp import read_look
 from pipelines.analysis import Analysis, LookSummary, Site, WindowReader
-from pipelines.archives import open_archive
+from pipelines.aoi import outside_scenes
+from pipelines.archives import ArchiveResult, open_archive
 from pipelines.parameters import COARSE_GSD_M, Parameters
 from pipelines.products import ProductStore
 from pipelines.report import write_report
@@ -472,7 +473,7 @@ def analyse(
         place = store or stack.enter_context(TemporaryDirectory(prefix="depotwatch-"))
         if not found.scenes:
             if nothing_is_an_error:
-                raise _nothing(catalog, found, period)
+                raise _nothing(catalog, site, result, period)
             finished = _empty(site, found, period, parameters or Parameters())
         else:
             runner = stack.enter_context(open_runner(workers, scheduler))
@@ -491,14 +492,20 @@ def analyse(
     return finished.analysis
 
 
-def _nothing(catalog: str, found: SceneSet, period: tuple[datetime, datetime] | None) -> DepotwatchError:
-    if found.refused:
-        where, code, sentence = found.refused[0]
-        more = f" ({len(found.refused)} refused in all)" if len(found.refused) > 1 else ""
-        return NothingReadable(f"no scene of {catalog} can be used; {where}: {code}: {sentence}{more}")
+def _nothing(
+    catalog: str, site: Site, result: ArchiveResult, period: tuple[datetime, datetime] | None
+) -> DepotwatchError:
+    if result.refused:
+        first = result.refused[0]
+        more = f" ({len(result.refused)} refused in all)" if len(result.refused) > 1 else ""
+        return NothingReadable(
+            f"no scene of {catalog} can be used; {first.where}: {first.code}: {first.sentence}{more}"
+        )
+    if result.elsewhere:
+        return outside_scenes(site.aoi, list(result.elsewhere))
     when = "" if period is None else f" between {period[0].date()} and {period[1].date()}"
     return NothingToAnalyse(
-        f"{catalog} holds no scene that touches the AOI{when}; check the AOI's coordinates (longitude first) and the period"
+        f"{catalog} holds no scene of the site{when}; check the AOI's coordinates (longitude first) and the period"
     )
 
 

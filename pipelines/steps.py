@@ -212,11 +212,11 @@ def displacement_from(product: Product) -> Displacement:
 
 def evidence_from(product: Product) -> LookEvidence:
     """Read an evidence product back."""
-    head = dict(product.header["evidence"])
-    head["t_utc"] = datetime.fromisoformat(head["t_utc"])
-    head["grid"] = SiteGrid(**head["grid"])
-    head["classes"] = tuple(ObjectClass(name) for name in head["classes"])
-    return LookEvidence(**head, **product.arrays)
+    values: dict[str, Any] = dict(product.header["evidence"]) | dict(product.arrays)
+    values["t_utc"] = datetime.fromisoformat(values["t_utc"])
+    values["grid"] = SiteGrid(**values["grid"])
+    values["classes"] = tuple(ObjectClass(name) for name in values["classes"])
+    return LookEvidence(**values)
 
 
 # --- chip -----------------------------------------------------------------------------------------------------------
@@ -359,8 +359,8 @@ def _see(unit: LookUnit, store: ProductStore, displacement: Displacement, key: s
     grid = _thumbnail_grid(unit.grid)
     normalisation = normalise(_thumbnail(unit.reference, grid), _thumbnail_of(look, grid))
     shared: dict[str, Any] = {
-        "gains": [list(entry) for entry in gains_of(normalisation)],
-        "remarks": [*look.notes, *normalisation.reasons],
+        "gains": [list(entry) for entry in normalisation.by_band],
+        "remarks": [*look.notes, *remarks_of(normalisation)],
     }
     if unit.coarse:
         look = apply_normalisation(look, normalisation)
@@ -395,14 +395,13 @@ def _evidence_parts(found: LookEvidence) -> tuple[dict[str, Any], dict[str, NDAr
     return header, arrays
 
 
-def gains_of(normalisation: Normalisation) -> tuple[tuple[str, float, float], ...]:
-    """Return ``(band, gain, offset)`` per band, for products and provenance."""
-    return tuple(
-        (name, float(gain), float(offset))
-        for name, gain, offset in zip(
-            normalisation.bands, normalisation.gains, normalisation.offsets, strict=True
-        )
-    )
+def remarks_of(normalisation: Normalisation) -> tuple[str, ...]:
+    """Return what a reader should know of a look's radiometry."""
+    change = normalisation.whole_site_change
+    if change is None:
+        return normalisation.reasons
+    named = f"the whole site looks different: {change.kind.value} over {change.share:.0%} of it"
+    return (*normalisation.reasons, named)
 
 
 def _fractions(state: NDArray[np.uint8], inside: NDArray[np.bool_]) -> tuple[tuple[str, float], ...]:
