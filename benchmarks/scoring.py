@@ -2,7 +2,9 @@
 
 Truth is a GeoJSON FeatureCollection in EPSG:4326. Either one feature per event (``class``, ``direction``, ``time``) or one
 per object (``class`` with ``appeared``/``removed``, null where it stood from the start or still stands). Optional:
-``count``, and ``visible_in``, the scene ids in which its place was clear.
+``count``, and ``visible_in``, the scene ids in which its place was clear. A member ``scenes`` may say per scene
+what must be added to its coordinates to bring it onto the truth: a report lies where its reference scene lies, so
+truth is moved there first and geolocation is not scored twice.
 
 Rules. Objects of one class and direction, and one time in the truth, closer than 3 m are merged on both sides. A
 prediction matches where its intersection over union with the truth reaches 0.3 or 0.5; berms are widened by 3 m on both
@@ -26,6 +28,7 @@ from typing import Any
 import numpy as np
 import shapely
 from pyproj import Transformer
+from shapely.affinity import translate
 from shapely.geometry import shape
 from shapely.geometry.base import BaseGeometry
 
@@ -94,13 +97,24 @@ def to_metres(longitude: float, latitude: float) -> Callable[[BaseGeometry], Bas
     return project
 
 
-def read_truth(path: Path, project: Callable[[BaseGeometry], BaseGeometry]) -> list[Event]:
-    """Read truth in either form; objects become one event per time they came or went."""
+def reference_scene(report: Path) -> str | None:
+    """Return the id of the scene all others were registered to."""
+    for feature in json.loads((report / "looks.geojson").read_text())["features"]:
+        if feature["properties"].get("reference"):
+            return str(feature["properties"]["scene_id"])
+    return None
+
+
+def read_truth(
+    path: Path, project: Callable[[BaseGeometry], BaseGeometry], reference: str | None = None
+) -> list[Event]:
+    """Read truth in either form, moved to where the reference scene lies; objects become one event per step."""
     events = []
+    said_of = json.loads(path.read_text()).get("scenes", {}).get(reference, {"east_m": 0.0, "north_m": 0.0})
     for feature in json.loads(path.read_text())["features"]:
         said = feature["properties"]
         name = str(said.get("class") or said.get("change_type") or said.get("object_class"))
-        place = project(shape(feature["geometry"]))
+        place = translate(project(shape(feature["geometry"])), -said_of["east_m"], -said_of["north_m"])
         count = said.get("count")
         amount = None if count is None else (float(count), float(count), float(count))
         visible = said.get("visible_in")
@@ -407,7 +421,7 @@ def score_report(report: Path, truth: Path, aoi: Path, *, classless: bool = Fals
     area = shapely.union_all([shape(g) for g in _geometries(json.loads(aoi.read_text()))])
     project = to_metres(area.centroid.x, area.centroid.y)
     inside = project(area)
-    truths = [t for t in read_truth(truth, project) if t.geometry.intersects(inside)]
+    truths = [t for t in read_truth(truth, project, reference_scene(report)) if t.geometry.intersects(inside)]
     times = scene_times(report)
     if times:  # what happened before the first or after the last look is nobody's to see
         truths = [t for t in truths if min(times.values()) < t.start <= max(times.values())]
