@@ -69,7 +69,7 @@ class ArrayRegistration:
     def displacement_at(self, positions: Float64) -> Float64:
         """Return (n, 2) pixels to add to (n, 2) target positions, field included."""
         affine = np.array(self.shift_px) + (positions - np.array(self.centre)) @ np.array(self.slope).T
-        return affine if self.field is None else affine + self.field.at(positions)
+        return np.asarray(affine if self.field is None else affine + self.field.at(positions))
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from imagery.grid import SiteGrid
 from imagery.illumination import View
 from imagery.look import Float32Image, Look
 from imagery.registration.estimator import ArrayRegistration, Options, register_arrays
+from imagery.registration.motion import Float64
 
 # What a panchromatic band sees, in order of preference; equal weights of what both looks have.
 _VISIBLE = ("pan", "green", "red", "blue", "nir", "nir08")
@@ -93,9 +94,11 @@ def _parallax_reasons(reference: View | None, target: View | None) -> tuple[str,
     if reference is None or target is None:
         return ()
 
-    def lean(view: View) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+    def lean(view: View) -> Float64:
         azimuth = np.radians(view.azimuth_deg)
-        return np.tan(np.radians(view.off_nadir_deg)) * np.array([np.sin(azimuth), np.cos(azimuth)])
+        return np.asarray(
+            np.tan(np.radians(view.off_nadir_deg)) * np.array([np.sin(azimuth), np.cos(azimuth)])
+        )
 
     apart = float(np.hypot(*(lean(reference) - lean(target))))
     return ("parallax",) if apart > np.tan(np.radians(PARALLAX_DEG)) else ()

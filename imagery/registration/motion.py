@@ -65,7 +65,7 @@ class MotionFit:
 def _solve(design: Float64, observed: Float64, weights: Float64, prior: Float64) -> tuple[Float64, Float64]:
     normal = design.T @ (design * weights[:, None]) + np.diag(prior)
     inverse = np.linalg.inv(normal)
-    return inverse @ (design.T @ (observed * weights[:, None])), inverse
+    return np.asarray(inverse @ (design.T @ (observed * weights[:, None]))), np.asarray(inverse)
 
 
 def fit_motion(
@@ -95,7 +95,7 @@ def fit_motion(
         solution, inverse = _solve(design, shifts, np.maximum(weights, 1e-12), prior)
         residual = np.hypot(*(shifts - design @ solution).T)
         spread = _robust_scale(residual, base)
-        scale = max(SCALE_FLOOR_PX, 2.5 * spread, 0.6 * scale)
+        scale = float(np.max([SCALE_FLOOR_PX, 2.5 * spread, 0.6 * scale]))
         weights = base * _down_weight(residual, scale)
     slope = solution[1:].T if affine else np.zeros((2, 2))
     motion = Motion(solution[0], np.ascontiguousarray(slope), centre)
@@ -111,7 +111,8 @@ def _predicted_error(design: Float64, weights: Float64, residual: Float64, inver
     if not total > 0:
         return np.inf
     # Predicted variances are only relative: rescale by what the residuals say, never below them.
-    chi = float(np.sum(weights * residual**2)) / (2.0 * max(np.count_nonzero(weights > 0), 1))
+    carrying = max(int(np.count_nonzero(weights > 0)), 1)
+    chi = float(np.sum(weights * residual**2)) / (2.0 * carrying)
     field = np.einsum("ij,jk,ik->i", design, inverse, design)
     effective = 1.0 / INDEPENDENT_SHARE
     return float(np.sqrt(2.0 * max(chi, 1.0) * effective * field.mean()))

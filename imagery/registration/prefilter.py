@@ -26,14 +26,13 @@ def usable_pixels(image: Float32Image, observed: Mask, erosion_px: int) -> Mask:
     if erosion_px < 1 or valid.all():
         return valid
     size = 2 * erosion_px + 1
-    eroded: Mask = ndimage.minimum_filter(valid.astype(np.uint8), size=size, mode="nearest").astype(bool)
-    return eroded
+    return np.asarray(ndimage.minimum_filter(valid.astype(np.uint8), size=size, mode="nearest").astype(bool))
 
 
 def block_sums(image: Float32Image, step: int) -> Float32Image:
     """Return sums over ``step`` x ``step`` blocks; the last ones are short where the shape does not divide."""
     rows = np.add.reduceat(image, np.arange(0, image.shape[0], step), axis=0)
-    return np.add.reduceat(rows, np.arange(0, image.shape[1], step), axis=1)
+    return np.asarray(np.add.reduceat(rows, np.arange(0, image.shape[1], step), axis=1))
 
 
 def _spread_rows(coarse: Float32Image, step: int, rows: int) -> Float32Image:
@@ -41,7 +40,7 @@ def _spread_rows(coarse: Float32Image, step: int, rows: int) -> Float32Image:
     low = np.minimum(position.astype(np.intp), max(coarse.shape[0] - 2, 0))
     high = np.minimum(low + 1, coarse.shape[0] - 1)
     part = (position - low).astype(np.float32)[:, None]
-    return coarse[low] * (1 - part) + coarse[high] * part
+    return np.asarray(coarse[low] * (1 - part) + coarse[high] * part)
 
 
 def spread(coarse: Float32Image, step: int, shape: tuple[int, int]) -> Float32Image:

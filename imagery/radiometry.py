@@ -1,0 +1,320 @@
+"""One look's numbers onto another's scale, fitted on what did not change; and whether the whole site changed.
+
+Rain, frost, snow, dust and harvest change every pixel. A fit over all pixels would take part of a real change with it,
+so invariant pixels are found first (IR-MAD), edges and named places left out, and gain and offset are capped. What the
+fit cannot explain over most of the site is named, so that it silences object claims instead of flooding them.
+
+Source: A. Nielsen (2007), The regularized iteratively reweighted MAD method, IEEE TIP 16(2), 463-478; M. Canty and
+A. Nielsen (2008), Automatic radiometric normalization, RSE 112(3), 1025-1036.
+"""
+
+from dataclasses import dataclass, replace
+from enum import StrEnum
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import linalg, ndimage, special
+
+from imagery.look import Float32Image, Look
+
+Float64 = NDArray[np.float64]
+Mask = NDArray[np.bool_]
+
+
+class WholeSiteKind(StrEnum):
+    """What can change a whole site at once."""
+
+    SNOW = "snow"
+    FROST = "frost_or_dust"
+    WET = "wet_ground"
+    DRY = "dry_ground"
+    GREEN = "green_up"
+    BARE = "harvest_or_leaf_fall"
+    HAZE = "haze"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class WholeSiteChange:
+    """A change of the site as a whole; ``share`` of its pixels moved the same way, ``strength`` as a log ratio or NDVI.
+
+    ``hides_objects`` tells whether small objects can no longer be compared through it.
+    """
+
+    kind: WholeSiteKind
+    share: float
+    strength: float
+    hides_objects: bool
+
+
+@dataclass(frozen=True, slots=True)
+class NormalisationOptions:
+    """``relative`` numbers have no absolute scale, so brightness alone never names a whole-site change."""
+
+    relative: bool = False
+    gain_limits: tuple[float, float] = (0.5, 2.0)
+    offset_limit: float = 0.15
+    iterations: int = 15
+    max_samples: int = 20_000
+    min_samples: int = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Normalisation:
+    """``reference = target * gain + offset`` per band of ``bands``; ``invariant_fraction`` of the common pixels carried it."""
+
+    bands: tuple[str, ...]
+    gains: tuple[float, ...]
+    offsets: tuple[float, ...]
+    invariant_fraction: float
+    whole_site_change: WholeSiteChange | None
+    reasons: tuple[str, ...] = ()
+
+    @property
+    def by_band(self) -> tuple[tuple[str, float, float], ...]:
+        """``(band, gain, offset)`` as ``LookSummary.gains`` holds it."""
+        return tuple(zip(self.bands, self.gains, self.offsets, strict=True))
+
+
+def normalise(
+    reference: Look, target: Look, options: NormalisationOptions | None = None, *, exclude: Mask | None = None
+) -> Normalisation:
+    """Fit gain and offset per common band on invariant pixels.
+
+    Parameters
+    ----------
+    reference, target : registered looks on one grid
+    exclude : (row, col) bool, True where objects or candidates lie: never part of the fit
+
+    Returns
+    -------
+    normalisation : identity with a reason where too little is in common; capped values carry ``capped_gain`` or
+        ``capped_offset``
+    """
+    options = options or NormalisationOptions()
+    names = tuple(b for b in target.bands if b in reference.bands)
+    if not names:
+        return Normalisation((), (), (), 0.0, None, ("no_common_band",))
+    pick = _samples(reference, target, names, exclude, options)
+    if pick is None:
+        n = len(names)
+        return Normalisation(names, (1.0,) * n, (0.0,) * n, 0.0, None, ("too_few_common_pixels",))
+    first, second = pick
+    invariant = _invariance(first, second, options.iterations)
+    chosen = invariant > 0.5
+    if chosen.sum() < options.min_samples:
+        chosen = invariant >= np.sort(invariant)[-min(options.min_samples, invariant.size)]
+    fits = [_band_fit(first[k][chosen], second[k][chosen], options) for k in range(len(names))]
+    change = _whole_site(names, first, second, _structure(reference, target, names), options)
+    if change is not None and change.hides_objects:
+        # Snow on one side and ground on the other have no common scale: a fit would only invent one.
+        fits = [(1.0, 0.0, ()) for _ in names]
+    reasons = tuple(dict.fromkeys(r for _, _, why in fits for r in why))
+    return Normalisation(
+        names,
+        tuple(g for g, _, _ in fits),
+        tuple(o for _, o, _ in fits),
+        float(np.mean(invariant > 0.01)),
+        change,
+        reasons + ((f"whole_site_{change.kind.value}",) if change else ()),
+    )
+
+
+def apply_normalisation(look: Look, normalisation: Normalisation) -> Look:
+    """Return the look on the reference's scale; bands without a fit stay as they are."""
+    gains = dict(zip(normalisation.bands, normalisation.gains, strict=True))
+    offsets = dict(zip(normalisation.bands, normalisation.offsets, strict=True))
+    gain = np.array([gains.get(b, 1.0) for b in look.bands], np.float32)[:, None, None]
+    offset = np.array([offsets.get(b, 0.0) for b in look.bands], np.float32)[:, None, None]
+    return replace(look, reflectance=look.reflectance * gain + offset)
+
+
+# --- invariant pixels ----------------------------------------------------------------------------------------------
+
+
+def _samples(
+    reference: Look, target: Look, names: tuple[str, ...], exclude: Mask | None, options: NormalisationOptions
+) -> tuple[Float64, Float64] | None:
+    """Return (band, n) values of common flat places, at most ``max_samples``, on a fixed raster."""
+    common = reference.observed & target.observed
+    if exclude is not None:
+        common &= ~ndimage.binary_dilation(exclude, iterations=2)
+    first = np.stack([reference.band(b) for b in names])
+    second = np.stack([target.band(b) for b in names])
+    common &= np.isfinite(first).all(axis=0) & np.isfinite(second).all(axis=0)
+    stride = max(1, int(np.sqrt(common.sum() / options.max_samples)))
+    common &= _flat(first.mean(axis=0), common) & _flat(second.mean(axis=0), common)
+    taken = np.zeros_like(common)
+    taken[stride // 2 :: stride, stride // 2 :: stride] = True
+    taken &= common
+    if taken.sum() < options.min_samples:
+        taken = common
+    if taken.sum() < options.min_samples:
+        return None
+    return first[:, taken].astype(np.float64), second[:, taken].astype(np.float64)
+
+
+def _flat(image: Float32Image, valid: Mask) -> Mask:
+    """Return where no strong edge lies: half a pixel of misregistration would turn it into a gain."""
+    safe = np.where(valid, image, np.float32(np.mean(image, where=valid) if valid.any() else 0.0))
+    steep = ndimage.gaussian_gradient_magnitude(safe, 1.0)
+    if not valid.any():
+        return valid
+    quiet: Mask = steep <= np.percentile(steep[valid], 80.0)
+    return quiet
+
+
+def _invariance(first: Float64, second: Float64, iterations: int) -> Float64:
+    """Return the (n,) probability of no change by IR-MAD; more iterations than needed do no harm."""
+    count = first.shape[0]
+    both = np.concatenate([first, second])
+    weights = np.ones(both.shape[1])
+    probability = weights
+    for _ in range(iterations):
+        mean = np.average(both, axis=1, weights=weights)
+        centred = both - mean[:, None]
+        covariance = (centred * weights) @ centred.T / weights.sum()
+        covariance += np.eye(2 * count) * 1e-9 * max(float(np.trace(covariance)), 1e-12)
+        variates, rho = _mad_variates(centred, covariance, count)
+        chi = np.sum(variates**2 / np.maximum(2.0 * (1.0 - rho), 1e-6)[:, None], axis=0)
+        probability = special.gammaincc(count / 2.0, chi / 2.0)
+        weights = np.maximum(probability, 1e-6)
+    return probability
+
+
+def _mad_variates(centred: Float64, covariance: Float64, count: int) -> tuple[Float64, Float64]:
+    s11, s12 = covariance[:count, :count], covariance[:count, count:]
+    s22 = covariance[count:, count:]
+    inner = s12 @ linalg.solve(s22, s12.T, assume_a="pos")
+    squared, left = linalg.eigh((inner + inner.T) / 2.0, s11)
+    rho = np.sqrt(np.clip(squared, 0.0, 0.999999))
+    right = linalg.solve(s22, s12.T @ left, assume_a="pos")
+    scale = np.sqrt(np.maximum(np.sum(right * (s22 @ right), axis=0), 1e-30))
+    return left.T @ centred[:count] - (right / scale).T @ centred[count:], rho
+
+
+def _band_fit(
+    first: Float64, second: Float64, options: NormalisationOptions
+) -> tuple[float, float, tuple[str, ...]]:
+    """Return gain and offset by orthogonal regression (both looks carry noise), within the caps, and what was capped."""
+    covariance = np.cov(second, first)
+    spread = covariance[0, 0]
+    # Reflectance stays below one; numbers of any other size carry their caps with them.
+    scale = max(1.0, float(np.percentile(np.abs(first), 99.0)))
+    if not (spread > 1e-12 and covariance[1, 1] > 1e-12):
+        return (
+            1.0,
+            _capped_offset(float(np.median(first) - np.median(second)), scale, options)[0],
+            ("no_contrast",),
+        )
+    difference = covariance[1, 1] - covariance[0, 0]
+    cross = covariance[0, 1]
+    if cross <= 0.2 * np.sqrt(covariance[0, 0] * covariance[1, 1]):
+        gain, why = 1.0, ["unrelated_values"]
+    else:
+        gain = float((difference + np.hypot(difference, 2.0 * cross)) / (2.0 * cross))
+        why = []
+    low, high = options.gain_limits
+    if not low <= gain <= high:
+        gain, why = float(np.clip(gain, low, high)), [*why, "capped_gain"]
+    offset, capped = _capped_offset(float(np.median(first) - gain * np.median(second)), scale, options)
+    return gain, offset, (*why, *(("capped_offset",) if capped else ()))
+
+
+def _capped_offset(offset: float, scale: float, options: NormalisationOptions) -> tuple[float, bool]:
+    limit = options.offset_limit * scale
+    return float(np.clip(offset, -limit, limit)), abs(offset) > limit
+
+
+# --- the site as a whole -------------------------------------------------------------------------------------------
+
+_VISIBLE = ("blue", "green", "red", "pan")
+_INFRARED = ("nir", "nir08")
+SNOW_REFLECTANCE = 0.40
+MOVED_LOG = 0.12
+MOST = 0.60
+NDVI_MOVED = 0.12
+SIMILAR_STRUCTURE = 0.35
+
+
+def _structure(reference: Look, target: Look, names: tuple[str, ...]) -> float:
+    """Return how well the fine pattern of both looks goes together, -1 to 1."""
+    seen = reference.observed & target.observed
+    layers = []
+    for look in (reference, target):
+        image = np.stack([look.band(b) for b in names]).mean(axis=0)
+        fill = float(np.mean(image, where=seen)) if seen.any() else 0.0
+        image = np.where(seen & np.isfinite(image), image, np.float32(fill))
+        layers.append((ndimage.gaussian_filter(image, 1.5) - ndimage.gaussian_filter(image, 8.0))[seen])
+    if layers[0].size < 16 or min(float(a.std()) for a in layers) < 1e-9:
+        return 0.0
+    return float(np.corrcoef(layers[0], layers[1])[0, 1])
+
+
+def _whole_site(
+    names: tuple[str, ...], first: Float64, second: Float64, structure: float, options: NormalisationOptions
+) -> WholeSiteChange | None:
+    """Name what moved most of the site the same way, or nothing."""
+    green = _greenness(names, first, second)
+    hidden = structure < SIMILAR_STRUCTURE
+    if green is not None and green[1] > MOST and abs(green[0]) > NDVI_MOVED:
+        kind = WholeSiteKind.GREEN if green[0] > 0 else WholeSiteKind.BARE
+        found = WholeSiteChange(kind, green[1], abs(green[0]), hidden)
+    else:
+        found = None
+    if options.relative:
+        return found or _unknown(first, second, hidden)
+    visible = [k for k, b in enumerate(names) if b in _VISIBLE] or list(range(len(names)))
+    before, after = first[visible].mean(axis=0), second[visible].mean(axis=0)
+    ratio = np.log(np.maximum(after, 0.01) / np.maximum(before, 0.01))
+    middle = float(np.median(ratio))
+    share = float(np.mean(ratio * np.sign(middle) > MOVED_LOG))
+    snow = float(np.median(after)) > SNOW_REFLECTANCE and float(np.median(before)) < 0.8 * SNOW_REFLECTANCE
+    if snow and share > MOST:
+        return WholeSiteChange(WholeSiteKind.SNOW, share, middle, True)
+    if found is not None:
+        return found
+    if share > MOST and abs(middle) > MOVED_LOG:
+        return WholeSiteChange(_brightness_kind(before, after, middle), share, abs(middle), hidden)
+    return _unknown(first, second, hidden)
+
+
+def _brightness_kind(before: Float64, after: Float64, middle: float) -> WholeSiteKind:
+    """Tell haze (dark places lifted, contrast lost) from frost or dust, and wet from dry."""
+    if middle < 0:
+        return WholeSiteKind.WET
+    contrast = np.subtract(*np.percentile(after, [90, 10])) / max(
+        np.subtract(*np.percentile(before, [90, 10])), 1e-6
+    )
+    lift = float(np.percentile(after, 5) - np.percentile(before, 5))
+    if contrast < 0.85 and lift > 0.02:
+        return WholeSiteKind.HAZE
+    return WholeSiteKind.FROST if contrast < 1.15 else WholeSiteKind.DRY
+
+
+def _greenness(names: tuple[str, ...], first: Float64, second: Float64) -> tuple[float, float] | None:
+    """Return the median change of NDVI and the share of pixels that moved that way; None without both bands."""
+    infrared = next((k for k, b in enumerate(names) if b in _INFRARED), None)
+    if infrared is None or "red" not in names:
+        return None
+    red = names.index("red")
+
+    def ndvi(values: Float64) -> Float64:
+        total = np.maximum(values[infrared] + values[red], 1e-3)
+        return np.asarray(np.clip((values[infrared] - values[red]) / total, -1.0, 1.0))
+
+    moved = ndvi(second) - ndvi(first)
+    middle = float(np.median(moved))
+    return middle, float(np.mean(moved * np.sign(middle) > 0.5 * NDVI_MOVED))
+
+
+def _unknown(first: Float64, second: Float64, hidden: bool) -> WholeSiteChange | None:
+    """Report a site whose pattern no longer matches and whose values no longer go together."""
+    if not hidden:
+        return None
+    related = [
+        abs(float(np.corrcoef(a, b)[0, 1])) for a, b in zip(first, second, strict=True) if a.std() and b.std()
+    ]
+    if related and max(related) > 0.6:
+        return None
+    return WholeSiteChange(WholeSiteKind.UNKNOWN, 1.0, 1.0 - max(related, default=0.0), True)
