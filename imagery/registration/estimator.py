@@ -66,6 +66,17 @@ class ArrayRegistration:
     contrast_inverted: bool = False
     field: LocalField | None = None
 
+    def target_position(self, positions: Float64) -> Float64:
+        """Return (n, 2) target positions, as claimed, of what lies at (n, 2) reference positions."""
+        q = positions + self.motion.at(positions)
+        if self.field is None:
+            return q
+        plain = q
+        inverse = np.eye(2) + self.motion.slope
+        for _ in range(3):
+            q = plain - self.field.at(q) @ inverse.T
+        return np.asarray(q)
+
     def displacement_at(self, positions: Float64) -> Float64:
         """Return (n, 2) pixels to add to (n, 2) target positions, field included."""
         affine = np.array(self.shift_px) + (positions - np.array(self.centre)) @ np.array(self.slope).T
