@@ -6,7 +6,8 @@ drawn outside the object; the COG chips are the untouched reflectance.
 
 import io
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +35,8 @@ OUTLINE_CLEARANCE_PX = 1.5
 OUTLINE = (255, 225, 77)
 CASING = (20, 20, 20)
 FLICKER_MS = 700
-PNG_LEVEL = 3
+PNG_LEVEL = 1
+WRITERS = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,12 +123,17 @@ def flicker_gif(before: Picture, after: Picture, rings: Sequence[NDArray[np.floa
     return file.getvalue()
 
 
+def _block(grid: SiteGrid) -> int:
+    """Return a tile size that holds a small window whole: padding would be compressed too."""
+    return min(512, -(-max(grid.shape) // 16) * 16)
+
+
 def write_cog(look: Look, path: Path, processing_version: str) -> None:
     """Write a look's window as a cloud-optimised GeoTIFF: float32 reflectance, NaN where not observed."""
     with rasterio.open(
         path, "w", driver="COG", dtype="float32", nodata=float("nan"), count=len(look.bands),
         height=look.grid.rows, width=look.grid.cols, crs=look.grid.crs, transform=look.grid.transform,
-        compress="deflate", level=1, predictor="yes", blocksize=256, overview_resampling="average",
+        compress="deflate", level=1, predictor="yes", blocksize=_block(look.grid), overview_resampling="average",
     ) as file:  # fmt: skip
         file.write(look.reflectance.astype(np.float32, copy=False))
         for index, name in enumerate(look.bands, start=1):
@@ -137,8 +144,6 @@ def write_cog(look: Look, path: Path, processing_version: str) -> None:
 
 
 def _cropped(look: Look, window: SiteGrid) -> Look:
-    from dataclasses import replace
-
     row, col = (round(v) for v in look.grid.pixel(window.east_m, window.north_m))
     rows, cols = slice(row, row + window.rows), slice(col, col + window.cols)
     return replace(
@@ -171,14 +176,13 @@ def _buckets(changes: Mapping[str, Change], grid: SiteGrid) -> dict[Bucket, list
 
 def _pairs(
     changes: Mapping[str, Change], analysis: Analysis, read: WindowReader
-) -> Iterator[tuple[str, Look, Look]]:
-    """Yield every change's two looks on its window; neighbours share a read."""
+) -> Iterator[list[tuple[str, Look, Look]]]:
+    """Yield changes with their two looks on their windows, neighbours together: they share a read."""
     for (before_id, after_id, _, _), ids in _buckets(changes, analysis.grid).items():
         windows = {i: window_of(changes[i], analysis.grid) for i in ids}
         union = _union(list(windows.values()), analysis.grid)
         before, after = read(before_id, union), read(after_id, union)
-        for change_id in ids:
-            yield change_id, _cropped(before, windows[change_id]), _cropped(after, windows[change_id])
+        yield [(i, _cropped(before, windows[i]), _cropped(after, windows[i])) for i in ids]
 
 
 def chip_pair(before: Look, after: Look, stretch: Stretch, barred: frozenset[str]) -> ChipPair:
@@ -204,23 +208,38 @@ def write_evidence(
 
     Scenes whose licence forbids chips leave no picture and no raster, only their provenance, which says so.
     """
-    barred = withheld(analysis)
-    folder = common_folder(analysis)
-    looks = {look.scene.id: look for look in analysis.looks}
+    press = _Press(analysis, stretch, out, withheld(analysis), common_folder(analysis))
     kept: dict[str, ChipPair] = {}
-    for change_id, before, after in _pairs(changes, analysis, read):
-        pair = chip_pair(before, after, stretch, barred)
-        place = out / change_id
-        place.mkdir(parents=True)
-        _write_pictures(place, pair, changes[change_id])
-        for name, look in (("before", before), ("after", after)):
-            if look.scene_id not in barred:
-                write_cog(look, place / f"{name}.tif", analysis.processing_version)
-        record = provenance(change_id, changes[change_id], pair, analysis, looks, stretch, folder)
-        (place / "provenance.json").write_bytes(json_bytes(record))
-        if change_id in keep:
-            kept[change_id] = pair
+    # Compressing takes the time, and zlib and GDAL let other threads run meanwhile; every file is one thread's own.
+    with ThreadPoolExecutor(WRITERS) as pool:
+        for neighbours in _pairs(changes, analysis, read):
+            made = pool.map(lambda n: press.write(n[0], changes[n[0]], n[1], n[2]), neighbours)
+            kept.update({n[0]: pair for n, pair in zip(neighbours, made, strict=True) if n[0] in keep})
     return kept
+
+
+@dataclass(frozen=True, slots=True)
+class _Press:
+    """Writes the evidence of one change after the other; holds what all of them share."""
+
+    analysis: Analysis
+    stretch: Stretch
+    out: Path
+    barred: frozenset[str]
+    folder: str
+
+    def write(self, change_id: str, change: Change, before: Look, after: Look) -> ChipPair:
+        """Write one change's folder and return its pictures."""
+        pair = chip_pair(before, after, self.stretch, self.barred)
+        place = self.out / change_id
+        place.mkdir(parents=True)
+        _write_pictures(place, pair, change)
+        for name, look in (("before", before), ("after", after)):
+            if look.scene_id not in self.barred:
+                write_cog(look, place / f"{name}.tif", self.analysis.processing_version)
+        record = provenance(change_id, change, pair, self.analysis, self.stretch, self.folder)
+        (place / "provenance.json").write_bytes(json_bytes(record))
+        return pair
 
 
 def _write_pictures(place: Path, pair: ChipPair, change: Change) -> None:
@@ -276,11 +295,11 @@ def provenance(
     change: Change,
     pair: ChipPair,
     analysis: Analysis,
-    looks: Mapping[str, LookSummary],
     stretch: Stretch,
     folder: str,
 ) -> dict[str, Any]:
     """Return where every pixel and number of one change's evidence came from."""
+    looks = {look.scene.id: look for look in analysis.looks}
     roles = {change.before_scene: ["before"], change.after_scene: ["after"]}
     named = [
         i for i in dict.fromkeys([*change.scene_ids, change.before_scene, change.after_scene]) if i in looks

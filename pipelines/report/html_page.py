@@ -254,7 +254,7 @@ def _tally_table(analysis: Analysis) -> str:
         '<section><h2>What was found</h2><div class="scroll"><table class="tally"><thead><tr><th scope="col">Visible '
         'change</th><th scope="col" class="num">Number <span class="range">90 %</span></th>'
         '<th scope="col" class="num">Area, m² <span class="range">90 %</span></th>'
-        '<th scope="col" class="num">Listed changes expected to be real</th></tr></thead>'
+        '<th scope="col" class="num">Expected to be real</th></tr></thead>'
         f'<tbody>{rows}</tbody></table></div><p class="note">{escape(wording.SCOPE)}</p></section>\n'
     )
 
@@ -269,7 +269,7 @@ def _unseen(analysis: Analysis) -> str:
         lines.append(f"<li><b>In part</b> on {escape(_days(partly))}.</li>")
     if analysis.looks and not blind and not partly:
         lines.append("<li>Every scene showed at least nine tenths of the site.</li>")
-    lines += [f"<li>{escape(limit.statement)}</li>" for limit in analysis.detection.limits]
+    lines += [f"<li><b>Limit:</b> {escape(limit.statement)}</li>" for limit in analysis.detection.limits]
     lines += [f"<li>{escape(text)}</li>" for text in wording.coarse_limits(analysis.grid.gsd_m)]
     lines += [
         f"<li>A scene could not be opened: {escape(sentence)} <code>{escape(where)}</code></li>"
@@ -344,7 +344,7 @@ def _timeline(analysis: Analysis) -> str:
         else ""
     )
     return (
-        f'<section><h2>When</h2><figure>{timeline_figure(analysis)}<ul class="legend">{keys}</ul>'
+        f'<section><h2>When</h2><figure><div class="scroll">{timeline_figure(analysis)}</div><ul class="legend">{keys}</ul>'
         f"<figcaption>{escape(told)}One bar per look: the coloured part of the bar is the share of the site that look "
         "did not show.</figcaption></figure></section>\n"
     )
