@@ -13,7 +13,7 @@ from imagery.timeseries.cube import Float32
 from imagery.timeseries.scan import WINDOWS, Spot, vegetation_kind
 
 SAMPLE = 12_000
-POOL = 1_200
+POOL = 600
 LEAST_POOL = 30
 SIMILAR_STEP = 0.75
 
@@ -55,9 +55,8 @@ def commonness(controls: Controls, cube: Float32, bands: tuple[str, ...], spot: 
         pool = pool[elsewhere[pool]]
         if len(pool) >= LEAST_POOL:
             windows = [w for w in WINDOWS if w >= spot.window] or [spot.window]
-            shares.append(
-                min(_share_as_far(controls.values[:, :, pool], place, spot.split, w) for w in windows)
-            )
+            sums, counts = _running(controls.values[:, :, pool], place)
+            shares.append(min(_share_as_far(sums, counts, spot.split, w) for w in windows))
     return max(shares, default=1.0)
 
 
@@ -72,42 +71,55 @@ def place_course(cube: Float32, pixels: NDArray[np.int64]) -> Float32:
     return course
 
 
-def _share_as_far(pool: Float32, place: Float32, split: int, window: int) -> float:
-    """Share of the (date, band, n) pool whose largest step reaches ``SIMILAR_STEP`` of the (date, band) place's step."""
-    dates, bands, _ = pool.shape
-    steps = np.full((dates, bands, pool.shape[2] + 1), np.nan)
+def _running(pool: Float32, place: Float32) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return running sums (date + 1, band, n + 1) and counts (date + 1, 1, n + 1) of a pool, the place itself last.
+
+    What the pool does in common on a date (its median) is taken out first.
+    """
     joined = np.concatenate([pool, place[:, :, None]], axis=2)
     joined = joined - np.nan_to_num(_median_seen(pool))[:, :, None]
-    seen = np.isfinite(joined)
+    seen = np.isfinite(joined[:, :1])
     zero = np.zeros((1, *joined.shape[1:]))
     sums = np.concatenate([zero, np.cumsum(np.where(seen, joined, 0), axis=0, dtype=np.float64)])
-    counts = np.concatenate([zero, np.cumsum(seen, axis=0)])
-    for at in range(1, dates):
-        low, high = max(at - window, 0), min(at + window, dates)
-        before, after = counts[at] - counts[low], counts[high] - counts[at]
-        step = (sums[high] - sums[at]) / np.maximum(after, 1) - (sums[at] - sums[low]) / np.maximum(before, 1)
-        steps[at] = np.where((before > 0) & (after > 0), step, np.nan)
-    own = steps[split, :, -1]
-    others = np.moveaxis(steps[1:, :, :-1], 1, 2)
-    known = others[np.isfinite(others).all(axis=2)]
+    return sums, np.concatenate([zero[:, :1], np.cumsum(seen, axis=0)])
+
+
+def _share_as_far(sums: NDArray[np.float64], counts: NDArray[np.float64], split: int, window: int) -> float:
+    """Share of a pool whose largest step reaches ``SIMILAR_STEP`` of the place's own; means of up to ``window`` dates."""
+    dates = len(sums) - 1
+    at = np.arange(1, dates)
+    low, high = np.maximum(at - window, 0), np.minimum(at + window, dates)
+    before, after = counts[at] - counts[low], counts[high] - counts[at]
+    with np.errstate(invalid="ignore", divide="ignore"):
+        steps = (sums[high] - sums[at]) / after - (sums[at] - sums[low]) / before
+    own = steps[split - 1, :, -1]
+    others = np.moveaxis(steps[:, :, :-1], 1, 2)
+    known = others[np.isfinite(others[:, :, 0])]
     if len(known) < LEAST_POOL or not np.isfinite(own).all():
         return 1.0
+    bands = len(own)
     covariance = known.T @ known / len(known)
-    covariance += 1e-3 * np.trace(covariance) / bands * np.eye(bands) + 1e-12 * np.eye(bands)
+    covariance += (1e-3 * np.trace(covariance) / bands + 1e-12) * np.eye(bands)
     direction = np.linalg.solve(covariance, own)
-    reach = np.abs(np.where(np.isfinite(others), others, 0.0) @ direction).max(axis=0)
+    reach = np.abs(np.nan_to_num(others @ direction)).max(axis=0)
     wanted = SIMILAR_STEP * abs(float(direction @ own))
     return (np.count_nonzero(reach >= wanted) + 1) / (len(reach) + 2)
 
 
 def _median_seen(pool: Float32) -> Float32:
     """Median over the last axis of what is finite, (date, band); NaN on dates without."""
-    out = np.full(pool.shape[:2], np.nan, np.float32)
-    for d, on_date in enumerate(pool):
-        seen = np.isfinite(on_date[0])
-        if seen.any():
-            out[d] = np.median(on_date[:, seen], axis=1)
-    return out
+    ordered = np.sort(pool, axis=2)  # NaN goes last
+    count = np.isfinite(pool[:, :1]).sum(axis=2, keepdims=True)
+    low, high = np.maximum(count - 1, 0) // 2, np.minimum(count // 2, pool.shape[2] - 1)
+    shape = (*pool.shape[:2], 1)
+    middle: Float32 = (
+        0.5
+        * (
+            np.take_along_axis(ordered, np.broadcast_to(low, shape), axis=2)
+            + np.take_along_axis(ordered, np.broadcast_to(high, shape), axis=2)
+        )[:, :, 0]
+    )
+    return middle
 
 
 def _alike(controls: Controls, dates: slice, kind: float, bright: float) -> NDArray[np.int64]:
