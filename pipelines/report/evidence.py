@@ -286,7 +286,7 @@ def _scene_record(look: LookSummary, roles: list[str], window: SiteGrid, folder:
             {"band": b, "gain": number(gain, 6), "offset": number(offset, 6)}
             for b, gain, offset in look.gains
         ],
-        "notes": [*scene.notes, *look.notes],
+        "notes": list(dict.fromkeys([*scene.notes, *look.notes])),
     }
 
 

@@ -232,7 +232,7 @@ def _look_feature(look: LookSummary, centre: tuple[float, float]) -> Feature:
             {"band": b, "gain": number(gain, 6), "offset": number(offset, 6)}
             for b, gain, offset in look.gains
         ],
-        "notes": [*scene.notes, *look.notes],
+        "notes": list(dict.fromkeys([*scene.notes, *look.notes])),
     }
     return {
         "type": "Feature",

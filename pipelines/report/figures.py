@@ -27,6 +27,7 @@ from pipelines.report.timeline import TimelinePoint, classes_shown, timeline
 
 WIDTH = 1000.0
 MARKER = 9.0
+MINOR_MARKER = 5.5  # of changes beyond the numbered ones
 LABEL_PX = 15.0
 JPEG_QUALITY = 88
 
@@ -112,13 +113,14 @@ def _map_change(item: Numbered, grid: SiteGrid, scale: float, taken: list[_Box],
     change = item.change
     west, _, east, north = change.footprint.bounds
     x = ((west + east) / 2 - grid.east_m) * scale
-    y = (grid.north_m - north) * scale - MARKER - 2
+    size = MARKER if item.number is not None else MINOR_MARKER
+    y = (grid.north_m - north) * scale - size - 2
     rings = _rings(change.footprint, grid, scale)
     body = (
         f'<path class="foot casing" d="{rings}"/><path class="foot {css_class(change.object_class)} {change.direction}" '
-        f'd="{rings}"/>' + marker(change.object_class, change.direction, x, y)
+        f'd="{rings}"/>' + marker(change.object_class, change.direction, x, y, size)
     )
-    taken.append(_Box(x - MARKER, y - MARKER, x + MARKER, y + MARKER))
+    taken.append(_Box(x - size, y - size, x + size, y + size))
     if item.number is None:
         return f"<g><title>{escape(wording.statement(change))}</title>{body}</g>"
     text = str(item.number)
@@ -165,12 +167,20 @@ def map_figure(analysis: Analysis, image: Picture | None, items: Sequence[Number
     )
     aoi = _rings(aoi_on_grid(analysis), grid, scale)
     taken: list[_Box] = []
-    drawn = "".join(_map_change(item, grid, scale, taken, height) for item in items)
+    # The strongest choose their label's place first and lie on top.
+    drawn = "".join([_map_change(item, grid, scale, taken, height) for item in items][::-1])
     return (
         f'<svg class="map{"" if image is not None or items else " empty"}" style="--ratio:{WIDTH / height:.4f}" viewBox="0 0 {WIDTH:g} {height:.1f}" role="img" aria-label="Map of the site with its '
         f'changes">{ground}<path class="aoi casing" d="{aoi}"/><path class="aoi" d="{aoi}"/>{drawn}'
         f"{_scale_bar(grid, scale, height)}{_north_arrow(grid)}</svg>"
     )
+
+
+def _shown_side(change: Change, window: SiteGrid) -> float:
+    """Return how many pixels of a chip the page shows: at coarse pixels only the middle, or nothing is recognised."""
+    west, south, east, north = change.footprint.bounds
+    size_px = max(east - west, north - south) / window.gsd_m
+    return float(min(window.rows, max(40, math.ceil(6 * size_px / 2) * 2)))
 
 
 def chip_figure(chip: Chip, change: Change, window: SiteGrid, label: str) -> str:
@@ -185,9 +195,11 @@ def chip_figure(chip: Chip, change: Change, window: SiteGrid, label: str) -> str
         "M" + "L".join(f"{x:.2f} {y:.2f}" for x, y in ring) + "Z"
         for ring in outline_px(change.footprint, window)
     )
-    metres = nice_length(0.3 * side * window.gsd_m)
-    long, unit = metres / window.gsd_m, side / 100
-    x0, y = 5 * unit, side - 5 * unit
+    shown = _shown_side(change, window)
+    corner = (side - shown) / 2
+    metres = nice_length(0.3 * shown * window.gsd_m)
+    long, unit = metres / window.gsd_m, shown / 100
+    x0, y = corner + 5 * unit, corner + shown - 5 * unit
     bar = (
         f'<g class="furniture" stroke-width="{unit:.2f}" font-size="{5.5 * unit:.2f}"><rect x="{x0 - 2 * unit:.2f}" y="{y - 8.5 * unit:.2f}" '
         f'width="{long + 4 * unit:.2f}" height="{10.5 * unit:.2f}"/><path d="M{x0:.2f} {y:.2f}h{long:.2f}"/>'
@@ -195,7 +207,7 @@ def chip_figure(chip: Chip, change: Change, window: SiteGrid, label: str) -> str
         f"{length_label(metres)}</text></g>"
     )
     return (
-        f'<svg class="chip" viewBox="0 0 {side} {side}" role="img" aria-label="{escape(label)}">'
+        f'<svg class="chip" viewBox="{corner:g} {corner:g} {shown:g} {shown:g}" role="img" aria-label="{escape(label)}">'
         f'<image href="{data_uri(png_bytes(chip.shown), "png")}" width="{side}" height="{side}"/>'
         f'<path class="outline casing" d="{rings}"/><path class="outline" d="{rings}"/>{bar}</svg>'
     )
@@ -246,27 +258,44 @@ def _ceiling(value: float) -> float:
     )
 
 
-def _panel(object_class: ObjectClass, points: Sequence[TimelinePoint], axis: _Axis, top: float) -> str:
-    seen = [p for p in points if p.standing is not None]
-    counted = bool(seen) and all(p.standing is not None and p.standing.count is not None for p in seen)
+def _area_unit(highest_m2: float) -> tuple[str, float]:
+    return ("km²", 1e6) if highest_m2 >= 1e6 else ("ha", 1e4) if highest_m2 >= 2e4 else ("m²", 1.0)
+
+
+def _anchor(x: float) -> str:
+    """Keep labels at the right edge inside the figure."""
+    return "end" if x > RIGHT - 40 else "middle"
+
+
+def _panel(
+    object_class: ObjectClass, points: Sequence[TimelinePoint], axis: _Axis, top: float, gsd_m: float
+) -> str:
+    seen = [p.standing for p in points if p.standing is not None]
+    counted = bool(seen) and all(s.count is not None for s in seen)
+    highest = max(
+        (e.high for e in (s.count if counted else s.area_m2 for s in seen) if e is not None), default=1.0
+    )
+    unit, factor = ("", 1.0) if counted else _area_unit(highest)
     values = [
-        (axis.x(p.look.scene.t_utc), (p.standing.count if counted else p.standing.area_m2))
-        for p in seen
+        (axis.x(p.look.scene.t_utc), p.standing.count if counted else p.standing.area_m2)
+        for p in points
         if p.standing is not None
     ]
-    most = _ceiling(max((e.high for _, e in values if e is not None), default=1.0))
+    most = _ceiling(highest / factor)
     foot = top + PANEL
 
     def y(value: float) -> float:
-        return foot - (PANEL - 26) * min(value / most, 1.0)
+        return foot - (PANEL - 26) * min(value / factor / most, 1.0)
 
-    kind = css_class(object_class)
-    title = wording.capital(wording.noun(object_class)) + (" standing" if counted else ", area standing, m²")
+    kind, ceiling = css_class(object_class), foot - (PANEL - 26)
+    title = wording.capital(wording.noun(object_class, 2, gsd_m)) + (
+        " standing" if counted else f": area standing, {unit}"
+    )
     marks = [
         f'<text class="panel-title" x="{LEFT}" y="{top + 10:.1f}">{escape(title)}</text>',
-        f'<path class="rule" d="M{LEFT} {foot:.1f}H{RIGHT}"/><path class="rule faint" d="M{LEFT} {y(most):.1f}H{RIGHT}"/>',
+        f'<path class="rule" d="M{LEFT} {foot:.1f}H{RIGHT}"/><path class="rule faint" d="M{LEFT} {ceiling:.1f}H{RIGHT}"/>',
         f'<text class="axis" x="{LEFT - 8}" y="{foot + 4:.1f}" text-anchor="end">0</text>',
-        f'<text class="axis" x="{LEFT - 8}" y="{y(most) + 4:.1f}" text-anchor="end">{wording.metres(most) if most >= 10 else f"{most:g}"}</text>',
+        f'<text class="axis" x="{LEFT - 8}" y="{ceiling + 4:.1f}" text-anchor="end">{most:g}</text>',
     ]
     marks.append(_line(points, axis, y, counted, kind))
     for x, e in values:
@@ -306,7 +335,7 @@ def _lane(points: Sequence[TimelinePoint], axis: _Axis, y: float) -> str:
         if text:
             x = axis.x(p.look.scene.t_utc)
             marks.append(
-                f'<text class="delta {css_class(p.object_class)}" x="{x:.1f}" y="{y:.1f}">{text}</text>'
+                f'<text class="delta {css_class(p.object_class)}" x="{x:.1f}" y="{y:.1f}" text-anchor="{_anchor(x)}">{text}</text>'
             )
     return "".join(marks)
 
@@ -365,14 +394,22 @@ def timeline_figure(analysis: Analysis) -> str:
     classes = [k for k in classes_shown(analysis) if any(p.object_class is k and p.standing for p in points)]
     body, top = [], 4.0
     for object_class in classes:
-        body.append(_panel(object_class, [p for p in points if p.object_class is object_class], axis, top))
+        body.append(
+            _panel(
+                object_class,
+                [p for p in points if p.object_class is object_class],
+                axis,
+                top,
+                analysis.grid.gsd_m,
+            )
+        )
         top += PANEL + LANE + 14
     top += 22
     body.append(_seen_bars(looks, axis, top))
     foot = top + SEEN
     ticks = "".join(
         f'<path class="rule faint" d="M{x:.1f} 16V{foot + 6:.1f}"/>'
-        f'<text class="axis" x="{x:.1f}" y="{foot + 22:.1f}" text-anchor="middle">{label}</text>'
+        f'<text class="axis" x="{x:.1f}" y="{foot + 22:.1f}" text-anchor="{_anchor(x)}">{label}</text>'
         for x, label in _ticks(axis)
     )
     return (

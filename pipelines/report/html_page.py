@@ -28,6 +28,7 @@ from pipelines.report.timeline import classes_shown
 
 SHOWN_CHANGES = 60
 MAP_PX = 1400
+MOSTLY_REAL = 0.7  # below this mean confidence the summary says "possible"
 DASH = "\u2013"
 
 
@@ -83,7 +84,11 @@ def _period_sentence(analysis: Analysis) -> str:
     scenes = "One scene" if n == 1 else f"{wording.capital(wording.in_words(n))} scenes"
     days = wording.date(min(times))
     when = f"of {days}" if n == 1 else f"between {days} and {wording.date(max(times))}"
-    could = "all of them showed the site" if used == n else f"{wording.in_words(used)} showed the site"
+    could = (
+        f"{'both' if n == 2 else 'all of them'} showed the site"
+        if used == n
+        else f"{wording.in_words(used)} showed the site"
+    )
     if not used:
         could = "none showed the site"
     if n == 1:
@@ -134,16 +139,25 @@ def _objects(t: Tally) -> int:
 
 def _tally_words(t: Tally) -> str:
     n = _objects(t)
+    possible, real = _how_real(t)
     if t.count is not None:
         low_high = wording.whole_span(t.count.low, t.count.high)
-        return f"{wording.in_words(n)} {wording.noun(t.object_class, n)} (90 % interval {low_high})"
+        noun = wording.noun(t.object_class, n)
+        return f"{wording.in_words(n)} {possible}{noun} (90 % interval {low_high}{real})"
     whole = "" if n == 1 else " in all"
-    area = (
-        f" (about {wording.metres(t.area_m2.value)} m²{whole})"
-        if t.object_class is not ObjectClass.BERM
-        else ""
-    )
-    return f"{wording.in_words(n)} {_groups(t, n)}{area}"
+    size = f"about {wording.area(t.area_m2.value)}{whole}" if t.object_class is not ObjectClass.BERM else ""
+    told = "; ".join(filter(None, [size, real.removeprefix("; ")]))
+    return f"{wording.in_words(n)} {possible}{_groups(t, n)}{f' ({told})' if told else ''}"
+
+
+def _how_real(t: Tally) -> tuple[str, str]:
+    """Return how to weaken a claim of which, by its own confidences, a good part is not real."""
+    if t.expected_true.value >= MOSTLY_REAL * t.changes:
+        return "", ""
+    low, high = round(t.expected_true.low), round(t.expected_true.high)
+    if t.changes == 1:
+        return "possible ", f"; confidence {t.expected_true.value:.2f}"
+    return "possible ", f"; {low}\u2013{high} of {t.changes} expected to be real"
 
 
 def _groups(t: Tally, n: int) -> str:
@@ -270,7 +284,6 @@ def _unseen(analysis: Analysis) -> str:
     if analysis.looks and not blind and not partly:
         lines.append("<li>Every scene showed at least nine tenths of the site.</li>")
     lines += [f"<li><b>Limit:</b> {escape(limit.statement)}</li>" for limit in analysis.detection.limits]
-    lines += [f"<li>{escape(text)}</li>" for text in wording.coarse_limits(analysis.grid.gsd_m)]
     lines += [
         f"<li>A scene could not be opened: {escape(sentence)} <code>{escape(where)}</code></li>"
         for where, _, sentence in analysis.refused
@@ -436,7 +449,9 @@ def _look_row(look: LookSummary, centre: tuple[float, float]) -> str:
         if label != "observed" and share >= 0.005
     )
     notes = "; ".join(
-        [lost, *(n.rstrip(".") for n in look.notes)] if lost else [n.rstrip(".") for n in look.notes]
+        [lost, *(n.rstrip(".").replace("_", " ") for n in dict.fromkeys(look.notes))]
+        if lost
+        else [n.rstrip(".").replace("_", " ") for n in dict.fromkeys(look.notes)]
     )
     shade = "" if look.used else ' class="unused"'
     return (
@@ -468,6 +483,7 @@ def _method(analysis: Analysis) -> str:
         *wording.METHOD,
         wording.CALIBRATION,
         wording.CONFUSIONS,
+        *wording.coarse_limits(analysis.grid.gsd_m),
         *wording.GENERAL_LIMITS,
         wording.SCOPE,
     )

@@ -100,6 +100,11 @@ def metres(value: float) -> str:
     return f"{round(value / step) * step:,}".replace(",", "\u202f")
 
 
+def area(m2: float) -> str:
+    """Print an area with its unit."""
+    return f"{m2 / 1e6:.1f} km²" if m2 >= 1e6 else f"{metres(m2)} m²"
+
+
 def span(low: float, high: float) -> str:
     """Print an interval of whole numbers or areas."""
     return f"{metres(low)}\u2013{metres(high)}" if max(low, high) >= 10 else f"{low:.1f}\u2013{high:.1f}"
