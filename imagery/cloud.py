@@ -22,13 +22,18 @@ WORKING_GSD_M = 4.0
 MIN_CLOUD_M2 = 2_500.0
 MIN_CLOUD_PX = 60
 # Visible brightness of an opaque cloud at least: reflectance (top of atmosphere or surface), or share of full scale.
-BRIGHT = {False: 0.28, True: 0.68}
+BRIGHT = {False: 0.30, True: 0.68}
+# Without an edge inside the look nothing tells a cloud from a salt flat but sheer brightness.
+BRIGHT_WITHOUT_EDGE = 1.4
 # (largest - smallest) / mean of red, green, blue at most; sand and bare soil reach 0.4 and more, concrete 0.2.
 MAX_COLOUR = 0.16
+# Blue / red at least: clouds reach 0.95 and more, concrete and salt stay below.
+MIN_BLUE = 0.9
 # Standard deviation / mean inside one working pixel at most: roofs, vehicles and fields are rougher.
 MAX_ROUGHNESS = 0.05
-# Share of an edge's whole contrast that one working pixel may bridge: 1 for a wall, 0.3 for a cloud's rim.
-MAX_EDGE_STEP = 0.55
+# Share of an edge's whole contrast that one working pixel may bridge: 0.5 for a wall, which the 3 x 3 range sees
+# from both sides, less for a cloud's rim.
+MAX_EDGE_STEP = 0.4
 GROW_M = 16.0
 MIN_SNOW_SHARE = 0.25
 MAX_SHADOW_M = 2_000.0
@@ -147,6 +152,8 @@ def _cloud(coarse: _Coarse, relative: bool) -> NDArray[np.bool_]:
     if "nir" in coarse.bands and "red" in coarse.bands:
         ratio = coarse.bands["nir"] / np.maximum(coarse.bands["red"], 1e-6)
         colourless &= (ratio > 0.75) & (ratio < 1.7)
+    if "blue" in coarse.bands and "red" in coarse.bands:
+        colourless &= coarse.bands["blue"] >= MIN_BLUE * coarse.bands["red"]
     threshold = BRIGHT[relative]
     if len(coarse.bands) == 1 or relative:
         # Without colour, or without units, brightness means something only against the rest of the look.
@@ -164,7 +171,9 @@ def _cloud(coarse: _Coarse, relative: bool) -> NDArray[np.bool_]:
     keep = np.zeros(count + 1, bool)
     boxes = ndimage.find_objects(labels)
     for label in range(1, count + 1):
-        keep[label] = sizes[label] >= least and _soft(coarse, labels, label, boxes[label - 1])
+        keep[label] = sizes[label] >= least and _cloudlike(
+            coarse, labels == label, boxes[label - 1], threshold
+        )
     core = np.asarray(keep[labels], bool)
     if not core.any():
         return core
@@ -180,28 +189,31 @@ def _near(region: NDArray[np.bool_], metres: float, gsd_m: float) -> NDArray[np.
     return np.asarray(ndimage.maximum_filter(region.view(np.uint8), size, mode="nearest") > 0, bool)
 
 
-def _soft(coarse: _Coarse, labels: NDArray[np.int32], label: int, where: tuple[slice, slice]) -> bool:
-    """Tell whether a region's edge fades over several working pixels, or has hardly an edge inside the look."""
-    margin = 6
+def _cloudlike(
+    coarse: _Coarse, region: NDArray[np.bool_], where: tuple[slice, slice], threshold: float
+) -> bool:
+    """Tell whether a region's edge fades over several working pixels; where it has none, whether it is very bright."""
+    margin = 10
     rows, cols = (
         slice(max(s.start - margin, 0), min(s.stop + margin, n))
-        for s, n in zip(where, coarse.bright.shape, strict=True)
+        for s, n in zip(where, region.shape, strict=True)
     )
-    region = labels[rows, cols] == label
-    bright, seen = coarse.bright[rows, cols], coarse.seen[rows, cols]
+    region, bright, seen = region[rows, cols], coarse.bright[rows, cols], coarse.seen[rows, cols]
+    inside = float(np.median(bright[region]))
     outside = ndimage.binary_dilation(region, iterations=margin) & ~ndimage.binary_dilation(
         region, iterations=4
     )
     outside &= seen
-    edge = ndimage.binary_dilation(region) & seen & ~ndimage.binary_erosion(region)
     if np.count_nonzero(outside) < 0.2 * math.sqrt(np.count_nonzero(region)):
-        return True
-    contrast = float(np.median(bright[region])) - float(np.median(bright[outside]))
+        return inside >= min(BRIGHT_WITHOUT_EDGE * threshold, 0.95)
+    contrast = inside - float(np.percentile(bright[outside], 25))
     if contrast <= 0.02:
         return False
-    step = ndimage.maximum_filter(bright, 3)[edge] - ndimage.minimum_filter(bright, 3)[edge]
-    # A 3 x 3 range spans two steps.
-    return float(np.percentile(step, 60)) / 2.0 <= MAX_EDGE_STEP * 0.5 * contrast * 1.3
+    edge = ndimage.binary_dilation(region) & seen & ~ndimage.binary_erosion(region, border_value=1)
+    # A 3 x 3 range spans two steps; the region ends some pixels short of a wall, whose pixels are not smooth.
+    step = (ndimage.maximum_filter(bright, 3) - ndimage.minimum_filter(bright, 3)) / 2.0
+    step = ndimage.maximum_filter(np.where(seen, step, 0.0), 5)[edge]
+    return float(np.percentile(step, 60)) <= MAX_EDGE_STEP * contrast
 
 
 # --- shadow --------------------------------------------------------------------------------------------------------

@@ -132,7 +132,7 @@ class _Placement:
         """Grid pixel-edge (col, row) to scene coordinates in the grid's CRS, without the local field."""
         if self.displacement is None:
             return self.grid.transform
-        composed: Affine = ~self.displacement.forward * self.grid.transform
+        composed: Affine = ~self.displacement.forward @ self.grid.transform
         return composed
 
     @property
@@ -185,7 +185,7 @@ def _native(dataset: rasterio.DatasetReader, placed: _Placement) -> _Native | No
         return None
     return _Native(
         Window(first[0], first[1], last[0] - first[0], last[1] - first[1]),
-        dataset.transform * Affine.translation(*first),
+        dataset.transform @ Affine.translation(*first),
         dataset.crs,
         scale,
         low == first and high == last,

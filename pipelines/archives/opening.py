@@ -1,34 +1,67 @@
 """From what a user calls an archive to the archive: a URL, a folder or a STAC document."""
 
-from collections.abc import Sequence
+from __future__ import annotations
+
+from collections.abc import Collection
 from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from pipelines.archives.archive import Archive
 from pipelines.archives.errors import UnreadableArchive
 from pipelines.archives.folder import Folder
 from pipelines.archives.static_catalog import StaticCatalog, local_path
 
+if TYPE_CHECKING:
+    from pipelines.archives.download import Downloader
 
-def open_archive(source: str, *, cache: Path | None = None, allow_hosts: Sequence[str] = ()) -> Archive:
+_REMOTE = ("http", "https")
+
+
+def open_archive(source: str, *, cache: Path | None = None, allow_hosts: Collection[str] = ()) -> Archive:
     """Open an archive by what it is called.
 
     Parameters
     ----------
     source : path of a STAC catalog, collection, item collection or item; a folder of GeoTIFFs, or one with a
         ``catalog.json`` or ``collection.json``; or the URL of a STAC API
-    cache : folder for what is downloaded; without it remote assets are refused
+    cache : folder where downloaded files stay; without it they go to a temporary one and live as long as the process
     allow_hosts : ``host`` or ``host:port`` that may be reached although their address is private
 
     Raises
     ------
     UnreadableArchive : there is no such archive
     """
+    if urlsplit(source).scheme in _REMOTE:
+        from pipelines.archives.stac_api import StacApi
+
+        return StacApi(source, cache, allow_hosts)
     path = Path(source)
+    fetch = _Fetcher(cache, allow_hosts)
     if path.is_dir():
         for name in ("catalog.json", "collection.json"):
             if (path / name).is_file():
-                return StaticCatalog(path / name, local_path)
-        return Folder(path, local_path)
+                return StaticCatalog(path / name, fetch)
+        return Folder(path, fetch)
     if path.is_file():
-        return StaticCatalog(path, local_path)
+        return StaticCatalog(path, fetch)
     raise UnreadableArchive(f"{source}: there is no such file or folder", pointer=source)
+
+
+class _Fetcher:
+    """References of a local archive: files where they lie, remote ones by download."""
+
+    def __init__(self, cache: Path | None, allow_hosts: Collection[str]) -> None:
+        self._cache = cache
+        self._allow_hosts = allow_hosts
+        self._downloader: Downloader | None = None
+
+    def __call__(self, href: str, folder: Path) -> Path:
+        """See ``Fetch``."""
+        if urlsplit(href).scheme not in _REMOTE:
+            return local_path(href, folder)
+        if self._downloader is None:
+            from pipelines.archives.download import Downloader
+
+            self._downloader = Downloader(self._cache, self._allow_hosts)
+        return self._downloader.fetch(href)

@@ -1,0 +1,107 @@
+"""A STAC API, searched by area and period only, each request to an address that the operator named or that is public.
+
+Server-side filters, queries and sorting are not used: servers exist that take them and answer wrongly. A client's
+warning that a server does not conform is therefore an error here.
+"""
+
+import warnings
+from collections.abc import Callable, Collection, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+from urllib.parse import urljoin, urlsplit
+
+import requests
+from pystac_client import Client
+from pystac_client.exceptions import APIError
+from pystac_client.stac_api_io import StacApiIO
+from pystac_client.warnings import DoesNotConformTo, PystacClientWarning
+from shapely.geometry import mapping
+from shapely.geometry.base import BaseGeometry
+
+from pipelines.archives.archive import ArchiveResult, Period, Refusal, gather
+from pipelines.archives.claims import SceneClaim
+from pipelines.archives.download import Downloader, assert_public_address
+from pipelines.archives.errors import UnreadableArchive
+from pipelines.archives.items import parse_item
+from pipelines.archives.static_catalog import claim_or_refusal
+
+PAGE = 100
+MAX_ITEMS = 100_000
+TIMEOUT_S = 60.0
+
+
+class StacApi:
+    """A STAC API; ``collections`` limits the search, all of them by default."""
+
+    def __init__(
+        self,
+        url: str,
+        cache: Path | None,
+        allow_hosts: Collection[str] = (),
+        collections: Collection[str] = (),
+    ) -> None:
+        self.source = url
+        named = urlsplit(url)
+        # Whoever configured the API named this host: it may be a private one.
+        self._allow_hosts = frozenset(allow_hosts) | {named.netloc.rsplit("@", 1)[-1]}
+        self._collections = sorted(collections)
+        self._fetch = Downloader(cache, self._allow_hosts)
+
+    def search(self, area: BaseGeometry | None = None, period: Period | None = None) -> ArchiveResult:
+        """See ``Archive``."""
+        return gather(self._claims(area, period), lambda href, _: self._fetch.fetch(href), area, period)
+
+    def _claims(self, area: BaseGeometry | None, period: Period | None) -> Iterator[SceneClaim | Refusal]:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", PystacClientWarning)
+            warnings.simplefilter("error", DoesNotConformTo)
+            try:
+                client = Client.open(self.source, stac_io=self._io())
+                known = {c.id: c.to_dict(include_self_link=False) for c in client.get_collections()}
+                found = client.search(
+                    intersects=None if area is None else mapping(area),
+                    datetime=None if period is None else list(period),
+                    collections=self._collections or None,
+                    limit=PAGE,
+                    max_items=MAX_ITEMS,
+                )
+                for item in found.items_as_dicts():
+                    _make_absolute(item, self.source)
+                    collection = known.get(str(item.get("collection")))
+                    yield claim_or_refusal(_parser(item, collection), str(item.get("id")))
+            except DoesNotConformTo as error:
+                raise UnreadableArchive(
+                    f"{self.source}: does not offer STAC item search ({error})"
+                ) from error
+            except (APIError, requests.RequestException, ValueError, KeyError, TypeError) as error:
+                text = str(error).strip().splitlines()
+                raise UnreadableArchive(
+                    f"{self.source}: cannot be searched as a STAC API ({text[0][:200] if text else type(error).__name__})",
+                    pointer=self.source,
+                ) from error
+
+    def _io(self) -> StacApiIO:
+        """Return the client's transport: no proxy or password from the environment, no redirect."""
+        io = StacApiIO(timeout=TIMEOUT_S, request_modifier=self._check)
+        io.session.trust_env = False
+        io.session.max_redirects = 0
+        return io
+
+    def _check(self, request: requests.Request) -> requests.Request:
+        assert_public_address(str(request.url), self._allow_hosts)
+        return request
+
+
+def _parser(item: Mapping[str, Any], collection: Mapping[str, Any] | None) -> Callable[[], SceneClaim]:
+    return lambda: parse_item(item, Path(), collection)
+
+
+def _make_absolute(item: dict[str, Any], source: str) -> None:
+    """Resolve an Item's relative references against where it lies: a server's path is never one of this machine."""
+    links = item.get("links") or []
+    base = next(
+        (str(k.get("href")) for k in links if isinstance(k, Mapping) and k.get("rel") == "self"), source
+    )
+    for asset in (item.get("assets") or {}).values():
+        if isinstance(asset, dict) and isinstance(asset.get("href"), str):
+            asset["href"] = urljoin(base, asset["href"])
