@@ -395,7 +395,7 @@ def _card(item: Numbered, pair: ChipPair) -> str:
     spoken = f'<div class="against"><b>What speaks against it</b><ul>{against}</ul></div>' if against else ""
     return (
         f'<article class="card" id="change-{item.change_id}"><h3><span class="n">{item.number}</span>'
-        f"{_symbol(change.object_class, change.direction)}{escape(wording.capital(wording.short(change.object_class)))} "
+        f"{_symbol(change.object_class, change.direction)}{escape(wording.capital(wording.short(change.object_class)))}, "
         f'{escape(str(change.direction))}<span class="confidence">{change.confidence:.2f}</span></h3>'
         f'<div class="pair">{chips}</div><p>{escape(wording.statement(change))}</p>'
         f'<p class="small">{escape(_facts(change))} <a href="evidence/{item.change_id}/provenance.json">Evidence '

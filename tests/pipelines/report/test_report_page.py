@@ -225,3 +225,11 @@ def test_a_browser_shows_the_page_without_asking_for_anything(report: Path, widt
         assert broken == 0
         browser.close()
     assert [url for url in asked if not url.startswith(("data:", "file:"))] == []
+
+
+def test_a_summary_of_unlikely_changes_says_possible_and_how_many_are_expected(site: Any) -> None:
+    changes = tuple(replace(c, confidence=0.1) for c in site.analysis.detection.changes)
+    detection = replace(site.analysis.detection, changes=changes)
+    text = headline(replace(site.analysis, detection=detection))
+    assert "two possible earth banks consistent with berms (0\u20131 of 2 expected to be real)" in text
+    assert "possible" not in headline(site.analysis)
