@@ -10,7 +10,8 @@ from typing import Any, Protocol
 
 from shapely.geometry.base import BaseGeometry
 
-from service.archives import ArchiveSource
+from imagery.scene import Scene
+from service.archives import ArchiveSource, is_waiting_folder
 from service.moments import interval
 
 BUNDLE = "bundle.zip"
@@ -50,6 +51,7 @@ class SiteRunner:
     """The real analysis; ``products`` is where reusable steps are kept."""
 
     products: str
+    downloads: Path
     allow_hosts: frozenset[str]
 
     def __call__(self, unit: AnalyseUnit, out: Path, step: Step) -> None:
@@ -58,7 +60,8 @@ class SiteRunner:
             self._merged(unit, out, step)
         else:
             with tempfile.TemporaryDirectory(prefix="depotwatch-") as spare:
-                source = unit.archives[0].source if unit.archives else _empty_catalog(Path(spare))
+                waiting = not unit.archives or is_waiting_folder(unit.archives[0].source)
+                source = _empty_catalog(Path(spare)) if waiting else unit.archives[0].source
                 self._single(source, unit, out, step)
         _add_bundle(out)
 
@@ -89,11 +92,15 @@ class SiteRunner:
         from pipelines.site import SceneSet, analyse_scenes
 
         step("search", 0, 1)
-        scenes, refused = {}, []
+        scenes: dict[str, Scene] = {}
+        refused: list[tuple[str, str, str]] = []
         for archive in unit.archives:
-            result = open_archive(archive.source, allow_hosts=tuple(sorted(self.allow_hosts))).search(
-                unit.aoi, period_of(unit.period)
+            if is_waiting_folder(archive.source):
+                continue
+            opened = open_archive(
+                archive.source, cache=self.downloads, allow_hosts=tuple(sorted(self.allow_hosts))
             )
+            result = opened.search(unit.aoi, period_of(unit.period))
             refused += [(r.where, r.code, r.sentence) for r in result.refused]
             for scene in result.scenes:
                 scenes.setdefault(scene.id, scene)

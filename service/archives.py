@@ -5,6 +5,7 @@ are kept as rows (time, place, notes) so that coverage can be told without openi
 """
 
 import hashlib
+import itertools
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,11 +15,11 @@ from urllib.parse import urlsplit
 
 import shapely
 from shapely.geometry.base import BaseGeometry
-from sqlalchemy import Connection, Row, delete, func, select, update
+from sqlalchemy import Connection, delete, func, select, update
 
 from imagery.errors import DepotwatchError
 from imagery.scene import Scene
-from service.database import Database
+from service.database import Database, Record
 from service.errors import NameTaken, NotFound
 from service.identifiers import new_id
 from service.moments import rfc3339, rfc3339_or_none
@@ -64,9 +65,16 @@ def check_source(source: str, allowed_hosts: frozenset[str]) -> tuple[str, str]:
     return ("folder" if path.is_dir() else "catalog"), str(path.resolve())
 
 
+def is_waiting_folder(source: str) -> bool:
+    """Tell whether an archive is a folder that waits for its first scene, which is no fault."""
+    path = Path(source)
+    described = any((path / name).is_file() for name in ("catalog.json", "collection.json"))
+    return path.is_dir() and not described and not any(path.rglob("*.[tT][iI][fF]*"))
+
+
 def add_archive(
     database: Database, connection: Connection, name: str, kind: str, source: str, tenant: str | None
-) -> Row[Any]:
+) -> Record:
     """Write an archive.
 
     Raises
@@ -88,7 +96,7 @@ def add_archive(
     return row
 
 
-def find_archive(connection: Connection, tenant: str | None, name: str) -> Row[Any]:
+def find_archive(connection: Connection, tenant: str | None, name: str) -> Record:
     """Return an archive that a tenant may use; any archive for the operator (None).
 
     Raises
@@ -107,8 +115,8 @@ def find_archive(connection: Connection, tenant: str | None, name: str) -> Row[A
 def list_archives(connection: Connection, tenant: str | None) -> list[dict[str, Any]]:
     """Return archives with how many scenes each holds; all of them for the operator (None)."""
     counted = (
-        select(scenes.c.archive, func.count().label("n"), func.min(scenes.c.t).label("first"))
-        .add_columns(func.max(scenes.c.t).label("last"))
+        select(scenes.c.archive, func.count().label("n"), func.min(scenes.c.at).label("first"))
+        .add_columns(func.max(scenes.c.at).label("last"))
         .group_by(scenes.c.archive)
         .subquery()
     )
@@ -123,7 +131,7 @@ def list_archives(connection: Connection, tenant: str | None) -> list[dict[str, 
     ]
 
 
-def describe(row: Row[Any], *, operator: bool) -> dict[str, Any]:
+def describe(row: Record, *, operator: bool) -> dict[str, Any]:
     """Return an archive as shown; where it lies is the operator's business."""
     shown = {
         "name": row.name,
@@ -194,17 +202,17 @@ def _store_scene(
     footprint: BaseGeometry,
 ) -> None:
     west, south, east, north = footprint.bounds
-    values = dict(
-        version=version,
-        t=scene.t_utc.timestamp(),
-        gsd_m=scene.gsd_m,
-        minx=west,
-        miny=south,
-        maxx=east,
-        maxy=north,
-        footprint=geometry_json(footprint),
-        notes=json.dumps(list(scene.notes)),
-    )
+    values = {
+        "version": version,
+        "at": scene.t_utc.timestamp(),
+        "gsd_m": scene.gsd_m,
+        "minx": west,
+        "miny": south,
+        "maxx": east,
+        "maxy": north,
+        "footprint": geometry_json(footprint),
+        "notes": json.dumps(list(scene.notes)),
+    }
     connection.execute(
         database.insert(scenes)
         .values(archive=archive, scene_id=scene.id, added=database.now, **values)
@@ -214,11 +222,11 @@ def _store_scene(
 
 def covering_scenes(
     connection: Connection, tenant: str, names: Sequence[str] | None, aoi: BaseGeometry
-) -> list[Row[Any]]:
+) -> list[Record]:
     """Return the scenes of a site's archives that touch it, by time."""
     west, south, east, north = aoi.bounds
     statement = (
-        select(scenes.c.t, scenes.c.footprint, scenes.c.gsd_m)
+        select(scenes.c.at, scenes.c.footprint, scenes.c.gsd_m)
         .join(archives, archives.c.id == scenes.c.archive)
         .where(
             (archives.c.tenant == tenant) | archives.c.tenant.is_(None),
@@ -227,7 +235,7 @@ def covering_scenes(
             scenes.c.miny <= north,
             scenes.c.maxy >= south,
         )
-        .order_by(scenes.c.t)
+        .order_by(scenes.c.at)
     )
     if names is not None:
         statement = statement.where(archives.c.name.in_(names))
@@ -258,15 +266,15 @@ def coverage_forecast(
             )
     forecast: dict[str, Any] = {
         "scenes": len(rows),
-        "first": rfc3339_or_none(rows[0].t if rows else None),
-        "last": rfc3339_or_none(rows[-1].t if rows else None),
+        "first": rfc3339_or_none(rows[0].at if rows else None),
+        "last": rfc3339_or_none(rows[-1].at if rows else None),
         "finest_gsd_m": min((row.gsd_m for row in rows if row.gsd_m), default=None),
         "scenes_per_month": None,
         "median_gap_days": None,
     }
     if len(rows) > 1:
-        gaps = sorted(b.t - a.t for a, b in zip(rows, rows[1:], strict=False))
-        span = max(rows[-1].t - rows[0].t, DAY_S)
+        gaps = sorted(b.at - a.at for a, b in itertools.pairwise(rows))
+        span = max(rows[-1].at - rows[0].at, DAY_S)
         forecast["scenes_per_month"] = round(len(rows) / span * YEAR_S / 12, 2)
         forecast["median_gap_days"] = round(gaps[len(gaps) // 2] / DAY_S, 2)
     elif len(rows) == 1:

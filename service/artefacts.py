@@ -65,8 +65,9 @@ class ArtefactStore:
         self.place = place
         self._store: ObjectStore
         if "://" in place:
-            retry = {"max_retries": 6, "retry_timeout": timedelta(seconds=60)}
-            self._store = from_url(place, retry_config=retry)
+            self._store = from_url(
+                place, retry_config={"max_retries": 6, "retry_timeout": timedelta(seconds=60)}
+            )
         else:
             Path(place).mkdir(parents=True, exist_ok=True)
             self._store = LocalStore(place)
@@ -93,14 +94,18 @@ class ArtefactStore:
         ------
         NotAvailable : the store takes nothing at the moment (disk full, server errors)
         """
-        with path.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        data = path.read_bytes()
+        return StoredFile(name, self.put_bytes(data), len(data))
+
+    def put_bytes(self, data: bytes) -> str:
+        """Store bytes; return the name they have from now on. See ``put_file``."""
+        digest = hashlib.sha256(data).hexdigest()
         try:
             with suppress(AlreadyExistsError):
-                obstore.put(self._store, _key(digest), path.read_bytes(), mode="create")
+                obstore.put(self._store, _key(digest), data, mode="create")
         except (OSError, obstore.exceptions.BaseError) as error:
             raise NotAvailable(f"the artefact store takes nothing: {type(error).__name__}") from error
-        return StoredFile(name, digest, path.stat().st_size)
+        return digest
 
     def get(self, digest: str) -> bytes:
         """Return a blob; small ones are remembered, which is safe because they never change.

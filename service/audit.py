@@ -22,7 +22,7 @@ def record(database: Database, connection: Connection, caller: Caller, action: s
     """Write one line of the audit log; ``subject`` is an id, never a secret."""
     connection.execute(
         audit.insert().values(
-            t=database.now,
+            at=database.now,
             tenant=caller.tenant,
             key=caller.key,
             action=action,

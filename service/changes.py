@@ -2,10 +2,10 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
-from sqlalchemy import Connection, Row, Select, select
+from sqlalchemy import Connection, select
 
+from service.database import Record, Statement
 from service.sites import BBox
 from service.tables import changes
 
@@ -21,7 +21,7 @@ class ChangeFilter:
     interval: tuple[float, float] | None = None
     bbox: BBox | None = None
 
-    def apply(self, statement: Select[Any]) -> Select[Any]:
+    def apply(self, statement: Statement) -> Statement:
         """Add the conditions to a statement over ``changes``."""
         for column, wanted in (
             (changes.c.change_type, self.classes),
@@ -42,7 +42,7 @@ class ChangeFilter:
 
 def of_report(
     connection: Connection, report: str, wanted: ChangeFilter, after: int, limit: int | None
-) -> Sequence[Row[Any]]:
+) -> Sequence[Record]:
     """Return (position, feature) of a report's changes after a position, in the report's order."""
     statement = select(changes.c.position, changes.c.feature).where(
         changes.c.report == report, changes.c.position > after

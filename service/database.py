@@ -15,6 +15,8 @@ from sqlalchemy import (
     Connection,
     Double,
     Engine,
+    Row,
+    Select,
     create_engine,
     event,
     func,
@@ -25,6 +27,10 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DBAPIError, OperationalError, ProgrammingError
 
 from service.errors import DatabaseTooNew, NotAvailable
+
+Record = Row[*tuple[Any, ...]]
+"""One row, its columns as attributes (never name a column ``t``, ``count`` or ``index``: a row has those itself)."""
+Statement = Select[*tuple[Any, ...]]
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 HEAD = "0001"
@@ -146,7 +152,7 @@ def _prepare_sqlite(connection: Any, _record: Any) -> None:
     cursor = connection.cursor()
     for pragma in (
         "journal_mode=WAL",
-        "synchronous=NORMAL",
+        "synchronous=FULL",
         "foreign_keys=ON",
         f"busy_timeout={BUSY_TIMEOUT_MS}",
         "temp_store=MEMORY",

@@ -40,16 +40,16 @@ def publish(database: Database, connection: Connection, tenant: str, news: Seque
     ).one()
     first = last.feed_seq - len(news) + 1
     rows = [
-        dict(
-            tenant=tenant,
-            seq=first + index,
-            t=last.now,
-            kind=entry.kind,
-            site=entry.site,
-            report=entry.report,
-            change=entry.change,
-            body=entry.body,
-        )
+        {
+            "tenant": tenant,
+            "seq": first + index,
+            "at": last.now,
+            "kind": entry.kind,
+            "site": entry.site,
+            "report": entry.report,
+            "change": entry.change,
+            "body": entry.body,
+        }
         for index, entry in enumerate(news)
     ]
     many(connection, feed.insert(), rows)
@@ -64,7 +64,7 @@ def entries_after(connection: Connection, tenant: str, seq: int, limit: int) -> 
         {
             "seq": row.seq,
             "event": row.kind,
-            "time": rfc3339(row.t),
+            "time": rfc3339(row.at),
             "site": row.site,
             "report": row.report,
             "change": row.change or None,

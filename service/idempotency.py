@@ -81,7 +81,7 @@ class Replays:
         """
         if key is None:
             return None
-        place = dict(tenant=caller.tenant, route=route, key=key)
+        place = {"tenant": caller.tenant, "route": route, "key": key}
         fingerprint = hashlib.sha256(body).hexdigest()
         old = delete(idempotency).where(idempotency.c.created < self._database.now - self._keep_s)
         connection.execute(old.where(*(idempotency.c[name] == value for name, value in place.items())))

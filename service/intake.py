@@ -11,6 +11,7 @@ import math
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree as ET
 
@@ -345,7 +346,7 @@ _COLUMNS = {
 
 def _delimiter(text: str) -> str:
     first = text.split("\n", 1)[0]
-    return max(",;\t", key=first.count)
+    return max([",", ";", "\t"], key=lambda mark: first.count(mark))
 
 
 def _column(header: list[str], names: tuple[str, ...]) -> int:
@@ -397,3 +398,32 @@ def circle(longitude: float, latitude: float, radius_m: float) -> list[list[floa
     bearings = [-360.0 * i / CIRCLE_CORNERS for i in range(CIRCLE_CORNERS)]
     ring = [list(map(float, geod(longitude, latitude, bearing, radius_m)[:2])) for bearing in bearings]
     return [*ring, ring[0]]
+
+
+def read_file(place: str, name: str | None, *, analyse: bool) -> tuple[bytes, str]:
+    """Return a file as ``POST /sites`` takes it: (body, media type), GeoJSON with a name where there was none.
+
+    Raises
+    ------
+    BadBody, BadKml, BadCsv : it cannot be read
+    """
+    path = Path(place)
+    if not path.is_file():
+        raise BadBody(f"{place}: there is no such file")
+    body = path.read_bytes()
+    if path.suffix.lower() == ".kml":
+        document: Any = kml_to_geojson(body)
+    elif path.suffix.lower() == ".csv":
+        document = csv_to_geojson(body)
+    else:
+        document = parse_json(body)
+    if not isinstance(document, dict):
+        raise BadBody(f"{place}: is no GeoJSON object")
+    if document.get("type") in {"Polygon", "MultiPolygon"}:
+        document = {"type": "Feature", "properties": {}, "geometry": document}
+    features = document.get("features") if document.get("type") == "FeatureCollection" else [document]
+    for feature in features or []:
+        if isinstance(feature, dict) and len(features or []) == 1:
+            properties = feature.get("properties") or {}
+            feature["properties"] = {**properties, "name": name or properties.get("name") or path.stem}
+    return json.dumps({**document, "analyse": analyse}).encode(), GEOJSON_TYPES[0]

@@ -9,9 +9,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Row, case, func, select, update
+from sqlalchemy import Connection, case, func, select, update
 
-from service.database import Database, many
+from service.database import Database, Record, many
 from service.errors import LimitReached, NotFound
 from service.identifiers import new_id
 from service.moments import rfc3339, rfc3339_or_none
@@ -80,19 +80,19 @@ def _units(connection: Connection, tenant: str, job: str, request: JobRequest) -
     if request.reason == "new-scenes" and priority == URGENT:
         priority = ROUTINE
     return [
-        dict(
-            job=job,
-            tenant=tenant,
-            site=site,
-            geometry_version=versions[site],
-            priority=priority,
-            state="ready",
-        )
+        {
+            "job": job,
+            "tenant": tenant,
+            "site": site,
+            "geometry_version": versions[site],
+            "priority": priority,
+            "state": "ready",
+        }
         for site in wanted
     ]
 
 
-def find_job(connection: Connection, tenant: str, job: str) -> Row[Any]:
+def find_job(connection: Connection, tenant: str, job: str) -> Record:
     """Return a tenant's job.
 
     Raises
@@ -107,7 +107,7 @@ def find_job(connection: Connection, tenant: str, job: str) -> Row[Any]:
 
 def list_jobs(
     connection: Connection, tenant: str, state: str | None, after: tuple[float, str] | None, limit: int
-) -> Sequence[Row[Any]]:
+) -> Sequence[Record]:
     """Return a tenant's jobs, newest first."""
     statement = select(jobs).where(jobs.c.tenant == tenant)
     if state is not None:
@@ -127,7 +127,7 @@ def job_progress(connection: Connection, job: str) -> float:
     return round(100.0 * float(share if share is not None else 1.0), 1)
 
 
-def describe(row: Row[Any], progress: float) -> dict[str, Any]:
+def describe(row: Record, progress: float) -> dict[str, Any]:
     """Return a job as HTTP shows it."""
     asked = json.loads(row.request)
     ended = row.state in ENDED
@@ -193,7 +193,7 @@ def dismiss(database: Database, connection: Connection, tenant: str, job: str) -
     )
 
 
-def log_lines(connection: Connection, job: str, after: int, limit: int) -> Sequence[Row[Any]]:
+def log_lines(connection: Connection, job: str, after: int, limit: int) -> Sequence[Record]:
     """Return log lines of a job's units after a number."""
     return connection.execute(
         select(unit_log)
@@ -203,7 +203,7 @@ def log_lines(connection: Connection, job: str, after: int, limit: int) -> Seque
     ).all()
 
 
-def results(connection: Connection, job: str, after: int, limit: int) -> Sequence[Row[Any]]:
+def results(connection: Connection, job: str, after: int, limit: int) -> Sequence[Record]:
     """Return a job's units with what became of them."""
     return connection.execute(
         select(units).where(units.c.job == job, units.c.id > after).order_by(units.c.id).limit(limit)

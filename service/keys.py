@@ -14,13 +14,12 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from sqlalchemy import Row, func, select, update
+from sqlalchemy import func, select, update
 
 from imagery.errors import DepotwatchError
 from service.audit import Caller, record
-from service.database import Database
+from service.database import Database, Record
 from service.errors import TooManyRequests, Unauthorised
 from service.settings import Settings
 from service.tables import keys, tenants
@@ -154,9 +153,48 @@ def list_keys(database: Database, tenant: str | None = None) -> list[KeyInfo]:
     ]
 
 
+def rotate_key(database: Database, secret: bytes, key_id: str, overlap_s: float) -> str:
+    """Make a key with the scopes of another, which ends ``overlap_s`` from now; return the new one.
+
+    Raises
+    ------
+    Unauthorised : no valid key of that id
+    """
+    wanted = _id_of(key_id)
+    with database.write() as connection:
+        row = connection.execute(
+            update(keys)
+            .where(keys.c.id == wanted, keys.c.revoked.is_(None))
+            .values(expires=func.coalesce(keys.c.expires, database.now + overlap_s))
+            .returning(keys)
+        ).first()
+        if row is None:
+            raise Unauthorised("there is no valid key of that id")
+        made_id, made_secret = secrets.token_hex(8), secrets.token_urlsafe(32)
+        connection.execute(
+            keys.insert().values(
+                id=made_id,
+                tenant=row.tenant,
+                digest=_digest(made_secret, secret),
+                scopes=row.scopes,
+                note=row.note,
+                created=database.now,
+                tokens=0.0,
+                tokens_at=database.now,
+            )
+        )
+        record(database, connection, Caller(row.tenant, "operator", frozenset()), "key.rotate", wanted)
+    return f"{PREFIX}{made_id}_{made_secret}"
+
+
+def _id_of(text: str) -> str:
+    """Return the id part of a key, or of an id."""
+    return text.removeprefix(PREFIX).split("_", 1)[0]
+
+
 def revoke_key(database: Database, key_id: str) -> bool:
     """Revoke a key from now on; True where it was valid before. ``key_id`` may be the whole key too."""
-    wanted = key_id.removeprefix(PREFIX).split("_", 1)[0]
+    wanted = _id_of(key_id)
     with database.write() as connection:
         changed = connection.execute(
             update(keys)
@@ -221,7 +259,7 @@ class Gate:
         self._note_use(row)
         return Caller(row.tenant, row.id, frozenset(row.scopes.split()), request)
 
-    def _draw(self, row: Row[Any]) -> None:
+    def _draw(self, row: Record) -> None:
         with self._lock:
             held = self._in_hand.get(row.id, 0.0)
             if held >= 1.0:
@@ -252,7 +290,7 @@ class Gate:
             )
         return taken, (1.0 - (full - taken)) / rate
 
-    def _note_use(self, row: Row[Any]) -> None:
+    def _note_use(self, row: Record) -> None:
         now = self._monotonic()
         with self._lock:
             if now - self._used_at.get(row.id, -LAST_USED_STEP_S) < LAST_USED_STEP_S:

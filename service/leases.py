@@ -9,10 +9,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Row, and_, exists, func, or_, select, update
+from sqlalchemy import Connection, and_, exists, func, or_, select, update
 
 from imagery.errors import DepotwatchError
-from service.database import Database
+from service.database import Database, Record
 from service.tables import jobs, tenants, unit_log, units
 
 MESSAGE_LENGTH = 1_000
@@ -142,7 +142,7 @@ def _claim_of(
     return _lease(database, connection, row, owner)
 
 
-def _lease(database: Database, connection: Connection, row: Row[Any], owner: str) -> Lease:
+def _lease(database: Database, connection: Connection, row: Record, owner: str) -> Lease:
     if row.attempts > 1 and row.code is None:
         _log(
             database, connection, row.job, row.id, row.site, "warning", "lease-lost", "its worker fell silent"
@@ -174,7 +174,7 @@ def _lease(database: Database, connection: Connection, row: Row[Any], owner: str
     )
 
 
-def _bury(database: Database, connection: Connection, row: Row[Any]) -> None:
+def _bury(database: Database, connection: Connection, row: Record) -> None:
     """Give up a unit whose workers died on it every time: it would take the next one down too."""
     detail = f"{row.attempts - 1} workers fell silent on this unit; it is not tried again"
     connection.execute(
@@ -344,7 +344,7 @@ def _log(
             job=job,
             unit=unit,
             site=site,
-            t=database.now,
+            at=database.now,
             level=level,
             code=code,
             message=message[:MESSAGE_LENGTH],

@@ -95,7 +95,7 @@ def publish_report(
     many(
         connection,
         report_files.insert(),
-        [dict(report=report, path=f.path, sha256=f.sha256, size=f.size) for f in stored.files],
+        [{"report": report, "path": f.path, "sha256": f.sha256, "size": f.size} for f in stored.files],
     )
     box = (site.minx, site.miny, site.maxx, site.maxy)
     if current:
@@ -243,7 +243,7 @@ def _look_rows(
             tenant=lease.tenant,
             site=lease.site,
             current=current,
-            t=_seconds(feature["properties"]["datetime"]),
+            at=_seconds(feature["properties"]["datetime"]),
             feature=_compact(feature),
             **_box(feature, box),
         )

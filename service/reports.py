@@ -3,9 +3,10 @@
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Row, select
+from sqlalchemy import Connection, select
 
 from service.artefacts import StoredFile
+from service.database import Record
 from service.errors import NoReportYet, NotFound
 from service.moments import rfc3339
 from service.tables import changes, report_files, reports, sites
@@ -24,7 +25,7 @@ HEAD = (
 )
 
 
-def latest(connection: Connection, tenant: str, site: str) -> Row[Any]:
+def latest(connection: Connection, tenant: str, site: str) -> Record:
     """Return the head of a site's current report, without its body.
 
     Raises
@@ -44,7 +45,7 @@ def latest(connection: Connection, tenant: str, site: str) -> Row[Any]:
     return row
 
 
-def numbered(connection: Connection, tenant: str, site: str, report: str) -> Row[Any]:
+def numbered(connection: Connection, tenant: str, site: str, report: str) -> Record:
     """Return the head of one report by id, or by its number on the site.
 
     Raises
@@ -69,7 +70,7 @@ def body(connection: Connection, report: str) -> str:
     return str(connection.execute(select(reports.c.body).where(reports.c.id == report)).scalar_one())
 
 
-def list_reports(connection: Connection, site: str, before: int, limit: int) -> Sequence[Row[Any]]:
+def list_reports(connection: Connection, site: str, before: int, limit: int) -> Sequence[Record]:
     """Return the heads of a site's reports with a number below ``before``, newest first."""
     return connection.execute(
         select(*HEAD)
@@ -79,7 +80,7 @@ def list_reports(connection: Connection, site: str, before: int, limit: int) -> 
     ).all()
 
 
-def describe(row: Row[Any]) -> dict[str, Any]:
+def describe(row: Record) -> dict[str, Any]:
     """Return one line of the list."""
     here = f"/sites/{row.site}/reports/{row.id}"
     return {
@@ -115,7 +116,7 @@ def file_of(connection: Connection, report: str, path: str) -> StoredFile:
     return StoredFile(row.path, row.sha256, row.size)
 
 
-def find_change(connection: Connection, tenant: str, change: str) -> Row[Any]:
+def find_change(connection: Connection, tenant: str, change: str) -> Record:
     """Return a change as its latest report tells it, retracted ones included.
 
     Raises

@@ -2,10 +2,10 @@
 
 from typing import Any
 
-from sqlalchemy import Connection, Row, select
+from sqlalchemy import Connection, select
 
 from service.audit import Caller
-from service.database import Database
+from service.database import Database, Record
 from service.moments import rfc3339
 from service.tables import reviews
 
@@ -16,12 +16,12 @@ def add_review(
     database: Database,
     connection: Connection,
     caller: Caller,
-    change: Row[Any],
+    change: Record,
     *,
     verdict: str,
     change_type: str | None,
     note: str,
-) -> Row[Any]:
+) -> Record:
     """Write one review; earlier ones stay as history."""
     return connection.execute(
         reviews.insert()
@@ -29,7 +29,7 @@ def add_review(
             tenant=caller.tenant,
             change=change.change,
             report=change.report,
-            t=database.now,
+            at=database.now,
             key=caller.key,
             verdict=verdict,
             change_type=change_type,
@@ -49,13 +49,13 @@ def history(connection: Connection, tenant: str, change: str) -> list[dict[str, 
     return [describe(row) for row in rows]
 
 
-def describe(row: Row[Any]) -> dict[str, Any]:
+def describe(row: Record) -> dict[str, Any]:
     """Return a review as HTTP shows it."""
     return {
         "verdict": row.verdict,
         "class": row.change_type,
         "note": row.note,
         "by": row.key,
-        "at": rfc3339(row.t),
+        "at": rfc3339(row.at),
         "report": row.report,
     }

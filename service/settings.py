@@ -71,6 +71,11 @@ class Settings(BaseSettings):
         return self.products or str(self.data.absolute() / "products")
 
     @property
+    def downloads_place(self) -> Path:
+        """Folder for what is fetched from remote archives."""
+        return self.data.absolute() / "downloads"
+
+    @property
     def allowed_hosts(self) -> frozenset[str]:
         """Hosts that may be private although archives are read from them."""
         return frozenset(host.strip().lower() for host in self.allow_hosts.split(",") if host.strip())

@@ -8,10 +8,10 @@ from typing import Any
 import shapely
 from shapely.geometry import mapping
 from shapely.geometry.base import BaseGeometry
-from sqlalchemy import Connection, Row, func, select, update
+from sqlalchemy import Connection, func, select, update
 
 from pipelines.aoi import area_m2, utm_zone
-from service.database import Database
+from service.database import Database, Record
 from service.errors import LimitReached, NameTaken, NotFound, UnknownArchive
 from service.identifiers import new_id
 from service.intake import SiteDraft
@@ -82,7 +82,7 @@ def usable_archives(
 
 def create_site(
     database: Database, connection: Connection, tenant: str, draft: SiteDraft, *, max_sites: int
-) -> Row[Any]:
+) -> Record:
     """Write a site and the first version of its geometry.
 
     Raises
@@ -141,7 +141,7 @@ def _keep_geometry(
 
 def find_site(
     connection: Connection, tenant: str, site: str, *, lock: bool = False, pointer: str = ""
-) -> Row[Any]:
+) -> Record:
     """Return a tenant's living site.
 
     Raises
@@ -163,7 +163,7 @@ def list_sites(
     query: str | None,
     after: tuple[float, str] | None,
     limit: int,
-) -> Sequence[Row[Any]]:
+) -> Sequence[Record]:
     """Return a tenant's living sites, oldest first; ``query`` is a part of the name, letter case ignored."""
     statement = select(sites).where(sites.c.tenant == tenant, sites.c.deleted.is_(None))
     if bbox is not None:
@@ -189,7 +189,7 @@ class SitePatch:
     parameters: dict[str, Any] | None = None
 
 
-def change_site(database: Database, connection: Connection, row: Row[Any], patch: SitePatch) -> Row[Any]:
+def change_site(database: Database, connection: Connection, row: Record, patch: SitePatch) -> Record:
     """Apply a patch to a locked site; a new geometry is a new version of it.
 
     Raises
@@ -273,12 +273,12 @@ def standing_warnings(connection: Connection, site: str) -> list[dict[str, Any]]
     return [{"code": r.code, "detail": r.detail, "since": rfc3339(r.since)} for r in rows]
 
 
-def etag(row: Row[Any]) -> str:
+def etag(row: Record) -> str:
     """Return a site's strong ETag."""
     return f'"{row.id}.{row.version}"'
 
 
-def describe(row: Row[Any]) -> dict[str, Any]:
+def describe(row: Record) -> dict[str, Any]:
     """Return a site as a GeoJSON Feature."""
     archive_names = json.loads(row.archives)
     properties = {

@@ -6,6 +6,7 @@ all of it once a day, because catalogs receive scenes late and in any order.
 """
 
 import hashlib
+import itertools
 import json
 import logging
 from collections.abc import Sequence
@@ -15,14 +16,14 @@ from typing import Any
 
 import shapely
 from shapely.geometry.base import BaseGeometry
-from sqlalchemy import Connection, Row, delete, select, update
+from sqlalchemy import Connection, delete, select, update
 
 from imagery.errors import DepotwatchError
 from imagery.scene import Scene
 from pipelines.archives import open_archive
 from service import jobs
-from service.archives import covering_scenes, note_watch, store_scenes
-from service.database import Database
+from service.archives import covering_scenes, is_waiting_folder, note_watch, store_scenes
+from service.database import Database, Record
 from service.settings import Settings
 from service.tables import archives, sites, units, warnings
 
@@ -51,7 +52,7 @@ class Watch:
             note_silence(self._database, self._settings)
         return looked
 
-    def _claim(self) -> Row[Any] | None:
+    def _claim(self) -> Record | None:
         database = self._database
         due = (
             archives.c.watched.is_(None) | (archives.c.watched < database.now - self._settings.watch_s)
@@ -74,7 +75,7 @@ class Watch:
                 .returning(archives)
             ).first()
 
-    def _look_at(self, row: Row[Any]) -> None:
+    def _look_at(self, row: Record) -> None:
         cursor, error = None, None
         try:
             cursor = index_archive(self._database, self._settings, row)
@@ -95,12 +96,12 @@ class Watch:
             )
 
 
-def index_archive(database: Database, settings: Settings, row: Row[Any]) -> str | None:
+def index_archive(database: Database, settings: Settings, row: Record) -> str | None:
     """Bring one archive's scene rows up to date and submit work; return the cursor to keep."""
     if row.kind == "remote":
         return _index_remote(database, settings, row)
     mark = _fingerprint(Path(row.source))
-    if mark == row.watch_cursor:
+    if mark == str(row.watch_cursor):
         return mark
     found = _search_local(row.source)
     with database.write() as connection:
@@ -110,10 +111,8 @@ def index_archive(database: Database, settings: Settings, row: Row[Any]) -> str 
 
 
 def _search_local(source: str) -> Sequence[Scene]:
-    path = Path(source)
-    described = any((path / name).is_file() for name in ("catalog.json", "collection.json"))
-    if path.is_dir() and not described and not any(path.rglob("*.[tT][iI][fF]*")):
-        return ()  # a folder waiting for its first upload is no fault
+    if is_waiting_folder(source):
+        return ()
     return open_archive(source).search().scenes
 
 
@@ -128,17 +127,19 @@ def _fingerprint(path: Path) -> str:
     return digest.hexdigest()
 
 
-def _index_remote(database: Database, settings: Settings, row: Row[Any]) -> str | None:
+def _index_remote(database: Database, settings: Settings, row: Record) -> str | None:
     with database.read() as connection:
         areas = [shapely.from_geojson(site.geometry) for site in _watched_sites(connection, row)]
         now = float(connection.execute(select(database.now)).scalar_one())
     if not areas:
-        return row.watch_cursor
-    kept = json.loads(row.watch_cursor) if row.watch_cursor else {"whole": 0.0, "areas": ""}
+        return None
+    kept: dict[str, Any] = json.loads(row.watch_cursor) if row.watch_cursor else {"whole": 0.0, "areas": ""}
     mark = hashlib.sha256(b"".join(shapely.to_wkb(area) for area in areas)).hexdigest()
     whole = now - kept["whole"] > WHOLE_EVERY_S or kept["areas"] != mark
     start = None if whole else datetime.fromtimestamp(now - RECENT_S, UTC)
-    archive = open_archive(row.source, allow_hosts=tuple(sorted(settings.allowed_hosts)))
+    archive = open_archive(
+        row.source, cache=settings.downloads_place, allow_hosts=tuple(sorted(settings.allowed_hosts))
+    )
     found: dict[str, Scene] = {}
     for area in areas:
         found |= {scene.id: scene for scene in archive.search(area, (start, None)).scenes}
@@ -148,7 +149,7 @@ def _index_remote(database: Database, settings: Settings, row: Row[Any]) -> str 
     return json.dumps({"whole": now if whole else kept["whole"], "areas": mark})
 
 
-def _watched_sites(connection: Connection, archive: Row[Any]) -> list[Row[Any]]:
+def _watched_sites(connection: Connection, archive: Record) -> list[Record]:
     statement = select(sites).where(sites.c.deleted.is_(None))
     if archive.tenant is not None:
         statement = statement.where(sites.c.tenant == archive.tenant)
@@ -160,7 +161,7 @@ def submit_for_scenes(
     database: Database,
     connection: Connection,
     settings: Settings,
-    archive: Row[Any],
+    archive: Record,
     footprints: Sequence[BaseGeometry],
 ) -> list[str]:
     """Submit one job per tenant for the sites that new footprints touch; return the jobs.
@@ -213,16 +214,16 @@ def note_silence(database: Database, settings: Settings) -> None:
             connection.execute(delete(warnings).where(warnings.c.site == site, warnings.c.code == SILENT))
 
 
-def _silence(connection: Connection, settings: Settings, row: Row[Any], now: float) -> str | None:
+def _silence(connection: Connection, settings: Settings, row: Record, now: float) -> str | None:
     """Say that a site is silent: no scene for several times its usual interval, judged by its own past."""
     scenes = covering_scenes(
         connection, row.tenant, json.loads(row.archives), shapely.from_geojson(row.geometry)
     )
     if len(scenes) < MIN_SCENES_FOR_SILENCE:
         return None
-    gaps = sorted(b.t - a.t for a, b in zip(scenes, scenes[1:], strict=False))
+    gaps = sorted(b.at - a.at for a, b in itertools.pairwise(scenes))
     usual = max(gaps[int(0.9 * (len(gaps) - 1))], 86_400.0)
-    quiet = now - scenes[-1].t
+    quiet = now - scenes[-1].at
     if quiet <= settings.silence_factor * usual:
         return None
     return (

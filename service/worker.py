@@ -184,15 +184,14 @@ class Worker:
                 log.warning(
                     "unit-failed", extra={**_fields(lease), "code": error.code, "detail": error.detail}
                 )
-                self._persist(
-                    lambda: fail(self.database, lease, self.rules, error, final=error.code not in PASSING)
-                )
+                self._fail(lease, error, final=error.code not in PASSING)
             except Exception as error:
                 log.exception("unit-broke", extra=_fields(lease))
-                told = InternalFault(
-                    f"{type(error).__name__} while analysing; the worker's log has the trace"
-                )
-                self._persist(lambda: fail(self.database, lease, self.rules, told, final=False))
+                told = f"{type(error).__name__} while analysing; the worker's log has the trace"
+                self._fail(lease, InternalFault(told), final=False)
+
+    def _fail(self, lease: Lease, error: DepotwatchError, *, final: bool) -> None:
+        self._persist(lambda: fail(self.database, lease, self.rules, error, final=final))
 
     def _unit(self, lease: Lease) -> AnalyseUnit | None:
         with self.database.read() as connection:

@@ -54,9 +54,9 @@ def get_feed(
     with service.database.read() as connection:
         entries = entries_after(connection, caller.tenant, seq, size + 1)
     more, entries = len(entries) > size, entries[:size]
-    last = entries[-1].pop("seq") if entries else seq
+    last = entries[-1]["seq"] if entries else seq
     for entry in entries:
-        entry.pop("seq", None)
+        entry["cursor"] = encode_cursor("feed", entry.pop("seq"))
     tag = f'{tag}.{last}.{int(more)}"'
     headers = {"ETag": tag, "Cache-Control": REVALIDATE, "Retry-After": str(0 if more else FEED_RETRY_S)}
     if unchanged(request, tag):

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query, Request
-from sqlalchemy import Connection, Row, Select, func, select
+from sqlalchemy import Connection, func, select
 from starlette.responses import Response
 
 from service import reports
@@ -27,6 +27,7 @@ from service.api.dependencies import (
     words_of,
 )
 from service.changes import ChangeFilter
+from service.database import Record, Statement
 from service.errors import BadQuery, NotFound
 from service.identifiers import decode_cursor, encode_cursor
 from service.moments import rfc3339
@@ -105,7 +106,7 @@ def _extent(connection: Connection, tenant: str, name: str) -> dict[str, Any]:
     times = {
         "sites": (func.min(sites.c.created), func.max(sites.c.created)),
         "changes": (func.min(changes.c.last_absent), func.max(changes.c.first_seen)),
-        "looks": (func.min(looks.c.t), func.max(looks.c.t)),
+        "looks": (func.min(looks.c.at), func.max(looks.c.at)),
     }[name]
     row = connection.execute(select(*corners, *times).where(table.c.tenant == tenant, alive)).one()
     if row[0] is None:
@@ -168,10 +169,7 @@ def get_items(
             )
             if site is not None:
                 statement = statement.where(table.c.site == site)
-            if table is changes:
-                statement = wanted.apply(statement)
-            else:
-                statement = _looks(statement, box, span)
+            statement = wanted.apply(statement) if table is changes else _looks(statement, box, span)
             total, rows = _page(
                 connection, statement, _place(table.c.site, table.c.position, cursor, str), size
             )
@@ -203,11 +201,11 @@ def _now(service: Any) -> str:
     return datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
-def _alive(tenant: str) -> Select[Any]:
+def _alive(tenant: str) -> Statement:
     return select(sites.c.id).where(sites.c.tenant == tenant, sites.c.deleted.is_(None))
 
 
-def _sites(tenant: str, box: BBox | None, span: tuple[float, float] | None) -> Select[Any]:
+def _sites(tenant: str, box: BBox | None, span: tuple[float, float] | None) -> Statement:
     statement = select(sites).where(sites.c.tenant == tenant, sites.c.deleted.is_(None))
     if box is not None:
         statement = statement.where(*box.touches(sites))
@@ -216,11 +214,11 @@ def _sites(tenant: str, box: BBox | None, span: tuple[float, float] | None) -> S
     return statement
 
 
-def _looks(statement: Select[Any], box: BBox | None, span: tuple[float, float] | None) -> Select[Any]:
+def _looks(statement: Statement, box: BBox | None, span: tuple[float, float] | None) -> Statement:
     if box is not None:
         statement = statement.where(*box.touches(looks))
     if span is not None:
-        statement = statement.where(looks.c.t >= span[0], looks.c.t <= span[1])
+        statement = statement.where(looks.c.at >= span[0], looks.c.at <= span[1])
     return statement
 
 
@@ -233,8 +231,8 @@ def _place(first: Any, second: Any, cursor: str | None, kind: type) -> tuple[Any
 
 
 def _page(
-    connection: Connection, statement: Select[Any], place: tuple[Any, Any, list[Any] | None], size: int
-) -> tuple[int, Sequence[Row[Any]]]:
+    connection: Connection, statement: Statement, place: tuple[Any, Any, list[Any] | None], size: int
+) -> tuple[int, Sequence[Record]]:
     first, second, after = place
     total = connection.execute(select(func.count()).select_from(statement.subquery())).scalar_one()
     if after is not None:
@@ -242,7 +240,7 @@ def _page(
     return total, connection.execute(statement.order_by(first, second).limit(size + 1)).all()
 
 
-def _with_site(row: Row[Any]) -> str:
+def _with_site(row: Record) -> str:
     """Add the site to a stored feature's properties; of looks also an id unique over sites."""
     feature = json.loads(row.feature)
     feature["properties"]["site"] = row.site
@@ -276,7 +274,7 @@ def get_item(
     return answer(feature, media=GEOJSON)
 
 
-def _look(connection: Connection, tenant: str, item: str) -> Row[Any]:
+def _look(connection: Connection, tenant: str, item: str) -> Record:
     site, _, position = item.rpartition(".")
     row = None
     if position.isdecimal() and len(position) < 10:

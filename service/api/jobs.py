@@ -177,7 +177,7 @@ def get_logs(
         rows = jobs.log_lines(connection, job, after, size + 1)
     lines = [
         {
-            "time": rfc3339(row.t),
+            "time": rfc3339(row.at),
             "level": row.level,
             "unit": row.unit,
             "site": row.site,

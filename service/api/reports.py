@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query, Request
-from sqlalchemy import Row, select
+from sqlalchemy import select
 from starlette.responses import Response, StreamingResponse
 
 from service import reports
@@ -36,6 +36,7 @@ from service.api.dependencies import (
 from service.artefacts import media_type
 from service.changes import ChangeFilter, feature_collection, of_report
 from service.context import Service
+from service.database import Record
 from service.errors import NotFound, RangeNotSatisfiable
 from service.identifiers import decode_cursor, encode_cursor
 from service.moments import http_date
@@ -125,7 +126,7 @@ def get_report(
         return answer(reports.body(connection, head.id), headers=headers)
 
 
-def _report_headers(head: Row[Any], cache: str) -> dict[str, str]:
+def _report_headers(head: Record, cache: str) -> dict[str, str]:
     return {
         "ETag": f'"{head.etag}"',
         "Last-Modified": http_date(head.created),
@@ -307,7 +308,7 @@ def get_looks(
             looks.c.report == head.id, looks.c.position > (after[1] if after else -1)
         )
         if span is not None:
-            statement = statement.where(looks.c.t >= span[0], looks.c.t <= span[1])
+            statement = statement.where(looks.c.at >= span[0], looks.c.at <= span[1])
         rows = connection.execute(statement.order_by(looks.c.position).limit(size + 1)).all()
     links = [{"rel": "self", "href": address(request), "type": GEOJSON}]
     if len(rows) > size:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
-from sqlalchemy import Connection, Row
+from sqlalchemy import Connection
 from starlette.responses import Response
 
 from imagery.errors import DepotwatchError
@@ -37,6 +37,7 @@ from service.api.dependencies import (
 from service.archives import coverage_forecast
 from service.audit import Caller, record
 from service.context import Service
+from service.database import Record
 from service.errors import PreconditionFailed, PreconditionRequired, UnsupportedMediaType
 from service.idempotency import Answer
 from service.identifiers import decode_cursor, encode_cursor
@@ -140,7 +141,7 @@ def _first_job(service: Service, connection: Connection, caller: Caller, wanted:
     )
 
 
-def _shown(connection: Connection, row: Row[Any], draft: SiteDraft, job: str | None) -> dict[str, Any]:
+def _shown(connection: Connection, row: Record, draft: SiteDraft, job: str | None) -> dict[str, Any]:
     feature = describe(row)
     coverage, warned = coverage_forecast(connection, row.tenant, draft.archives, draft.aoi)
     feature |= {"coverage": coverage, "warnings": [*draft.warnings, *warned], "job": job}
@@ -243,7 +244,7 @@ def _check_match(if_match: str | None, tag: str) -> None:
         raise PreconditionFailed("the site was changed meanwhile; read it again and decide anew")
 
 
-def _patch(row: Row[Any], wanted: schemas.SitePatchIn) -> SitePatch:
+def _patch(row: Record, wanted: schemas.SitePatchIn) -> SitePatch:
     properties = wanted.properties or {}
     extra = None
     if wanted.properties is not None:

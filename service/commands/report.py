@@ -1,0 +1,42 @@
+"""``depotwatch report SITE``: the current report of a site of a running service."""
+
+import argparse
+import json
+from pathlib import Path
+
+SUMMARY = "Fetch the current report of a site (by id or name) from a running service."
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    from service.options import add_remote_options
+
+    parser.add_argument("site", help="id or name")
+    parser.add_argument("--bundle", type=Path, metavar="FILE.zip", help="save the evidence bundle")
+    parser.add_argument("--html", type=Path, metavar="FILE.html", help="save the page")
+    add_remote_options(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print the headline, or the whole report with ``--json``."""
+    import os
+
+    from service.client import Client
+    from service.errors import NotFound
+
+    with Client(args.url, os.environ.get("DEPOTWATCH_KEY")) as client:
+        site = next((s for s in client.sites() if args.site in (s["id"], s["properties"]["name"])), None)
+        if site is None:
+            raise NotFound(f"there is no site {args.site!r}; depotwatch site list shows yours")
+        report = client.latest_report(site["id"])
+        here = f"/sites/{site['id']}/reports/{report['id']}"
+        for path, address in ((args.bundle, f"{here}/bundle.zip"), (args.html, f"{here}.html")):
+            if path is not None:
+                path.write_bytes(client.request("GET", address).content)
+    if args.json:
+        print(json.dumps(report, indent=2, ensure_ascii=False))
+        return 0
+    print(f"{report['site']['name']}, report {report['number']}: {report.get('headline', '')}")
+    for row in report.get("summary", []) if isinstance(report.get("summary"), list) else []:
+        print(f"  {json.dumps(row, ensure_ascii=False)}")
+    return 0

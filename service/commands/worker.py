@@ -1,0 +1,23 @@
+"""``depotwatch worker``: works off units and watches archives, until told to stop."""
+
+import argparse
+
+SUMMARY = "Work off jobs and watch archives; any number may run on one database."
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    from service.options import add_data_options
+
+    add_data_options(parser)
+    parser.add_argument("--parent", type=int, help="stop when this is no longer the parent process")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Work until SIGTERM; the unit in hand is finished or given back."""
+    from service.options import settings_from
+    from service.telemetry import configure_logging
+    from service.worker_process import run_worker
+
+    configure_logging()
+    return run_worker(settings_from(args), parent=args.parent)

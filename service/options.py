@@ -1,0 +1,44 @@
+"""Command-line options that several commands share, and the settings they make."""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from service.errors import BadSettings
+from service.settings import Settings
+
+
+def add_data_options(parser: argparse.ArgumentParser) -> None:
+    """Declare where the service keeps what it knows."""
+    parser.add_argument(
+        "--data", type=Path, help="folder of database, reports and products (DEPOTWATCH_DATA)"
+    )
+    parser.add_argument(
+        "--database", help="PostgreSQL URL instead of the embedded SQLite (DEPOTWATCH_DATABASE)"
+    )
+    parser.add_argument("--artefacts", help="folder or s3:// URL of reports (DEPOTWATCH_ARTEFACTS)")
+
+
+def add_remote_options(parser: argparse.ArgumentParser) -> None:
+    """Declare which service to talk to; the key comes from DEPOTWATCH_KEY, never from the command line."""
+    parser.add_argument(
+        "--url", default="http://127.0.0.1:8000", help="the service's address; DEPOTWATCH_KEY holds the key"
+    )
+    parser.add_argument("--json", action="store_true", help="print JSON")
+
+
+def settings_from(args: argparse.Namespace, **more: Any) -> Settings:
+    """Return settings from the environment with the given options on top.
+
+    Raises
+    ------
+    BadSettings : a value out of range
+    """
+    given = {name: getattr(args, name, None) for name in ("data", "database", "artefacts")}
+    try:
+        return Settings(**{k: v for k, v in {**given, **more}.items() if v is not None})
+    except ValidationError as error:
+        fault = error.errors()[0]
+        raise BadSettings(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}") from error
