@@ -24,12 +24,14 @@ class Course:
 
     ``presence`` (look,) is 0 where a look resembles the ground before, 1 after, NaN where unseen; ``split`` is the first
     look index of the after side; ``step`` the change of level over its own scatter (inf for two looks).
+    ``sun_rivalry`` compares explanations: scatter left by the height of the sun over scatter left by the step (1: as good).
     ``before``/``after`` are (2, band) reflectance of the place and of its surroundings on either side.
     """
 
     presence: Float64
     split: int
     step: float
+    sun_rivalry: float
     before: Float64
     after: Float64
 
@@ -95,7 +97,7 @@ def follow(
     sides = [
         np.array([np.median(values[side], axis=0) for values in (place, around)]) for side in (first, second)
     ]
-    return Course(presence, split, step, sides[0], sides[1])
+    return Course(presence, split, step, _sun_rivalry(presence, split, looks), sides[0], sides[1])
 
 
 def _best_split(signal: Float64, near: tuple[int, int]) -> int | None:
@@ -120,3 +122,24 @@ def _step(presence: Float64, first: NDArray[np.bool_], second: NDArray[np.bool_]
     residual = np.concatenate([presence[first], presence[second] - 1.0])
     scatter = max(float(np.sqrt(np.mean(residual**2))), 0.05)
     return float(1.0 / (scatter * np.sqrt(1.0 / n_first + 1.0 / n_second)))
+
+
+def _sun_rivalry(presence: Float64, split: int, looks: Sequence[Look]) -> float:
+    """Squared scatter around a line in shadow length over that around the two levels; inf where it can't be told.
+
+    A shadow that grows in autumn and shrinks in spring looks like something that came and went.
+    """
+    seen = np.flatnonzero(np.isfinite(presence))
+    suns = [looks[int(i)].sun for i in seen]
+    if len(seen) < 6 or any(sun is None for sun in suns):
+        return np.inf
+    shadow = np.array(
+        [1.0 / np.tan(np.radians(max(sun.elevation_deg, 3.0))) for sun in suns if sun is not None]
+    )
+    if np.ptp(shadow) < 0.3:
+        return np.inf
+    signal = presence[seen]
+    line = np.polynomial.polynomial.polyfit(shadow, signal, 1)
+    by_sun = np.sum((signal - np.polynomial.polynomial.polyval(shadow, line)) ** 2)
+    by_step = np.sum((signal - (seen >= split)) ** 2)
+    return float(by_sun / max(by_step, 0.02 * len(seen)))

@@ -52,6 +52,8 @@ EARLIEST_CONFIRMED_DATES = 3
 HALO_PX = 40
 SMALLEST_CERTAIN_M2 = 1000.0
 LARGEST_USUAL_M2 = 50_000.0
+SUN_RIVAL = 4.0
+LEAST_CONFIRMED = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +72,7 @@ class TimeSeriesOptions:
     whole_site_share: float = 0.35
     commonest: float = 0.03
     pair_commonest: float = 0.08
+    least_confidence: float = 0.1
     tile_values: int = 64_000_000
 
 
@@ -434,7 +437,9 @@ def _as_changes(
                 gain -= other.contrast_gain
                 closed |= other.course.split > place.course.split
         direction = Direction.APPEARED if gain >= 0 else Direction.REMOVED
-        yield _change(place, direction, closed, looks, dates, bands, options)
+        change = _change(place, direction, closed, looks, dates, bands, options)
+        if change.confidence >= options.least_confidence:
+            yield change
 
 
 def _change(
@@ -466,7 +471,7 @@ def _change(
         ),
         onset=OnsetInterval(looks[onset_from].t_utc, looks[onset_to].t_utc),
         last_seen=looks[supporting[-1] if direction is Direction.APPEARED else onset_from].t_utc,
-        status=_status(closed, direction, support_dates),
+        status=_status(closed, direction, support_dates, confidence),
         confidence=float(np.round(confidence, 4)),
         count=None,
         count_reason=f"pixels of {looks[0].gsd_m:g} m cannot resolve containers",
@@ -495,13 +500,13 @@ def _onset(course: Course) -> tuple[int, int]:
     return absent[-1], present[0]
 
 
-def _status(closed: bool, direction: Direction, support_dates: int) -> Status:
-    """Climb the ladder by independent dates."""
-    if closed and direction is Direction.APPEARED:
-        return Status.CLOSED
-    if support_dates >= EARLIEST_CONFIRMED_DATES:
-        return Status.CONFIRMED
-    return Status.PROVISIONAL if support_dates == 2 else Status.FIRST
+def _status(closed: bool, direction: Direction, support_dates: int, confidence: float) -> Status:
+    """Climb the ladder by independent dates; what is likelier wrong than right is never confirmed."""
+    if support_dates < 2:
+        return Status.FIRST
+    if support_dates < EARLIEST_CONFIRMED_DATES or confidence < LEAST_CONFIRMED:
+        return Status.PROVISIONAL
+    return Status.CLOSED if closed and direction is Direction.APPEARED else Status.CONFIRMED
 
 
 def _area(place: _Place, gsd_m: float) -> Estimate:
@@ -551,6 +556,9 @@ def _evidence(
         "extent": 0.5 if SMALLEST_CERTAIN_M2 <= area.value <= LARGEST_USUAL_M2 else -0.5,
     }
     sentences = []
+    if course.sun_rivalry < SUN_RIVAL:
+        parts["sun"] = 3.0 * float(np.log(max(course.sun_rivalry, 1.0) / SUN_RIVAL) / np.log(SUN_RIVAL))
+        sentences.append("It comes and goes with the height of the sun, as a shadow would.")
     if "nir" in bands and "red" in bands:
         green = max(_ndvi(course.before[0], bands), _ndvi(course.after[0], bands))
         if green > 0.5 and span < timedelta(days=150):
