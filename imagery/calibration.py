@@ -1,0 +1,136 @@
+"""From evidence to a probability: a few monotone terms, summed, and a last correction by pixel size.
+
+The coefficients are fitted by ``training/fit_verifier.py`` on rendered sites that no other part was fitted on, and lie
+beside the network's weights. Terms whose sign physics fixes are fitted with that sign. Without the file a plain prior
+stands in, and everything is ``unverified``.
+"""
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from importlib import resources
+
+from imagery.errors import DepotwatchError
+
+WEIGHTS = "verifier.json"
+_LARGEST_LOG_ODDS = 6.0
+
+
+class BadCalibration(DepotwatchError):
+    """The stored coefficients are not of the shape this version reads."""
+
+    code = "bad-calibration"
+
+
+@dataclass(frozen=True, slots=True)
+class OperatingPoint:
+    """What reporting from a confidence on costs: false reports per km2 and year, and the share of true ones kept."""
+
+    confidence: float
+    false_alarms: float
+    recall: float
+
+
+@dataclass(frozen=True, slots=True)
+class Term:
+    """One additive term: ``weight * clip(value, low, high)``."""
+
+    name: str
+    weight: float
+    low: float
+    high: float
+
+    def of(self, value: float) -> float:
+        """Return what the term adds, in log-odds."""
+        return self.weight * min(max(value, self.low), self.high)
+
+
+@dataclass(frozen=True, slots=True)
+class Verifier:
+    """Additive log-odds that a candidate is a real change of its class."""
+
+    bias: Mapping[str, float]
+    terms: Mapping[str, tuple[Term, ...]]
+    points: tuple[OperatingPoint, ...]
+    fitted: bool
+
+    def contributions(self, kind: str, values: Mapping[str, float]) -> list[tuple[str, float]]:
+        """Return each term's log-odds by name, in stored order; values that are missing or NaN add nothing."""
+        return [
+            (term.name, term.of(values[term.name]))
+            for term in self.terms[kind]
+            if math.isfinite(values.get(term.name, math.nan))
+        ]
+
+    def confidence(self, kind: str, values: Mapping[str, float]) -> float:
+        """Return the probability that the candidate is real."""
+        total = self.bias[kind] + sum(value for _, value in self.contributions(kind, values))
+        return logistic(total)
+
+    def operating_point(self, false_alarms: float) -> OperatingPoint | None:
+        """Return the lowest confidence that keeps within a false-alarm budget; the strictest known where none does."""
+        if not self.points:
+            return None
+        ordered = sorted(self.points, key=lambda p: p.confidence)
+        return next((p for p in ordered if p.false_alarms <= false_alarms), ordered[-1])
+
+
+def logistic(log_odds: float) -> float:
+    """Return the probability of capped log-odds."""
+    return 1.0 / (1.0 + math.exp(-min(max(log_odds, -_LARGEST_LOG_ODDS), _LARGEST_LOG_ODDS)))
+
+
+def log_odds(probability: float) -> float:
+    """Return the capped log-odds of a probability."""
+    least = 1.0 / (1.0 + math.exp(_LARGEST_LOG_ODDS))
+    p = min(max(probability, least), 1.0 - least)
+    return math.log(p / (1.0 - p))
+
+
+_PRIOR_TERMS = (
+    Term("series", 0.8, -6.0, 6.0),
+    Term("after", 0.5, -3.0, 3.0),
+    Term("before", 0.5, -3.0, 3.0),
+    Term("structure", 1.0, -2.0, 2.0),
+)
+PRIOR = Verifier(
+    {"container": -2.5, "berm": -2.5, "other": -2.5},
+    dict.fromkeys(("container", "berm", "other"), _PRIOR_TERMS),
+    (),
+    False,
+)
+
+
+@lru_cache(maxsize=1)
+def stored_verifier() -> Verifier:
+    """Return the fitted verifier that ships with the package, or the prior where there is none."""
+    place = resources.files("imagery.evidence").joinpath("weights", WEIGHTS)
+    if not place.is_file():
+        return PRIOR
+    return parse_verifier(place.read_text(encoding="utf-8"))
+
+
+def parse_verifier(text: str) -> Verifier:
+    """Read a verifier from JSON; ``BadCalibration`` where something is missing."""
+    try:
+        found = json.loads(text)
+        return Verifier(
+            {str(k): float(v) for k, v in found["bias"].items()},
+            {
+                str(kind): tuple(
+                    Term(str(t["name"]), float(t["weight"]), float(t["low"]), float(t["high"])) for t in terms
+                )
+                for kind, terms in found["terms"].items()
+            },
+            tuple(
+                OperatingPoint(float(p["confidence"]), float(p["false_alarms"]), float(p["recall"]))
+                for p in found["points"]
+            ),
+            True,
+        )
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise BadCalibration(
+            f"{WEIGHTS} lacks or spoils {error}; make it again with training/fit_verifier.py"
+        ) from error

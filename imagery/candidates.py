@@ -1,0 +1,322 @@
+"""Where single-look evidence flips for good: connected places that may have changed, and between which looks.
+
+Per pixel the evidence of all looks is a short series; a two-state path with a price on every switch is found through
+it, and each switch is a transition between the last look that saw the old state and the first that saw the new one.
+Clouds make that gap differ from pixel to pixel, so pixels belong together where they touch and their gaps overlap.
+Nothing here decides that a change is real: that takes the whole object (``imagery.lifecycle``).
+"""
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage, sparse
+from scipy.sparse.csgraph import connected_components
+
+from imagery.changes import LOG_ODDS_STEP, UNSEEN, Direction
+
+Mask = NDArray[np.bool_]
+Layer = NDArray[np.int8]
+Float32Array = NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class CandidateOptions:
+    """Where to look: low thresholds, since a candidate costs only its own verification."""
+
+    tile_px: int = 512
+    smoothing_m: float = 1.2
+    cap: float = 3.0
+    switch_price: float = 1.2
+    present_above: float = 0.3
+    absent_below: float = -0.3
+    merge_m: float = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Transitions:
+    """Switches of single pixels, one row per switch; ``before``/``after`` are look indices at the gap's ends."""
+
+    row: NDArray[np.int32]
+    col: NDArray[np.int32]
+    appeared: Mask
+    before: NDArray[np.int32]
+    after: NDArray[np.int32]
+    gain: Float32Array
+
+    def where(self, keep: Mask | NDArray[np.int64]) -> "Transitions":
+        """Return some of the rows."""
+        return Transitions(
+            self.row[keep],
+            self.col[keep],
+            self.appeared[keep],
+            self.before[keep],
+            self.after[keep],
+            self.gain[keep],
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """Pixels that flipped together; between looks ``before`` and ``after`` at most."""
+
+    direction: Direction
+    row: NDArray[np.int32]
+    col: NDArray[np.int32]
+    before: int
+    after: int
+
+
+def find_candidates(
+    layers: Sequence[Layer],
+    inside: Mask,
+    gsd_m: float,
+    smallest_area_m2: float,
+    options: CandidateOptions,
+) -> list[Candidate]:
+    """Find places whose evidence of one class flips.
+
+    Parameters
+    ----------
+    layers : per look in time order, (row, col) int8 log-odds in steps of ``LOG_ODDS_STEP``, ``UNSEEN`` where unseen
+    inside : (row, col), where changes may be claimed
+    smallest_area_m2 : smaller places are dropped
+
+    Returns
+    -------
+    candidates : ordered by direction, first row and column
+    """
+    parts = [
+        _tile_transitions(layers, core, halo, inside, gsd_m, options)
+        for core, halo in _tiles(inside.shape, options)
+    ]
+    found = [part for part in parts if part.row.size]
+    if not found:
+        return []
+    together = Transitions(
+        *(np.concatenate([getattr(part, name) for part in found]) for name in Transitions.__slots__)
+    )
+    least = max(1, math.floor(0.5 * smallest_area_m2 / gsd_m**2))
+    out: list[Candidate] = []
+    for direction in Direction:
+        mine = together.where(together.appeared == (direction is Direction.APPEARED))
+        out += _grouped(mine, direction, max(1, round(options.merge_m / gsd_m)), least)
+    return sorted(out, key=lambda c: (c.direction, int(c.row[0]), int(c.col[0]), c.before, c.after))
+
+
+def _tiles(
+    shape: tuple[int, ...], options: CandidateOptions
+) -> Iterator[tuple[tuple[slice, slice], tuple[slice, slice]]]:
+    halo = 8
+    step = options.tile_px
+    for top in range(0, shape[0], step):
+        for left in range(0, shape[1], step):
+            core = slice(top, min(top + step, shape[0])), slice(left, min(left + step, shape[1]))
+            yield (
+                core,
+                (
+                    slice(max(0, top - halo), min(core[0].stop + halo, shape[0])),
+                    slice(max(0, left - halo), min(core[1].stop + halo, shape[1])),
+                ),
+            )
+
+
+def _tile_transitions(
+    layers: Sequence[Layer],
+    core: tuple[slice, slice],
+    halo: tuple[slice, slice],
+    inside: Mask,
+    gsd_m: float,
+    options: CandidateOptions,
+) -> Transitions:
+    """Return the switches of the pixels of one tile."""
+    cut = tuple(slice(c.start - h.start, c.stop - h.start) for c, h in zip(core, halo, strict=True))
+    raw = np.stack([layer[halo] for layer in layers])
+    active = _may_flip(raw, options) & inside[halo]
+    if not active[cut].any():
+        return _none()
+    size = max(1, round(options.smoothing_m / gsd_m)) | 1
+    smoothed = np.stack([smoothed_log_odds(layer, size, options.cap) for layer in raw])
+    known = np.where(np.isnan(smoothed), 0.0, smoothed)
+    flips = (known.max(0) > options.present_above) & (known.min(0) < options.absent_below)
+    keep = np.zeros(active.shape, bool)
+    keep[cut] = ndimage.binary_dilation(active, iterations=size // 2 + 1)[cut] & flips[cut] & inside[core]
+    row, col = np.nonzero(keep)
+    series = smoothed[:, row, col]
+    seen = np.isfinite(series)
+    evidence = np.where(seen, series, np.float32(0.0))
+    states = best_path(evidence, options.switch_price)
+    pixel, appeared, before, after, gain = switches(states, seen, evidence)
+    return Transitions(
+        (row[pixel] + halo[0].start).astype(np.int32),
+        (col[pixel] + halo[1].start).astype(np.int32),
+        appeared,
+        before,
+        after,
+        gain,
+    )
+
+
+def _none() -> Transitions:
+    empty = np.empty(0, np.int32)
+    return Transitions(empty, empty, np.empty(0, bool), empty, empty, np.empty(0, np.float32))
+
+
+def _may_flip(raw: NDArray[np.int8], options: CandidateOptions) -> Mask:
+    """Return the pixels that any look calls present and any other calls absent, before smoothing."""
+    present = (raw >= round(options.present_above / LOG_ODDS_STEP)).any(0)
+    absent = ((raw <= round(options.absent_below / LOG_ODDS_STEP)) & (raw != UNSEEN)).any(0)
+    flip: Mask = present & absent
+    return flip
+
+
+def smoothed_log_odds(layer: Layer, size_px: int, cap: float) -> Float32Array:
+    """Return capped log-odds in natural-log units as the mean over a box of seen pixels; NaN where unseen."""
+    seen = layer != UNSEEN
+    value = np.where(seen, np.clip(layer.astype(np.float32) * np.float32(LOG_ODDS_STEP), -cap, cap), 0.0)
+    if size_px > 1:
+        value = ndimage.uniform_filter(value.astype(np.float32), size_px, mode="nearest")
+        if not seen.all():
+            weight = ndimage.uniform_filter(seen.astype(np.float32), size_px, mode="nearest")
+            value = value / np.maximum(weight, 1e-3)
+    return np.where(seen, value, np.nan).astype(np.float32)
+
+
+def best_path(evidence: Float32Array, price: float) -> Mask:
+    """Return the two-state path that pays least, per pixel.
+
+    Parameters
+    ----------
+    evidence : (look, pixel) log-odds of presence, 0 where unseen
+    price : natural-log units paid for every switch
+
+    Returns
+    -------
+    present : (look, pixel) bool
+    """
+    looks, pixels = evidence.shape
+    present = np.zeros((looks, pixels), bool)
+    if not looks:
+        return present
+    stayed = np.zeros((2, looks, pixels), bool)
+    off = np.zeros(pixels, np.float32)
+    on = evidence[0].copy()
+    for t in range(1, looks):
+        stayed[0, t] = off >= on - price
+        stayed[1, t] = on >= off - price
+        off, on = (
+            np.maximum(off, on - price),
+            np.maximum(on, off - price) + evidence[t],
+        )
+    present[-1] = on > off
+    for t in range(looks - 1, 0, -1):
+        stays = np.where(present[t], stayed[1, t], stayed[0, t])
+        present[t - 1] = np.where(stays, present[t], ~present[t])
+    return present
+
+
+def switches(
+    states: Mask, seen: Mask, evidence: Float32Array
+) -> tuple[NDArray[np.int64], Mask, NDArray[np.int32], NDArray[np.int32], Float32Array]:
+    """Return every switch along every pixel's path: pixel, appeared, last seen look before, first seen look after, gain.
+
+    ``gain`` is the evidence of the two looks at the gap's ends for the switch, summed.
+    """
+    looks, pixels = states.shape
+    last = np.full(pixels, -1, np.int32)
+    state = np.zeros(pixels, bool)
+    level = np.zeros(pixels, np.float32)
+    found: list[tuple[NDArray[np.int64], Mask, NDArray[np.int32], NDArray[np.int32], Float32Array]] = []
+    for t in range(looks):
+        flipped = np.nonzero(seen[t] & (last >= 0) & (states[t] != state))[0]
+        appeared = states[t][flipped]
+        step = np.where(appeared, 1.0, -1.0) * (evidence[t][flipped] - level[flipped])
+        found.append(
+            (flipped, appeared, last[flipped], np.full(flipped.size, t, np.int32), step.astype(np.float32))
+        )
+        last[seen[t]] = t
+        state = np.where(seen[t], states[t], state)
+        level = np.where(seen[t], evidence[t], level)
+    pixel, appeared, before, after, gain = (np.concatenate(column) for column in zip(*found, strict=True))
+    return pixel, appeared, before, after, gain
+
+
+def _grouped(part: Transitions, direction: Direction, reach_px: int, least_px: int) -> list[Candidate]:
+    """Group switches of one direction that lie within reach of each other and may have happened at one time."""
+    if part.row.size < least_px:
+        return []
+    group = _linked(part, reach_px)
+    order = np.argsort(group, kind="stable")
+    bounds = np.flatnonzero(np.diff(group[order])) + 1
+    out: list[Candidate] = []
+    for members in np.split(order, bounds):
+        if members.size >= least_px:
+            out += _at_one_time(part.where(members), direction, reach_px, least_px)
+    return out
+
+
+def _linked(part: Transitions, reach_px: int) -> NDArray[np.int32]:
+    """Return a group number per switch: connected through neighbours in reach with overlapping gaps."""
+    order = np.lexsort((part.after, part.before, part.col, part.row))
+    row, col = part.row[order].astype(np.int64), part.col[order].astype(np.int64)
+    width = int(col.max()) + 2 * reach_px + 1
+    flat = row * width + col
+    starts: list[NDArray[np.int64]] = []
+    ends: list[NDArray[np.int64]] = []
+    per_pixel = int(np.bincount(np.unique(flat, return_inverse=True)[1]).max())
+    for down in range(reach_px + 1):
+        for right in range(-reach_px if down else 0, reach_px + 1):
+            if down * down + right * right > reach_px * reach_px + 1:
+                continue
+            target = flat + down * width + right
+            first = np.searchsorted(flat, target, "left")
+            for extra in range(per_pixel):
+                other = first + extra
+                fits = other < flat.size
+                fits[fits] &= flat[other[fits]] == target[fits]
+                mine = np.flatnonzero(fits)
+                theirs = other[fits]
+                a, b = order[mine], order[theirs]
+                overlap = (part.before[a] < part.after[b]) & (part.before[b] < part.after[a]) & (a != b)
+                starts.append(a[overlap])
+                ends.append(b[overlap])
+    a, b = np.concatenate(starts), np.concatenate(ends)
+    graph = sparse.coo_matrix((np.ones(a.size, np.int8), (a, b)), shape=(flat.size, flat.size))
+    labels: NDArray[np.int32] = connected_components(graph, directed=False)[1]
+    return labels
+
+
+def _at_one_time(part: Transitions, direction: Direction, reach_px: int, least_px: int) -> list[Candidate]:
+    """Split a group whose gaps do not all share one step into groups whose gaps do, largest first."""
+    out: list[Candidate] = []
+    rest = part
+    while rest.row.size >= least_px:
+        steps = np.arange(int(rest.before.min()), int(rest.after.max()))
+        weight = [int(((rest.before <= k) & (rest.after > k)).sum()) for k in steps]
+        step = int(steps[int(np.argmax(weight))])
+        holds = (rest.before <= step) & (rest.after > step)
+        if holds.sum() < least_px:
+            break
+        chosen = rest.where(holds)
+        labels = _linked(chosen, reach_px) if holds.sum() < rest.row.size else np.zeros(chosen.row.size, int)
+        for label in np.unique(labels):
+            one = chosen.where(labels == label)
+            if one.row.size >= least_px:
+                out.append(_candidate(one, direction))
+        rest = rest.where(~holds)
+    return out
+
+
+def _candidate(part: Transitions, direction: Direction) -> Candidate:
+    order = np.lexsort((part.col, part.row))
+    flat = part.row[order].astype(np.int64) << 32 | part.col[order]
+    first = np.concatenate([[True], np.diff(flat) > 0])
+    return Candidate(
+        direction,
+        part.row[order][first],
+        part.col[order][first],
+        int(part.before.min()),
+        int(part.after.max()),
+    )

@@ -1,0 +1,318 @@
+"""From single looks to changes: the one way in.
+
+``look_evidence`` sees one look and nothing else, so that it can be cached and a late scene costs one look.
+``find_changes`` sees all looks' evidence: candidates, each followed as an object through the series, verified, placed,
+counted, and given a confidence. The order in which looks come in does not matter.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from imagery.calibration import PRIOR, OperatingPoint, Verifier, stored_verifier
+from imagery.candidates import Candidate, CandidateOptions, find_candidates
+from imagery.changes import (
+    LOG_ODDS_STEP,
+    UNSEEN,
+    Change,
+    Detection,
+    Direction,
+    LookEvidence,
+    ObjectClass,
+    OnsetInterval,
+)
+from imagery.errors import DepotwatchError
+from imagery.evidence.background import brightness
+from imagery.evidence.physics import physical_log_odds
+from imagery.grid import SiteGrid
+from imagery.lifecycle import Lifecycle, LifecycleOptions, day_numbers, follow, status_of
+from imagery.limits import detection_limits, smallest_area_m2
+from imagery.look import Look
+from imagery.objects import Outline, count_containers, outline
+from imagery.standing import standing_rows
+from imagery.verification import Window, cut_window, features_of, pooled_evidence, presence_difference
+
+CLASSES = (ObjectClass.CONTAINER, ObjectClass.BERM)
+_EVIDENCE_CAP = 15.0
+_MARGIN_M = 12.0
+
+WindowReader = Callable[[str, SiteGrid], Look]
+
+
+class PresenceNetwork(Protocol):
+    """Anything that sees one look and says how likely each class stands at each pixel."""
+
+    def presence(self, look: Look) -> NDArray[np.float32]:
+        """Return (class, row, col) log-odds in the order of ``CLASSES``; NaN where not observed."""
+        ...
+
+
+class MixedGrids(DepotwatchError):
+    """Evidence of several grids was put together."""
+
+    code = "mixed-grids"
+
+
+@dataclass(frozen=True, slots=True)
+class DetectionOptions:
+    """What may be set.
+
+    Parameters
+    ----------
+    min_confidence : changes below it are not reported
+    max_false_alarms : wanted false reports per km2 and year; raises the least confidence where the stored operating
+        points say so; None leaves ``min_confidence`` alone
+    """
+
+    min_confidence: float = 0.3
+    max_false_alarms: float | None = None
+    candidates: CandidateOptions = field(default_factory=CandidateOptions)
+    lifecycle: LifecycleOptions = field(default_factory=LifecycleOptions)
+
+
+def look_evidence(
+    look: Look,
+    *,
+    registration_residual_m: float,
+    network: PresenceNetwork | None,
+    options: DetectionOptions | None = None,
+) -> LookEvidence:
+    """Say what one look shows by itself.
+
+    Parameters
+    ----------
+    look : registered, on the site grid
+    registration_residual_m : how well it lies on the reference, RMSE in metres
+    network : the learned detector; None leaves what geometry and sun say
+    options : kept for callers that pass one; nothing in it shapes a single look
+
+    Returns
+    -------
+    evidence : log-odds int8 (container, berm; row, col), brightness float16, state; independent of any other look
+    """
+    light = brightness(look)
+    if network is None:
+        odds = physical_log_odds(light, look.grid.gsd_m, look.gsd_m, look.sun)
+    else:
+        odds = network.presence(look)
+    seen = look.observed & np.isfinite(odds).all(0)
+    scaled = np.clip(np.nan_to_num(odds), -_EVIDENCE_CAP, _EVIDENCE_CAP) / LOG_ODDS_STEP
+    stored = np.where(seen, np.rint(scaled), UNSEEN).astype(np.int8)
+    return LookEvidence(
+        look.scene_id,
+        look.t_utc,
+        look.grid,
+        CLASSES,
+        stored,
+        light,
+        look.state,
+        look.gsd_m,
+        look.sun.azimuth_deg if look.sun else None,
+        look.sun.elevation_deg if look.sun else None,
+        look.view.azimuth_deg if look.view else None,
+        look.view.off_nadir_deg if look.view else None,
+        registration_residual_m,
+        network is not None,
+    )
+
+
+def find_changes(
+    evidence: Sequence[LookEvidence],
+    aoi_mask: NDArray[np.bool_],
+    options: DetectionOptions | None = None,
+    read_window: WindowReader | None = None,
+) -> Detection:
+    """Find what appeared and what was removed over a series of looks.
+
+    Parameters
+    ----------
+    evidence : one per look, any order, one grid; arrays may be memory-mapped
+    aoi_mask : (row, col) bool, where changes are claimed
+    read_window : reads a look's pixels again, by scene id; what is known of each look suffices without it
+
+    Returns
+    -------
+    detection : changes ordered by onset, class, direction and place; what stood in each look; limits; warnings
+
+    Raises
+    ------
+    MixedGrids : looks or mask lie on different grids
+    """
+    options = options or DetectionOptions()
+    looks = sorted(evidence, key=lambda e: (e.t_utc, e.scene_id))
+    if not looks:
+        return Detection((), (), (), ("No look could be used, so nothing can be said.",))
+    grid = looks[0].grid
+    if any(look.grid != grid for look in looks) or aoi_mask.shape != grid.shape:
+        raise MixedGrids("looks and area lie on different grids; bring all onto the site grid first")
+    limits = tuple(limit for gsd in sorted({look.gsd_m for look in looks}) for limit in detection_limits(gsd))
+    verifier = stored_verifier() if all(look.learned for look in looks) else PRIOR
+    least, warnings = _least_confidence(verifier, options)
+    warnings += _sight_warnings(looks, aoi_mask)
+    series = _Series(looks, aoi_mask, options, verifier)
+    changes = [change for kind in CLASSES for change in series.changes(kind)]
+    kept = [change for change in changes if change.confidence >= least]
+    kept.sort(key=_order)
+    return Detection(tuple(kept), standing_rows(looks, aoi_mask, kept), limits, tuple(warnings))
+
+
+def _order(change: Change) -> tuple[object, ...]:
+    centre = change.footprint.centroid
+    return (change.onset.end, change.onset.start, change.object_class, change.direction, centre.y, centre.x)
+
+
+def _least_confidence(verifier: Verifier, options: DetectionOptions) -> tuple[float, list[str]]:
+    """Return the confidence changes must reach, and what that choice costs."""
+    if options.max_false_alarms is None:
+        return options.min_confidence, []
+    point: OperatingPoint | None = verifier.operating_point(options.max_false_alarms)
+    if point is None:
+        return options.min_confidence, [
+            "No operating points are stored for this detector, so --max-false-alarms could not be kept to."
+        ]
+    kept = "keeps" if point.false_alarms <= options.max_false_alarms else "at best reaches"
+    return max(options.min_confidence, point.confidence), [
+        f"Reporting from confidence {point.confidence:.2f} on {kept} about {point.false_alarms:.2g} false reports per "
+        f"km² and year and finds about {100 * point.recall:.0f} % of true changes (both measured on rendered scenes)."
+    ]
+
+
+def _sight_warnings(looks: Sequence[LookEvidence], inside: NDArray[np.bool_]) -> list[str]:
+    total = max(int(inside.sum()), 1)
+    clear = [int(((look.state == 0) & inside).sum()) / total for look in looks]
+    warnings = []
+    if sum(share > 0.01 for share in clear) < 2:
+        warnings.append(
+            "Fewer than two looks show any of the area, so no change could have been seen: this is not 'no change'."
+        )
+    if not all(look.learned for look in looks):
+        warnings.append(
+            "The learned detector was not used: what is listed rests on geometry alone and is unverified."
+        )
+    return warnings
+
+
+@dataclass(frozen=True, slots=True)
+class _Series:
+    """All looks of a site in time order, with what judges them."""
+
+    looks: Sequence[LookEvidence]
+    inside: NDArray[np.bool_]
+    options: DetectionOptions
+    verifier: Verifier
+
+    @property
+    def gsd_m(self) -> float:
+        """The site grid's pixel size."""
+        return self.looks[0].grid.gsd_m
+
+    def changes(self, kind: ObjectClass) -> list[Change]:
+        """Return every change of one class, likely or not."""
+        finest = min(look.gsd_m for look in self.looks)
+        smallest = smallest_area_m2(kind, finest)
+        if not np.isfinite(smallest):
+            return []
+        usable = [look for look in self.looks if np.isfinite(smallest_area_m2(kind, look.gsd_m))]
+        layers = [look.log_odds[look.classes.index(kind)] for look in usable]
+        places = find_candidates(layers, self.inside, self.gsd_m, smallest, self.options.candidates)
+        return [
+            change
+            for place in places
+            if (change := self._verified(kind, usable, layers, place, smallest)) is not None
+        ]
+
+    def _verified(
+        self,
+        kind: ObjectClass,
+        looks: Sequence[LookEvidence],
+        layers: Sequence[NDArray[np.int8]],
+        place: Candidate,
+        smallest: float,
+    ) -> Change | None:
+        window = cut_window(looks, layers, place, round(_MARGIN_M / self.gsd_m))
+        days = day_numbers([look.t_utc for look in looks])
+        pooled, seen = pooled_evidence(window, window.core, self.options.lifecycle)
+        found = follow(
+            pooled, seen, days, place.direction, (place.before, place.after), self.options.lifecycle
+        )
+        if found is None:
+            return None
+        drawn = outline(presence_difference(window, found, place.direction), window.core, kind, window.grid)
+        if drawn is None or drawn.area_m2.value < smallest:
+            return None
+        return self._change(kind, looks, place, window, pooled, seen, found, drawn)
+
+    def _change(
+        self,
+        kind: ObjectClass,
+        looks: Sequence[LookEvidence],
+        place: Candidate,
+        window: Window,
+        pooled: NDArray[np.float64],
+        seen: NDArray[np.bool_],
+        found: Lifecycle,
+        drawn: Outline,
+    ) -> Change:
+        values = features_of(looks, window, pooled, seen, found, drawn, place.direction, kind)
+        confidence = self.verifier.confidence(kind, values)
+        learned = all(looks[i].learned for i in (found.before, found.after, *found.supporting))
+        gsd_m = max(looks[found.before].gsd_m, looks[found.after].gsd_m)
+        count, reason = (
+            count_containers(drawn.footprint, gsd_m)
+            if kind is ObjectClass.CONTAINER
+            else (None, "banks are measured, not counted")
+        )
+        concerned = sorted({found.before, found.after, *found.supporting, *found.against})
+        return Change(
+            kind,
+            place.direction,
+            drawn.footprint,
+            OnsetInterval(looks[found.before].t_utc, looks[found.after].t_utc),
+            looks[found.last_seen if place.direction is Direction.APPEARED else found.before].t_utc,
+            status_of(found, kind, confidence, verified=learned),
+            confidence,
+            count,
+            reason,
+            drawn.area_m2,
+            drawn.length_m,
+            drawn.width_m,
+            drawn.orientation_deg,
+            gsd_m,
+            len(found.supporting),
+            len(found.against),
+            values["shift"],
+            looks[found.before].scene_id,
+            looks[found.after].scene_id,
+            tuple(looks[i].scene_id for i in concerned),
+            tuple(self.verifier.contributions(kind, values)),
+            _against(found, looks, learned, kind, values),
+        )
+
+
+def _against(
+    found: Lifecycle,
+    looks: Sequence[LookEvidence],
+    learned: bool,
+    kind: ObjectClass,
+    values: dict[str, float],
+) -> tuple[str, ...]:
+    """Say in sentences what speaks against a change."""
+    said = []
+    if not learned:
+        said.append("unverified: the learned detector was not used")
+    if found.independent < 2:
+        said.append("Only one independent look shows it so far.")
+    if found.against:
+        said.append(f"{len(found.against)} of the looks after the onset do not show it.")
+    if not found.earlier:
+        said.append("No earlier look shows clearly that it was otherwise.")
+    if values.get("structure", 1.0) < 0.0:
+        said.append("The texture inside its outline changed little between the looks before and after.")
+    if kind is ObjectClass.BERM and values.get("light", 1.0) < 0.26:
+        said.append("It runs nearly along the sun's azimuth, where banks hardly show.")
+    if values["shift"] > 0.5:
+        said.append("Half a pixel of misregistration would explain much of it.")
+    return tuple(said)

@@ -1,0 +1,209 @@
+"""From pixels that changed to an object: its outline, size, heading, and how many containers it may be.
+
+Outlines are drawn at sub-pixel places, where the mean presence over all looks on one side of the onset exceeds that on
+the other by half: averaging looks is what makes a 2.44 m wide roof measurable on 0.5 m pixels.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import shapely
+from numpy.typing import NDArray
+from scipy import ndimage
+from shapely.affinity import affine_transform, scale
+from shapely.geometry import MultiPolygon, Polygon
+from shapely.geometry.base import BaseGeometry
+from skimage.measure import find_contours
+from skimage.morphology import skeletonize
+
+from imagery.changes import Estimate, ObjectClass
+from imagery.grid import SiteGrid
+from imagery.limits import COUNTABLE_GSD_M
+
+Mask = NDArray[np.bool_]
+Float32Image = NDArray[np.float32]
+
+CONTAINER_WIDTH_M = 2.44
+TWENTY_FOOT_M, FORTY_FOOT_M = 6.06, 12.19
+# Side by side, containers stand so far apart, centre to centre.
+PITCH_M = 2.75
+OUTLINE_LEVEL = 0.4
+_BOX_FILL = 0.72
+_SHARE_FORTY = 0.55
+# How well an edge is placed, in pixels, one standard deviation.
+_EDGE_PX = 0.35
+
+
+@dataclass(frozen=True, slots=True)
+class Outline:
+    """An object's outline in the grid's CRS with its sizes."""
+
+    footprint: BaseGeometry
+    area_m2: Estimate
+    length_m: float
+    width_m: float
+    orientation_deg: float
+    box_fill: float
+
+
+def outline(
+    difference: Float32Image, core: Mask, object_class: ObjectClass, grid: SiteGrid
+) -> Outline | None:
+    """Draw an object's outline.
+
+    Parameters
+    ----------
+    difference : (row, col) float32 on ``grid``, how much likelier presence is on one side of the onset, -1 to 1
+    core : (row, col), the candidate's pixels; what does not touch them is another object
+    grid : the window's own grid
+
+    Returns
+    -------
+    outline : None where no pixel of the core reaches the level
+    """
+    labels, _ = ndimage.label(difference >= OUTLINE_LEVEL)
+    touched = np.unique(labels[core & (labels > 0)])
+    if touched.size == 0:
+        return None
+    mine = ndimage.binary_dilation(np.isin(labels, touched))
+    polygon = _contour(np.where(mine, difference, np.minimum(difference, 0.0)), grid)
+    if polygon.is_empty:
+        return None
+    if object_class is ObjectClass.CONTAINER:
+        polygon = _squared(polygon)
+    length, width, heading, fill = _measures(polygon, object_class, grid.gsd_m)
+    return Outline(polygon, area_estimate(polygon, grid.gsd_m), length, width, heading, fill)
+
+
+def _contour(image: Float32Image, grid: SiteGrid) -> BaseGeometry:
+    padded = np.pad(image, 1, constant_values=-1.0)
+    contours = find_contours(padded, OUTLINE_LEVEL)  # type: ignore[no-untyped-call]
+    rings = [ring for ring in contours if len(ring) >= 4]
+    polygons = sorted(
+        (Polygon(ring[:, ::-1] - 0.5).buffer(0) for ring in rings), key=lambda p: p.area, reverse=True
+    )
+    drawn: BaseGeometry = Polygon()
+    for polygon in polygons:
+        drawn = drawn.symmetric_difference(polygon)
+    t = grid.transform
+    placed: BaseGeometry = affine_transform(drawn, [t.a, t.b, t.d, t.e, t.c, t.f])
+    kept = [part for part in shapely.get_parts(placed) if part.area >= 4 * grid.gsd_m**2]
+    simple = shapely.simplify(MultiPolygon(kept) if len(kept) != 1 else kept[0], 0.25 * grid.gsd_m)
+    return shapely.make_valid(simple)
+
+
+def _squared(polygon: BaseGeometry) -> BaseGeometry:
+    """Replace parts that nearly fill their box by the box of the same area: containers have straight sides."""
+    parts = []
+    for part in shapely.get_parts(polygon):
+        box = part.minimum_rotated_rectangle
+        fill = part.area / max(box.area, 1e-9)
+        if fill > _BOX_FILL:
+            factor = math.sqrt(fill)
+            parts.append(scale(box, factor, factor))
+        else:
+            parts.append(part)
+    return shapely.union_all(parts)
+
+
+def box_sides(polygon: BaseGeometry) -> tuple[float, float, float]:
+    """Return the length, width and heading (degrees clockwise from grid north, 0-180) of the smallest box around."""
+    box = polygon.minimum_rotated_rectangle
+    if not isinstance(box, Polygon):
+        return 0.0, 0.0, 0.0
+    (x0, y0), (x1, y1), (x2, y2) = list(box.exterior.coords)[:3]
+    one, other = math.hypot(x1 - x0, y1 - y0), math.hypot(x2 - x1, y2 - y1)
+    east, north = (x1 - x0, y1 - y0) if one >= other else (x2 - x1, y2 - y1)
+    heading = math.degrees(math.atan2(east, north)) % 180.0
+    return max(one, other), min(one, other), heading
+
+
+def _measures(
+    polygon: BaseGeometry, object_class: ObjectClass, gsd_m: float
+) -> tuple[float, float, float, float]:
+    length, width, heading = box_sides(polygon)
+    fill = polygon.area / max(length * width, 1e-9)
+    if object_class is ObjectClass.BERM:
+        length = length if fill > 0.5 else crest_length_m(polygon, gsd_m)
+        width = polygon.area / max(length, gsd_m)
+    return length, width, heading, fill
+
+
+def crest_length_m(polygon: BaseGeometry, gsd_m: float) -> float:
+    """Return the length of the middle line of a bank, straight or bent, plus the ends the thinning ate."""
+    west, south, east, north = polygon.bounds
+    step = max(gsd_m, 1.0)
+    cols = np.arange(west - step, east + 2 * step, step)
+    rows = np.arange(north + step, south - 2 * step, -step)
+    x, y = np.meshgrid(cols, rows)
+    line = skeletonize(shapely.contains_xy(polygon, x, y))  # type: ignore[no-untyped-call]
+    straight = int((line[:, 1:] & line[:, :-1]).sum() + (line[1:] & line[:-1]).sum())
+    slanted = (line[1:, 1:] & line[:-1, :-1]) & ~(line[1:, :-1] | line[:-1, 1:])
+    slanted_other = (line[1:, :-1] & line[:-1, 1:]) & ~(line[1:, 1:] | line[:-1, :-1])
+    crest = step * (straight + math.sqrt(2.0) * int(slanted.sum() + slanted_other.sum()))
+    return float(crest + min(polygon.area / max(crest, step), 0.5 * crest + step))
+
+
+def area_estimate(polygon: BaseGeometry, gsd_m: float) -> Estimate:
+    """Return the area with its 90 % interval, from how well an outline of this perimeter is placed."""
+    reach = 1.645 * _EDGE_PX * gsd_m
+    area = polygon.area
+    return Estimate(area, max(area - reach * polygon.length, 0.3 * area), area + reach * polygon.length)
+
+
+def count_containers(polygon: BaseGeometry, gsd_m: float) -> tuple[Estimate | None, str | None]:
+    """Return how many containers the outline holds in one layer with a 90 % interval, or why that cannot be said."""
+    if gsd_m > COUNTABLE_GSD_M:
+        return None, f"pixels of {gsd_m:g} m are too coarse to count containers"
+    mean = variance = 0.0
+    least = 0
+    for part in shapely.get_parts(polygon):
+        one_mean, one_variance, one_least = _count_part(part, gsd_m)
+        mean, variance, least = mean + one_mean, variance + one_variance, least + one_least
+    spread = 1.645 * math.sqrt(variance)
+    value = max(round(mean), 1)
+    low = max(math.floor(mean - spread + 0.5), least, 1)
+    return Estimate(
+        float(value), float(min(low, value)), float(max(math.ceil(mean + spread - 0.5), value))
+    ), None
+
+
+def _count_part(part: BaseGeometry, gsd_m: float) -> tuple[float, float, int]:
+    """Return mean, variance and least number for one connected outline, from its box or from its area."""
+    length, width, _ = box_sides(part)
+    edge = _EDGE_PX * gsd_m
+    fill = part.area / max(length * width, 1e-9)
+    if fill < _BOX_FILL or width > 2.2 * FORTY_FOOT_M:
+        unit = CONTAINER_WIDTH_M * (_SHARE_FORTY * FORTY_FOOT_M + (1 - _SHARE_FORTY) * TWENTY_FOOT_M) * 1.1
+        mean = max(part.area / unit, 1.0)
+        return mean, (0.3 * mean) ** 2, 1
+    # Along the row of sides stands whichever of the two box sides holds whole pitches beside whole lengths.
+    ways = [_lay(length, width, edge), _lay(width, length, edge)]
+    weights = np.array([weight for *_, weight in ways])
+    weights /= weights.sum()
+    mean = float(sum(w * m for w, (m, _, _) in zip(weights, ways, strict=True)))
+    variance = float(sum(w * (v + (m - mean) ** 2) for w, (m, v, _) in zip(weights, ways, strict=True)))
+    return max(mean, 1.0), variance, 1
+
+
+def _lay(along: float, across: float, edge_m: float) -> tuple[float, float, float]:
+    """Return mean, variance and weight of laying containers lengthwise ``along`` and side by side ``across``."""
+    rows = max(round((across + PITCH_M - CONTAINER_WIDTH_M) / PITCH_M), 1)
+    misfit = (across - (rows * PITCH_M - (PITCH_M - CONTAINER_WIDTH_M))) / (0.35 * rows + 2 * edge_m)
+    fewest = max(round(along / FORTY_FOOT_M), 1)
+    most = max(math.floor((along + 0.8) / TWENTY_FOOT_M), fewest)
+    per_row = _SHARE_FORTY * fewest + (1 - _SHARE_FORTY) * most if most > fewest else float(fewest)
+    if most == 2 * fewest:
+        per_row = 0.75 * fewest + 0.25 * most
+    doubt = 0.4 * (most - fewest) / math.sqrt(rows)
+    too_short = max(0.0, (TWENTY_FOOT_M - along) / (1.0 + edge_m))
+    row_doubt = 0.25 * math.sqrt(max(rows - 2, 0)) + 0.15
+    variance = (rows * doubt) ** 2 + (per_row * row_doubt) ** 2 if rows > 1 else doubt**2
+    return rows * per_row, variance, math.exp(-0.5 * misfit**2 - 0.5 * too_short**2) + 1e-6
+
+
+def merged_footprints(footprints: Sequence[BaseGeometry]) -> BaseGeometry:
+    """Return the union of outlines of one object."""
+    return shapely.union_all(list(footprints))

@@ -1,0 +1,78 @@
+"""What stood on a site in each look, by that look's own evidence: area and, where pixels allow, a count."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from imagery.changes import LOG_ODDS_STEP, Change, Direction, Estimate, LookEvidence, ObjectClass, Standing
+from imagery.limits import COUNTABLE_GSD_M, smallest_area_m2
+
+Mask = NDArray[np.bool_]
+
+# Log-odds at which a pixel counts as covered: strictly, as it is, and generously.
+_LEVELS = (2.0, 0.5, -1.0)
+_MEAN_CONTAINER_M2 = 25.0
+_COUNT_SPREAD = 0.25
+
+
+def standing_rows(
+    looks: Sequence[LookEvidence], inside: Mask, changes: Sequence[Change]
+) -> tuple[Standing, ...]:
+    """Return one row per look and class that the look can show, in time order.
+
+    Areas are what was seen: what clouds hid is not added, the usable fraction beside says how much that is.
+    """
+    total = max(int(inside.sum()), 1)
+    rows = []
+    for look in looks:
+        clear = (look.state == 0) & inside
+        usable = float(clear.sum() / total)
+        for index, kind in enumerate(look.classes):
+            smallest = smallest_area_m2(kind, look.gsd_m)
+            if not np.isfinite(smallest) or usable <= 0.0:
+                continue
+            area = _area(look.log_odds[index], clear, smallest, look.grid.gsd_m)
+            rows.append(
+                Standing(
+                    look.scene_id,
+                    kind,
+                    _count(area) if kind is ObjectClass.CONTAINER and look.gsd_m <= COUNTABLE_GSD_M else None,
+                    area,
+                    _events(changes, kind, Direction.APPEARED, look.scene_id),
+                    _events(changes, kind, Direction.REMOVED, look.scene_id),
+                    usable,
+                )
+            )
+    return tuple(rows)
+
+
+def _events(changes: Sequence[Change], kind: ObjectClass, direction: Direction, scene_id: str) -> int:
+    return sum(
+        c.object_class is kind and c.direction is direction and c.after_scene == scene_id for c in changes
+    )
+
+
+def _area(layer: NDArray[np.int8], clear: Mask, smallest_m2: float, gsd_m: float) -> Estimate:
+    """Return the area covered by objects of at least the smallest size, with how far it hangs on the level."""
+    low, value, high = (
+        _covered(np.asarray(layer) >= round(level / LOG_ODDS_STEP), clear, smallest_m2 / gsd_m**2) * gsd_m**2
+        for level in _LEVELS
+    )
+    return Estimate(value, min(low, value), max(high, value))
+
+
+def _covered(mask: Mask, clear: Mask, least_px: float) -> float:
+    labels, count = ndimage.label(mask & clear)
+    if not count:
+        return 0.0
+    sizes = np.bincount(labels.ravel())[1:]
+    return float(sizes[sizes >= least_px].sum())
+
+
+def _count(area: Estimate) -> Estimate:
+    value = area.value / _MEAN_CONTAINER_M2
+    low = area.low / _MEAN_CONTAINER_M2 * (1.0 - _COUNT_SPREAD)
+    high = area.high / _MEAN_CONTAINER_M2 * (1.0 + _COUNT_SPREAD)
+    return Estimate(float(round(value)), float(np.floor(low)), float(np.ceil(high)))

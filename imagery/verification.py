@@ -1,0 +1,185 @@
+"""What speaks for and against one candidate, as a few named numbers over all looks.
+
+Each is on a scale where more means likelier real, so that the verifier can keep the sign physics gives it.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from rasterio.features import geometry_mask
+from scipy import ndimage
+
+from imagery.calibration import log_odds
+from imagery.candidates import Candidate, smoothed_log_odds
+from imagery.changes import Direction, LookEvidence, ObjectClass
+from imagery.grid import SiteGrid
+from imagery.lifecycle import Lifecycle, LifecycleOptions
+from imagery.objects import Outline
+
+Mask = NDArray[np.bool_]
+Float32Array = NDArray[np.float32]
+
+_PIXEL_CAP = 6.0
+_SEASON_RADIUS_M = 3.0
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """A candidate with its surroundings in every look.
+
+    ``evidence`` is (look, row, col) float32 log-odds, ``light`` (look, row, col) float32 brightness; NaN where unseen.
+    ``core`` is the candidate's pixels.
+    """
+
+    grid: SiteGrid
+    core: Mask
+    evidence: Float32Array
+    light: Float32Array
+
+
+def cut_window(
+    looks: Sequence[LookEvidence], layers: Sequence[NDArray[np.int8]], place: Candidate, margin_px: int
+) -> Window:
+    """Cut a candidate with a margin out of every look."""
+    grid = looks[0].grid
+    top, left = max(int(place.row.min()) - margin_px, 0), max(int(place.col.min()) - margin_px, 0)
+    bottom = min(int(place.row.max()) + margin_px + 1, grid.rows)
+    right = min(int(place.col.max()) + margin_px + 1, grid.cols)
+    box = slice(top, bottom), slice(left, right)
+    core = np.zeros((bottom - top, right - left), bool)
+    core[place.row - top, place.col - left] = True
+    evidence = np.stack([smoothed_log_odds(np.asarray(layer[box]), 1, _PIXEL_CAP) for layer in layers])
+    light = np.stack([np.asarray(look.brightness[box], np.float32) for look in looks])
+    return Window(grid.window(top, left, bottom - top, right - left), core, evidence, light)
+
+
+def pooled_evidence(
+    window: Window, mask: Mask, options: LifecycleOptions
+) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """Return each look's mean log-odds over a mask, and whether it saw enough of it to count."""
+    inside = window.evidence[:, mask]
+    known = np.isfinite(inside)
+    share = known.mean(1)
+    mean = np.where(known, inside, 0.0).sum(1) / np.maximum(known.sum(1), 1)
+    return mean.astype(np.float64), share >= options.least_seen
+
+
+def presence_difference(window: Window, found: Lifecycle, direction: Direction) -> Float32Array:
+    """Return how much likelier the object is per pixel in the looks of its presence than in those of its absence.
+
+    Only looks from the last reversal before to the first after the onset take part, each as its probability.
+    """
+    looks = window.evidence.shape[0]
+    until = found.reversed_at if found.reversed_at is not None else looks
+    before = np.array(found.earlier or (found.before,))
+    after = np.array(found.supporting) if found.supporting else np.arange(found.after, until)
+    sign = 1.0 if direction is Direction.APPEARED else -1.0
+    difference = sign * (_mean_presence(window.evidence[after]) - _mean_presence(window.evidence[before]))
+    return np.asarray(np.nan_to_num(difference), np.float32)
+
+
+def _mean_presence(evidence: Float32Array) -> Float32Array:
+    known = np.isfinite(evidence)
+    presence = np.where(known, 1.0 / (1.0 + np.exp(-np.where(known, evidence, 0.0))), 0.0)
+    return np.asarray(presence.sum(0) / np.maximum(known.sum(0), 1e-6), np.float32)
+
+
+def features_of(
+    looks: Sequence[LookEvidence],
+    window: Window,
+    pooled: NDArray[np.float64],
+    seen: NDArray[np.bool_],
+    found: Lifecycle,
+    drawn: Outline,
+    direction: Direction,
+    kind: ObjectClass,
+) -> dict[str, float]:
+    """Return every number the verifier may weigh, by name; NaN where it cannot be said."""
+    sign = 1.0 if direction is Direction.APPEARED else -1.0
+    inside = footprint_mask(drawn, window)
+    after = [i for i in (found.after, *found.supporting, *found.against) if seen[i]] or [found.after]
+    before = list(found.earlier) or [found.before]
+    return {
+        "series": log_odds(found.posterior),
+        "after": float(sign * np.mean(pooled[sorted(set(after))])),
+        "before": float(-sign * np.mean(pooled[before])),
+        "structure": structure_change(window, inside, before, sorted(set(after))),
+        "fill": drawn.box_fill,
+        "area": math.log(max(drawn.area_m2.value, 1.0)),
+        "shift": shift_sensitivity(window, inside, found, sign),
+        "light": _light(looks, found, drawn, direction) if kind is ObjectClass.BERM else 1.0,
+        "independent": float(min(found.independent, 4)),
+        "agreement": len(found.supporting) / max(len(found.supporting) + len(found.against), 1),
+    }
+
+
+def footprint_mask(drawn: Outline, window: Window) -> Mask:
+    """Return the window's pixels inside an outline; its core where the outline is thinner than a pixel."""
+    inside: Mask = geometry_mask([drawn.footprint], window.grid.shape, window.grid.transform, invert=True)
+    return inside if inside.any() else window.core
+
+
+def structure_change(window: Window, inside: Mask, before: Sequence[int], after: Sequence[int]) -> float:
+    """Return how much less the object's place resembles itself across the onset than its surroundings do.
+
+    The resemblance is the correlation of high-passed brightness between the looks at either end of the onset, taken
+    inside the outline and two metres around it; its null is the same between the same looks in the rest of the window.
+    Difference of the two Fisher-transformed correlations: above 0 the place changed more than the rest.
+    """
+    reach = max(1, round(2.0 / window.grid.gsd_m))
+    near = ndimage.binary_dilation(inside, iterations=reach)
+    far = ~ndimage.binary_dilation(near, iterations=reach)
+    pairs = [(i, j) for i in before[-2:] for j in after[:2]]
+    scores = [s for i, j in pairs if math.isfinite(s := _less_alike(window, near, far, i, j))]
+    return float(np.mean(scores)) if scores else math.nan
+
+
+def _less_alike(window: Window, near: Mask, far: Mask, i: int, j: int) -> float:
+    one = _high_pass(window.light[i], window.grid.gsd_m)
+    other = _high_pass(window.light[j], window.grid.gsd_m)
+    both = np.isfinite(one) & np.isfinite(other)
+    here, there = near & both, far & both
+    if here.sum() < 12 or there.sum() < 40:
+        return math.nan
+    return math.atanh(_correlation(one[there], other[there])) - math.atanh(
+        _correlation(one[here], other[here])
+    )
+
+
+def _high_pass(image: Float32Array, gsd_m: float) -> Float32Array:
+    known = np.isfinite(image)
+    radius = max(3, round(_SEASON_RADIUS_M / gsd_m)) * 2 + 1
+    total = ndimage.uniform_filter(np.where(known, image, 0.0), radius, mode="nearest")
+    weight = ndimage.uniform_filter(known.astype(np.float32), radius, mode="nearest")
+    return np.where(known, image - total / np.maximum(weight, 1e-3), np.nan).astype(np.float32)
+
+
+def _correlation(one: Float32Array, other: Float32Array) -> float:
+    a, b = one - one.mean(), other - other.mean()
+    scale = math.sqrt(float((a * a).sum()) * float((b * b).sum()))
+    return float(np.clip((a * b).sum() / max(scale, 1e-9), -0.99, 0.99))
+
+
+def shift_sensitivity(window: Window, inside: Mask, found: Lifecycle, sign: float) -> float:
+    """Return the share of the evidence step across the onset that half a pixel of misregistration can take away, 0-1."""
+    before, after = window.evidence[found.before], window.evidence[found.after]
+    step = sign * (np.nan_to_num(after) - np.nan_to_num(before))
+    whole = float(step[inside].mean())
+    if whole <= 0.0:
+        return 1.0
+    moved = []
+    for down, right in ((0.5, 0.0), (-0.5, 0.0), (0.0, 0.5), (0.0, -0.5)):
+        shifted = ndimage.shift(np.nan_to_num(after), (down, right), order=1, mode="nearest")
+        moved.append(float((sign * (shifted - np.nan_to_num(before)))[inside].mean()))
+    return float(np.clip(1.0 - min(moved) / whole, 0.0, 1.0))
+
+
+def _light(looks: Sequence[LookEvidence], found: Lifecycle, drawn: Outline, direction: Direction) -> float:
+    """Return how squarely the sun met a bank's flanks in the look that shows it first: |cos(normal, sun)|."""
+    shows = looks[found.after if direction is Direction.APPEARED else found.before]
+    if shows.sun_azimuth_deg is None:
+        return math.nan
+    return abs(math.sin(math.radians(shows.sun_azimuth_deg - drawn.orientation_deg)))
