@@ -70,7 +70,7 @@ class TimeSeriesOptions:
     pair_low_z: float = 2.6
     smallest_area_m2: float = 120.0
     whole_site_share: float = 0.35
-    commonest: float = 0.03
+    commonest: float = 0.08
     pair_commonest: float = 0.08
     least_confidence: float = 0.1
     tile_values: int = 64_000_000
@@ -549,7 +549,7 @@ def _evidence(
     span = looks[-1].t_utc - looks[course.split].t_utc
     parts = {
         "base": -1.5,
-        "rarity": float(np.clip(0.8 * np.log(0.01 / place.commonness), -1.0, 2.0)),
+        "rarity": float(np.clip(1.0 * np.log(0.01 / place.commonness), -2.5, 2.0)),
         "contrast": float(np.clip(0.25 * (place.spot.peak_z - options.high_z), 0.0, 2.0)),
         "persistence": float(np.interp(sides, (1, 2, 3, 5), (-3.0, -1.0, 0.0, 1.5))),
         "step": 0.0 if np.isinf(course.step) else float(np.clip(0.15 * (course.step - 5.0), -0.8, 1.2)),
