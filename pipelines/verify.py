@@ -49,6 +49,7 @@ class ReplayState(StrEnum):
     IDENTICAL = "identical"
     DIFFERENT = "different"
     OTHER_VERSION = "other_version"
+    OTHER_SOURCES = "other_sources"
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,17 +64,15 @@ class Difference:
 
 @dataclass(frozen=True, slots=True)
 class SourceCheck:
-    """Which of the recorded source files were found; ``changed`` ones have another hash."""
+    """Which of the recorded source files lie under the catalogue's folder; ``changed`` ones have another hash.
+
+    A catalogue may refer to files elsewhere: those count as missing here, and the replay compares their hashes.
+    """
 
     recorded: int
     found: int
     missing: tuple[str, ...]
     changed: tuple[str, ...]
-
-    @property
-    def complete(self) -> bool:
-        """True where every source is there unchanged, so that a replay means something."""
-        return self.recorded > 0 and self.found == self.recorded
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,8 +90,9 @@ class VerifyResult:
 
     @property
     def ok(self) -> bool:
-        """True where no file differs and a replay, if one was run by the same version, gave the same files."""
-        return not self.differences and not self.sources.changed and self.replay is not ReplayState.DIFFERENT
+        """True where nothing contradicts the bundle: no hash, no source, and no replay by the same version."""
+        contradicted = self.replay in {ReplayState.DIFFERENT, ReplayState.OTHER_SOURCES}
+        return not (self.differences or self.sources.changed or contradicted)
 
     @property
     def first_difference(self) -> Difference | None:
@@ -128,7 +128,7 @@ class VerifyResult:
 
 
 def verify_bundle(bundle: Path, catalog: Path | None = None, replay: Replay | None = None) -> VerifyResult:
-    """Check every hash in a bundle; where its sources are at hand and unchanged, run the analysis again and compare.
+    """Check every hash in a bundle; where a catalogue is named, run the analysis again on it and compare.
 
     Parameters
     ----------
@@ -250,6 +250,10 @@ def _sources(report: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         raise BadBundle("report.json does not say what it was generated from") from error
 
 
+def _source_hashes(report: Mapping[str, Any]) -> Iterator[str]:
+    return (digest for _, digest in _sources(report))
+
+
 def _check_sources(report: Mapping[str, Any], place: Path) -> SourceCheck:
     """Look for the recorded files under a folder, by the end of their path, and compare hashes."""
     wanted = sorted(set(_sources(report)))
@@ -305,13 +309,15 @@ def _run_again(
         return ReplayState.NOT_RUN, "the bundle itself is not intact", ()
     if replay is None or catalog is None:
         return ReplayState.NOT_RUN, "no catalogue was named to run the analysis on again", ()
-    if not sources.complete:
-        return ReplayState.NOT_RUN, "not all sources are there unchanged", ()
+    if sources.changed:
+        return ReplayState.NOT_RUN, "some sources are not the ones the report was made from", ()
     with tempfile.TemporaryDirectory(prefix="depotwatch-verify-") as folder:
         out = Path(folder) / "report"
         replay(report, catalog, out)
         again = json.loads((out / "report.json").read_text("utf-8"))
         made = {p.relative_to(out).as_posix(): sha256_of(p) for p in sorted(out.rglob("*")) if p.is_file()}
+    if sorted(set(_source_hashes(again))) != sorted(set(_source_hashes(report))):
+        return ReplayState.OTHER_SOURCES, "the catalogue holds other scenes than the report was made from", ()
     version = again.get("processing_version")
     if version != report.get("processing_version"):
         return ReplayState.OTHER_VERSION, f"this installation is processing version {version}", ()

@@ -29,7 +29,7 @@ from pipelines.report.timeline import classes_shown
 SHOWN_CHANGES = 60
 MAP_PX = 1400
 MOSTLY_REAL = 0.7  # below this mean confidence the summary says "possible"
-DASH = "\u2013"
+DASH, MINUS = "\u2013", "\u2212"
 
 
 def report_html(
@@ -442,7 +442,7 @@ def _look_row(look: LookSummary, centre: tuple[float, float]) -> str:
     shift = residual = DASH
     if d is not None and d.registered:
         east, north = displacement_at(d, *centre)
-        shift, residual = f"{east:+.2f} / {north:+.2f}", f"{d.residual_m:.2f}"
+        shift, residual = f"{east:+.2f} / {north:+.2f}".replace("-", MINUS), f"{d.residual_m:.2f}"
     lost = ", ".join(
         f"{wording.reason(label)} {100 * share:.0f} %"
         for label, share in look.fractions
@@ -456,7 +456,7 @@ def _look_row(look: LookSummary, centre: tuple[float, float]) -> str:
     shade = "" if look.used else ' class="unused"'
     return (
         f'<tr{shade}><td>{look.scene.t_utc:%Y-%m-%d}</td><td class="id">{escape(look.scene.id)}</td>'
-        f'<td>{escape(look.scene.platform or DASH)}</td><td class="num">{look.scene.gsd_m:g}</td>'
+        f'<td class="word">{escape(look.scene.platform or DASH)}</td><td class="num">{look.scene.gsd_m:g}</td>'
         f'<td class="num">{100 * look.usable_fraction:.0f} %</td><td>{_state_words(look)}</td>'
         f'<td class="num">{shift}</td><td class="num">{residual}</td><td>{escape(notes)}</td></tr>'
     )

@@ -53,7 +53,7 @@ SCOPE = (
 def noun(object_class: ObjectClass, n: float = 2, gsd_m: float = 0.0) -> str:
     """Return what an object of a class is called in a sentence, singular for exactly one; coarse pixels claim less."""
     if object_class is ObjectClass.OTHER and gsd_m >= COARSE_GSD_M:
-        return f"area{'s' if n != 1 else ''} of disturbed ground or objects, class uncertain"
+        return f"area{'s' if n != 1 else ''} of objects or disturbed ground, class uncertain"
     single, plural = _NOUNS.get(object_class, (f"object classed as {object_class}",) * 2)
     return single if n == 1 else plural
 

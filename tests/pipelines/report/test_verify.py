@@ -265,3 +265,25 @@ def test_the_command_prints_json_and_its_exit_code_tells(
     assert "timeline.csv: changed" in capsys.readouterr().out
     assert main(["verify", str(tmp_path / "none.zip")]) == 2
     assert "bad-bundle" in capsys.readouterr().err
+
+
+def test_a_replay_on_other_scenes_contradicts_nothing_in_the_bundle_but_is_no_proof(
+    with_sources: Any, site: Any
+) -> None:
+    analysis, path, place = with_sources
+    fewer = replace(analysis, looks=analysis.looks[:-1])
+    result = verify_bundle(path, place, lambda _r, _c, out: write_report(fewer, site.read, out))
+    assert result.replay is ReplayState.OTHER_SOURCES
+    assert not result.ok
+
+
+def test_sources_that_lie_elsewhere_do_not_stop_a_replay(
+    with_sources: Any, site: Any, tmp_path: Path
+) -> None:
+    analysis, path, _ = with_sources
+    (tmp_path / "catalog.json").write_text("{}")
+    result = verify_bundle(
+        path, tmp_path / "catalog.json", lambda _r, _c, out: write_report(analysis, site.read, out)
+    )
+    assert result.sources.found == 0
+    assert result.replay is ReplayState.IDENTICAL
