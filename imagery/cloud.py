@@ -37,6 +37,8 @@ MAX_EDGE_STEP = 0.4
 GROW_M = 16.0
 MIN_SNOW_SHARE = 0.25
 MAX_SHADOW_M = 2_000.0
+# Share of the usual brightness that a cloud's shadow takes away at least, on average over its shape.
+MIN_SHADOW_DEPTH = 0.25
 
 
 @dataclass(frozen=True, slots=True)
@@ -247,7 +249,9 @@ def _shadow(coarse: _Coarse, cloud: NDArray[np.bool_], sun: Sun | None) -> NDArr
     best = np.unravel_index(int(np.argmax(mean)), mean.shape)
     shift = (round(float(dr[best[0], 0])), round(float(dc[0, best[1]])))
     others = mean[allowed]
-    if mean[best] < 0.25 or mean[best] < float(np.mean(others)) + 4.0 * float(np.std(others)):
+    # Darkness is smooth, so even the right shift stands out by few deviations; less is asked where the sun says where.
+    outstanding = float(np.mean(others)) + (3.0 if sun is None else 1.5) * float(np.std(others))
+    if mean[best] < max(MIN_SHADOW_DEPTH, outstanding):
         return nothing
     cast = ndimage.shift(cloud.astype(np.uint8), shift, order=0) > 0
     near = _near(cast, GROW_M, coarse.gsd_m) & ground

@@ -6,7 +6,7 @@ everything else is refused with the vertex and the cure.
 
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -167,7 +167,7 @@ def parse_aoi(document: object) -> BaseGeometry:
     vertices = 0
     polygons = []
     for rings, pointer in outlines:
-        vertices += sum(len(r) for r in rings if isinstance(r, list))
+        vertices += sum(len(r) for r in rings if isinstance(r, (list, tuple)))
         if vertices > MAX_VERTICES:
             raise AoiTooManyVertices(
                 f"the AOI has more than {MAX_VERTICES:,} vertices; simplify it", pointer=pointer
@@ -192,7 +192,7 @@ def _check_crs(document: dict[str, Any]) -> None:
         )
 
 
-def _outlines(node: object, pointer: str) -> Iterator[tuple[list[Any], str]]:
+def _outlines(node: object, pointer: str) -> Iterator[tuple[Sequence[Any], str]]:
     """Yield the ring lists of every polygon in a GeoJSON object, with a pointer to each."""
     if not isinstance(node, dict):
         raise AoiUnreadable("the AOI holds something that is no GeoJSON object", pointer=pointer)
@@ -212,7 +212,7 @@ def _outlines(node: object, pointer: str) -> Iterator[tuple[list[Any], str]]:
                 yield rings, f"{pointer}/coordinates"
         case "MultiPolygon":
             for i, rings in enumerate(_list(node, "coordinates", pointer)):
-                if not isinstance(rings, list):
+                if not isinstance(rings, (list, tuple)):
                     raise AoiUnreadable("a MultiPolygon holds something that is no polygon", pointer=pointer)
                 yield rings, f"{pointer}/coordinates/{i}"
         case "Point" | "MultiPoint" | "LineString" | "MultiLineString":
@@ -224,14 +224,14 @@ def _outlines(node: object, pointer: str) -> Iterator[tuple[list[Any], str]]:
             )
 
 
-def _list(node: dict[str, Any], key: str, pointer: str) -> list[Any]:
+def _list(node: dict[str, Any], key: str, pointer: str) -> Sequence[Any]:
     value = node.get(key)
-    if not isinstance(value, list):
+    if not isinstance(value, (list, tuple)):
         raise AoiUnreadable(f"the AOI's {node.get('type')} has no list of {key}", pointer=f"{pointer}/{key}")
     return value
 
 
-def _polygon(rings: list[Any], pointer: str) -> Polygon:
+def _polygon(rings: Sequence[Any], pointer: str) -> Polygon:
     """Build one polygon; refuse what is not one."""
     parsed = [_ring(ring, f"{pointer}/{i}") for i, ring in enumerate(rings)]
     try:
@@ -267,13 +267,13 @@ def _nearest_vertex(rings: list[list[tuple[float, float]]], where: str) -> tuple
 
 
 def _ring(ring: object, pointer: str) -> list[tuple[float, float]]:
-    if not isinstance(ring, list) or len(ring) < 4:
+    if not isinstance(ring, (list, tuple)) or len(ring) < 4:
         raise AoiEmpty("the AOI's outline needs four positions, the last equal to the first", pointer=pointer)
     return [_position(position, f"{pointer}/{i}", i) for i, position in enumerate(ring)]
 
 
 def _position(position: object, pointer: str, index: int) -> tuple[float, float]:
-    numbers = isinstance(position, list) and len(position) >= 2
+    numbers = isinstance(position, (list, tuple)) and len(position) >= 2
     if not numbers or not all(isinstance(v, (int, float)) and not isinstance(v, bool) for v in position[:2]):  # type: ignore[index]
         raise AoiNotANumber(
             f"vertex {index} of the AOI is {json.dumps(position)[:60]}; it must be [longitude, latitude]",
