@@ -3,6 +3,7 @@
 Rows grow southward, columns eastward; ``x`` is metres east of the west edge, ``y`` metres *south* of the north edge.
 """
 
+from copy import copy
 from dataclasses import dataclass, field
 from itertools import pairwise
 
@@ -45,6 +46,22 @@ class Canvas:
             return slice(int(np.clip(low, 0, self.size)), int(np.clip(high, 0, self.size)))
 
         return span(y), span(x)
+
+    def cropped(self, part: Window) -> "Canvas":
+        """Return a view of one window: what is painted on it shows on the whole."""
+        view = copy(self)
+        for name in ("height", "container", "berm", "other", "xx", "yy"):
+            setattr(view, name, getattr(self, name)[part])
+        view.albedo = self.albedo[(slice(None), *part)]
+        return view
+
+    def clone(self, rng: np.random.Generator) -> "Canvas":
+        """Return a copy to paint on, drawing from another generator."""
+        twin = copy(self)
+        for name in ("height", "container", "berm", "other", "albedo"):
+            setattr(twin, name, getattr(self, name).copy())
+        twin.rng = rng
+        return twin
 
     def box(
         self, x: float, y: float, length: float, width: float, angle: float

@@ -119,8 +119,9 @@ def simulate_series(seed: int, options: SeriesOptions) -> Series:
     things = plan(np.random.default_rng([seed, 2]), options, times)
     coarse = options.sensor.gsd_m >= COARSE_GSD_M
     truths = tuple(_truth(thing, options) for thing in things if thing.kind != "other" or coarse)
+    world = _world(seed, options)
     looks = tuple(
-        _render(seed, number, t_utc, things, options, np.random.default_rng([seed, 3, number]))
+        _render(world, number, t_utc, things, options, np.random.default_rng([seed, 3, number]))
         for number, t_utc in enumerate(times)
     )
     return Series(options, looks, tuple(t for t in truths if not t.footprint.is_empty))
@@ -270,14 +271,14 @@ def _truth(thing: Thing, options: SeriesOptions) -> Truth:
 
 
 def _render(
-    seed: int,
+    world: Canvas,
     number: int,
     t_utc: datetime,
     things: Sequence[Thing],
     options: SeriesOptions,
     rng: np.random.Generator,
 ) -> RenderedLook:
-    canvas = _world(seed, options)
+    canvas = world.clone(rng)
     for thing in things:
         if thing.stands(t_utc):
             _paint(canvas, thing, options.sensor.gsd_m >= COARSE_GSD_M)

@@ -4,7 +4,10 @@ import numpy as np
 from scipy import ndimage
 
 from imagery.simulation.canvas import Canvas, fill, polyline_distance
-from imagery.simulation.ground import GROUNDS, ground_colour, paint_colour
+from imagery.simulation.ground import ground_colour, paint_colour
+
+FRESH_COVERS = ("bare soil", "dark soil", "sand", "red soil", "gravel")
+GROWN_COVERS = ("grass", "dry grass", "crop")
 
 
 def berm(canvas: Canvas, x: float, y: float) -> float:
@@ -37,6 +40,8 @@ def berm(canvas: Canvas, x: float, y: float) -> float:
     }[str(shape)]
     turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
     points = np.array(line) @ turn.T + (x, y)
+    reach = float(np.abs(points - (x, y)).max()) + crest + side + 4.0
+    canvas = canvas.cropped(canvas.window(x, y, reach))
     distance, along = polyline_distance(canvas, points)
     wobble = (
         ndimage.gaussian_filter(rng.standard_normal(distance.shape), 2.0 / canvas.step_m)
@@ -52,14 +57,8 @@ def berm(canvas: Canvas, x: float, y: float) -> float:
         profile = profile * ((along % rng.uniform(25, 60)) > 5)
     canvas.height += (profile * height).astype(np.float32)
     on = profile > 0.12
-    fresh = rng.random() < 0.6
-    cover = (
-        ["bare", "soil", "dark", "soil", "sand", "red", "soil", "gravel"]
-        if fresh
-        else ["grass", "dry grass", "crop"]
-    )
-    names = [n for n in GROUNDS if n in " ".join(cover)] or ["bare soil"]
-    colour = ground_colour(str(rng.choice(names)), rng)
+    covers = FRESH_COVERS if rng.random() < 0.6 else GROWN_COVERS
+    colour = ground_colour(str(rng.choice(covers)), rng)
     if rng.random() < 0.75:
         blend = np.clip(profile * 4, 0, 1)[None]
         texture = np.exp(
