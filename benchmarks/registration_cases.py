@@ -105,7 +105,7 @@ class Case:
 def luminance(path: Path) -> Float64:
     """Return the mean of at most three bands as float64, zeros of uint16 files filled by the median."""
     with rasterio.open(path) as source:
-        data = source.read([b for b in range(1, min(source.count, 3) + 1)]).astype(np.float64)
+        data = source.read(list(range(1, min(source.count, 3) + 1))).astype(np.float64)
     image = data.mean(axis=0) if data.shape[0] != 2 else data[0]
     high = np.percentile(image, 99.7)
     image = np.minimum(image, high)

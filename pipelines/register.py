@@ -611,6 +611,7 @@ def _write(
     part = out.with_name(f".{out.name}.part")
     try:
         with (
+            _without_georeferencing_warning(),
             rasterio.Env(**_ENVIRONMENT),
             rasterio.open(part, "w", **profile) as sink,
             _opened(file.path, file.driver) as source,
