@@ -195,10 +195,8 @@ def _spans(
     if draw < 0.2:
         return ((None, None),)
     came, k = between(0, last)
-    if draw < 0.55 or last < 3:
+    if draw < 0.75 or k + 2 > last:
         return ((came, None),) if rng.random() < 0.5 else ((None, came),)
-    if draw < 0.8 or k + 2 > last:
-        return ((None, came),)
     went, j = between(k + 1, last)
     if draw < 0.93 or j + 2 > last:
         return ((came, went),)
