@@ -6,7 +6,7 @@ and the table of blocks is checked against the file's length before the first pi
 """
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +18,7 @@ from affine import Affine
 from numpy.typing import NDArray
 from rasterio.enums import MaskFlags
 from rasterio.errors import RasterioIOError
+from rasterio.windows import Window
 
 from imagery.errors import UnreadableRaster, UnsupportedRaster
 
@@ -120,7 +121,7 @@ def read_header(path: str | Path) -> RasterHeader:
                 f"convert it to one of {', '.join(DTYPES)}",
                 pointer=str(path),
             )
-        colours = tuple(c.name for c in dataset.colorinterp)
+        colours = _colours(dataset)
         indexes = tuple(i for i, c in zip(dataset.indexes, colours, strict=True) if c != "alpha")
         bits = dataset.tags(1, ns="IMAGE_STRUCTURE").get("NBITS")
         tags = {k.upper(): v for k, v in (dataset.tags() | dataset.tags(ns="IMAGERY")).items()}
@@ -135,16 +136,35 @@ def read_header(path: str | Path) -> RasterHeader:
             indexes=indexes,
             descriptions=tuple(d or "" for d in dataset.descriptions),
             colours=colours,
-            masked=has_mask(dataset),
+            masked=has_mask(dataset, ()),
             scalings=tuple(zip(dataset.scales, dataset.offsets, strict=True)),
             bits=int(bits) if bits else None,
             tags=tuple(sorted(tags.items())),
         )
 
 
-def has_mask(dataset: rasterio.DatasetReader) -> bool:
-    """Tell whether an alpha band or an inner mask says which pixels of a dataset hold data."""
-    return MaskFlags.per_dataset in dataset.mask_flag_enums[0]
+def _colours(dataset: rasterio.DatasetReader) -> tuple[str, ...]:
+    """Return what each band is of; a fourth 8 bit band that is called alpha but varies freely is called undefined.
+
+    GDAL calls the fourth band of any 8 bit file alpha unless told otherwise, near infrared ones included.
+    """
+    colours = [c.name for c in dataset.colorinterp]
+    for index, colour in zip(dataset.indexes, colours, strict=True):
+        if colour == "alpha":
+            rows, cols = min(dataset.height, 256), min(dataset.width, 256)
+            middle = Window((dataset.width - cols) // 2, (dataset.height - rows) // 2, cols, rows)
+            if np.unique(dataset.read(index, window=middle)).size > 8:
+                colours[index - 1] = "undefined"
+    return tuple(colours)
+
+
+def has_mask(dataset: rasterio.DatasetReader, data: Collection[int]) -> bool:
+    """Tell whether an inner mask, or an alpha band that is none of the ``data`` bands, says which pixels hold data."""
+    flags = dataset.mask_flag_enums[0]
+    if MaskFlags.per_dataset not in flags:
+        return False
+    alpha = [i for i, c in zip(dataset.indexes, dataset.colorinterp, strict=True) if c.name == "alpha"]
+    return not (MaskFlags.alpha in flags and set(alpha) & set(data))
 
 
 def _first_line(error: Exception) -> str:

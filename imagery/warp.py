@@ -84,7 +84,8 @@ def read_look(
     numbered = sorted(enumerate(wanted), key=lambda pair: (pair[1].path, pair[0]))
     for path, group in groupby(numbered, key=lambda pair: pair[1].path):
         rows, sources = zip(*group, strict=True)
-        values, found = _read_file(path, sources, placed)
+        data = [b.index for b in scene.bands if b.path == path]
+        values, found = _read_file(path, sources, data, placed)
         for row, plane in zip(rows, values, strict=True):
             reflectance[row] = plane
         state = np.where((state == 0) | (found == State.OUTSIDE_FOOTPRINT), found, state)
@@ -221,7 +222,7 @@ def _apply(
 
 
 def _read_file(
-    path: str, sources: Sequence[BandSource], placed: _Placement
+    path: str, sources: Sequence[BandSource], data: Sequence[int], placed: _Placement
 ) -> tuple[Float32Image, StateImage]:
     """Warp bands of one file onto the grid: values float32 as reflectance, and what is not there."""
     grid = placed.grid
@@ -233,6 +234,7 @@ def _read_file(
         whole = _native(dataset, placed)
         if whole is None:
             return values, state
+        masked = has_mask(dataset, data)
         strips = math.ceil(whole.window.width * whole.window.height * len(sources) / STRIP_SAMPLES)
         height = math.ceil(grid.rows / strips)
         for row in range(0, grid.rows, height):
@@ -240,13 +242,14 @@ def _read_file(
             where = slice(row, row + part.grid.rows)
             native = _native(dataset, part)
             if native is not None:
-                _warp_strip(dataset, sources, part, native, values[:, where], state[where])
+                _warp_strip(dataset, sources, masked, part, native, values[:, where], state[where])
     return values, state
 
 
 def _warp_strip(
     dataset: rasterio.DatasetReader,
     sources: Sequence[BandSource],
+    masked: bool,
     placed: _Placement,
     native: _Native,
     values: Float32Image,
@@ -254,7 +257,7 @@ def _warp_strip(
 ) -> None:
     """Fill views of one strip's values and state."""
     raw = dataset.read([s.index for s in sources], window=native.window)
-    codes = _codes(dataset, raw, sources, native.window)
+    codes = _codes(dataset, raw, sources, masked, native.window)
     numbers = raw.astype(np.float32)
     if codes is not None:
         _bridge(numbers, codes != State.NODATA, math.ceil(_KERNEL_SUPPORT_PX * max(1.0, *native.scale)) + 1)
@@ -277,6 +280,7 @@ def _codes(
     dataset: rasterio.DatasetReader,
     raw: NDArray[np.generic],
     sources: Sequence[BandSource],
+    masked: bool,
     window: Window,
 ) -> StateImage | None:
     """Return nodata and saturation of stored numbers as observation states; None where all is well."""
@@ -288,7 +292,7 @@ def _codes(
         missing &= plane == source.nodata
     if raw.dtype.kind == "f":
         missing |= ~np.isfinite(raw).all(axis=0)
-    if has_mask(dataset):
+    if masked:
         missing |= dataset.read_masks(sources[0].index, window=window) == 0
     codes = np.where(missing, np.uint8(State.NODATA), np.uint8(0))
     if raw.dtype == np.uint16:

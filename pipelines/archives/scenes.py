@@ -120,13 +120,18 @@ def hashed(checked: CheckedScene) -> CheckedScene:
 def _open(file: FileClaim, fetch: Fetch, claim: SceneClaim) -> _OpenedFile:
     path = fetch(file.href, claim.folder)
     header = read_header(path)
+    if file.bands and len(file.bands) == len(header.colours):
+        header = replace(header, indexes=tuple(range(1, len(header.colours) + 1)))
     if file.bands and len(file.bands) != len(header.indexes):
         raise BandCountMismatch(
             f"{claim.where}: {Path(header.path).name} has {len(header.indexes)} bands, its description "
             f"{len(file.bands)}; correct the one that is wrong",
             pointer=claim.where,
         )
-    return _OpenedFile(file, header, pixel_size_m(header))
+    pixel_m = pixel_size_m(header)
+    if not (math.isfinite(pixel_m) and pixel_m > 0):
+        raise _nowhere(header)
+    return _OpenedFile(file, header, pixel_m)
 
 
 def file_footprint(header: RasterHeader) -> Polygon:
@@ -149,11 +154,15 @@ def file_footprint(header: RasterHeader) -> Polygon:
         or abs(north) > 90.0
         or east - west > 180.0
     ):
-        raise UnsupportedRaster(
-            f"{Path(header.path).name}: its CRS and geotransform put it nowhere on Earth; georeference it again",
-            pointer=header.path,
-        )
+        raise _nowhere(header)
     return outline.simplify(1e-6).normalize()
+
+
+def _nowhere(header: RasterHeader) -> UnsupportedRaster:
+    return UnsupportedRaster(
+        f"{Path(header.path).name}: its CRS and geotransform put it nowhere on Earth; georeference it again",
+        pointer=header.path,
+    )
 
 
 def pixel_size_m(header: RasterHeader) -> float:
@@ -240,10 +249,8 @@ def _named(file: _OpenedFile, claim: SceneClaim) -> tuple[tuple[BandClaim, ...],
     claims = file.claim.bands or tuple(BandClaim() for _ in header.indexes)
     if all(c.name for c in claims):
         return claims, ""
-    pick = [header.indexes.index(i) for i in header.indexes]
     names, note = guessed_names(
-        [header.descriptions[header.indexes[p] - 1] for p in pick],
-        [header.colours[header.indexes[p] - 1] for p in pick],
+        [header.descriptions[i - 1] for i in header.indexes], [header.colours[i - 1] for i in header.indexes]
     )
     if names is None:
         raise SceneWithoutBands(

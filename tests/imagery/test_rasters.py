@@ -43,7 +43,9 @@ def test_whole_files_of_every_layout_are_read(tmp_path: Path, profile: dict[str,
 
 def test_a_header_says_what_the_file_says(tmp_path: Path) -> None:
     path = write(tmp_path / "a.tif", count=4, dtype="uint8", photometric="RGB", alpha="YES", nodata=0)
+    assert read_header(path).indexes == (1, 2, 3, 4)  # it varies freely: near infrared that GDAL called alpha
     with rasterio.open(path, "r+") as file:
+        file.write(np.full((128, 128), 255, np.uint8), 4)
         file.update_tags(TIFFTAG_DATETIME="2024:05:12 10:30:21")
         file.scales, file.offsets = (0.5,) * 4, (1.0,) * 4
         file.descriptions = ("red", "green", "blue", "")
