@@ -265,7 +265,7 @@ def _tally_row(t: Tally) -> str:
 def _tally_table(analysis: Analysis) -> str:
     rows = "".join(_tally_row(t) for t in tallies(analysis))
     return (
-        '<section><h2>What was found</h2><div class="scroll"><table class="tally"><thead><tr><th scope="col">Visible '
+        '<section><h2>What was found</h2><div class="scroll" tabindex="0"><table class="tally"><thead><tr><th scope="col">Visible '
         'change</th><th scope="col" class="num">Number <span class="range">90 %</span></th>'
         '<th scope="col" class="num">Area, m² <span class="range">90 %</span></th>'
         '<th scope="col" class="num">Expected to be real</th></tr></thead>'
@@ -357,7 +357,7 @@ def _timeline(analysis: Analysis) -> str:
         else ""
     )
     return (
-        f'<section><h2>When</h2><figure><div class="scroll">{timeline_figure(analysis)}</div><ul class="legend">{keys}</ul>'
+        f'<section><h2>When</h2><figure><div class="scroll" tabindex="0">{timeline_figure(analysis)}</div><ul class="legend">{keys}</ul>'
         f"<figcaption>{escape(told)}One bar per look: the coloured part of the bar is the share of the site that look "
         "did not show.</figcaption></figure></section>\n"
     )
@@ -391,7 +391,7 @@ def _card(item: Numbered, pair: ChipPair) -> str:
         f"<p><b>{name}</b> {wording.date(t)}</p></div>"
         for name, chip, t in sides
     )
-    against = "".join(f"<li>{escape(text)}</li>" for text in change.against)
+    against = "".join(f"<li>{escape(wording.capital(text))}</li>" for text in change.against)
     spoken = f'<div class="against"><b>What speaks against it</b><ul>{against}</ul></div>' if against else ""
     return (
         f'<article class="card" id="change-{item.change_id}"><h3><span class="n">{item.number}</span>'
@@ -473,7 +473,7 @@ def _looks(analysis: Analysis) -> str:
     )  # fmt: skip
     head = "".join(f'<th scope="col" class="{c}">{h}</th>' for h, c in heads)
     return (
-        '<section class="looks"><h2>Every look</h2><div class="scroll"><table><thead><tr>'
+        '<section class="looks"><h2>Every look</h2><div class="scroll" tabindex="0"><table><thead><tr>'
         f"{head}</tr></thead><tbody>{rows}</tbody></table></div></section>\n"
     )
 
