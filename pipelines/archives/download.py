@@ -179,7 +179,7 @@ class Downloader:
         if expected is not None and expected > self._max_bytes:
             raise self._too_large(url)
         with partial.open("ab" if have else "wb") as file:
-            for chunk in response.iter_raw(1 << 20):
+            for chunk in response.iter_raw():
                 have += len(chunk)
                 if have > self._max_bytes:
                     raise self._too_large(url)
