@@ -10,11 +10,13 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urljoin, urlsplit
 
-import requests
+from pystac.errors import STACError
 from pystac_client import Client
+from pystac_client.errors import ClientTypeError
 from pystac_client.exceptions import APIError
 from pystac_client.stac_api_io import StacApiIO
 from pystac_client.warnings import DoesNotConformTo, PystacClientWarning
+from requests import Request, RequestException
 from shapely.geometry import mapping
 from shapely.geometry.base import BaseGeometry
 
@@ -52,33 +54,50 @@ class StacApi:
         return gather(self._claims(area, period), lambda href, _: self._fetch.fetch(href), area, period)
 
     def _claims(self, area: BaseGeometry | None, period: Period | None) -> Iterator[SceneClaim | Refusal]:
+        try:
+            items, known = self._items(area, period)
+        except DoesNotConformTo as error:
+            raise UnreadableArchive(
+                f"{self.source}: does not offer STAC item search ({error}); download a static catalog and give its path",
+                pointer=self.source,
+            ) from error
+        except (
+            APIError,
+            ClientTypeError,
+            STACError,
+            RequestException,
+            ValueError,
+            KeyError,
+            TypeError,
+        ) as error:
+            text = str(error).strip().splitlines()
+            raise UnreadableArchive(
+                f"{self.source}: cannot be searched as a STAC API "
+                f"({text[0][:200] if text else type(error).__name__})",
+                pointer=self.source,
+            ) from error
+        for item in items:
+            _make_absolute(item, self.source)
+            collection = known.get(str(item.get("collection")))
+            yield claim_or_refusal(_parser(item, collection), str(item.get("id")))
+
+    def _items(
+        self, area: BaseGeometry | None, period: Period | None
+    ) -> tuple[list[dict[str, Any]], dict[str, dict[str, Any]]]:
+        """Return every Item that the server has there and then, and its collections by id."""
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", PystacClientWarning)
             warnings.simplefilter("error", DoesNotConformTo)
-            try:
-                client = Client.open(self.source, stac_io=self._io())
-                known = {c.id: c.to_dict(include_self_link=False) for c in client.get_collections()}
-                found = client.search(
-                    intersects=None if area is None else mapping(area),
-                    datetime=None if period is None else list(period),
-                    collections=self._collections or None,
-                    limit=PAGE,
-                    max_items=MAX_ITEMS,
-                )
-                for item in found.items_as_dicts():
-                    _make_absolute(item, self.source)
-                    collection = known.get(str(item.get("collection")))
-                    yield claim_or_refusal(_parser(item, collection), str(item.get("id")))
-            except DoesNotConformTo as error:
-                raise UnreadableArchive(
-                    f"{self.source}: does not offer STAC item search ({error})"
-                ) from error
-            except (APIError, requests.RequestException, ValueError, KeyError, TypeError) as error:
-                text = str(error).strip().splitlines()
-                raise UnreadableArchive(
-                    f"{self.source}: cannot be searched as a STAC API ({text[0][:200] if text else type(error).__name__})",
-                    pointer=self.source,
-                ) from error
+            client = Client.open(self.source, stac_io=self._io())
+            known = {c.id: c.to_dict(include_self_link=False) for c in client.get_collections()}
+            found = client.search(
+                intersects=None if area is None else mapping(area),
+                datetime=None if period is None else list(period),
+                collections=self._collections or None,
+                limit=PAGE,
+                max_items=MAX_ITEMS,
+            )
+            return list(found.items_as_dicts()), known
 
     def _io(self) -> StacApiIO:
         """Return the client's transport: no proxy or password from the environment, no redirect."""
@@ -87,7 +106,7 @@ class StacApi:
         io.session.max_redirects = 0
         return io
 
-    def _check(self, request: requests.Request) -> requests.Request:
+    def _check(self, request: Request) -> Request:
         assert_public_address(str(request.url), self._allow_hosts)
         return request
 
