@@ -14,12 +14,15 @@ from shapely.geometry import box, mapping
 from shapely.geometry.base import BaseGeometry
 
 from imagery.grid import SiteGrid, transformer, utm_epsg
-from imagery.simulation import RenderedLook, Series, SeriesOptions, simulate_series
+from imagery.simulation import RenderedLook, Sensor, Series, SeriesOptions, simulate_series
 from imagery.simulation.series import clear_share
 from pipelines.report import check_out
 
 AOI_INSET_M = 12.0
 BLOCK_PX = 256
+# Sentinel-2 Level-2A scene classification: 3 cloud shadow, 5 not vegetated, 9 cloud (high probability), 11 snow.
+SHADOW_CLASS, BARE_CLASS, CLOUD_CLASS, SNOW_CLASS = 3, 5, 9, 11
+SCENE_CLASSES_FROM_M = 10.0
 README = """RENDERED scenes, not real: made by `depotwatch simulate` (imagery/simulation). No real place is shown.
 
 catalog.json    static STAC catalog, one Item per look
@@ -46,7 +49,7 @@ def write_series(seed: int, options: SeriesOptions, out: Path, how: str) -> Seri
     ids = [scene_id(seed, look) for look in series.looks]
     for name, look in zip(ids, series.looks, strict=True):
         _write_raster(out / f"{name}.tif", look.image, grid, 0)
-        _write_raster(out / f"{name}-mask.tif", look.mask[None], grid, 255)
+        _write_raster(out / f"{name}-mask.tif", _mask_codes(look, grid)[None], grid, 255)
         _write_json(out / f"{name}.json", _item(name, look, grid, footprint))
     links = [{"rel": "root", "href": "./catalog.json", "type": "application/json"}]
     links += [{"rel": "item", "href": f"./{name}.json", "type": "application/geo+json"} for name in ids]
@@ -66,6 +69,15 @@ def write_series(seed: int, options: SeriesOptions, out: Path, how: str) -> Seri
     _write_json(out / "truth.geojson", _truth(series, grid, ids))
     (out / "README.md").write_text(README.format(how=how))
     return series
+
+
+def _mask_codes(look: RenderedLook, grid: SiteGrid) -> NDArray[np.uint8]:
+    """Return the mask as its kind of product has it: cloud-mask codes, or Sentinel-2 scene classes at 10 m and coarser."""
+    if grid.gsd_m < SCENE_CLASSES_FROM_M:
+        return look.mask
+    clear = SNOW_CLASS if look.snow else BARE_CLASS
+    classes: NDArray[np.uint8] = np.array([clear, CLOUD_CLASS, SHADOW_CLASS], np.uint8)[look.mask]
+    return classes
 
 
 def place(options: SeriesOptions) -> SiteGrid:
@@ -115,6 +127,8 @@ def _write_raster(path: Path, image: NDArray[Any], grid: SiteGrid, nodata: int) 
 
 
 def _item(name: str, look: RenderedLook, grid: SiteGrid, footprint: BaseGeometry) -> dict[str, Any]:
+    coarse = grid.gsd_m >= SCENE_CLASSES_FROM_M
+    mask_key, mask_role = ("scl", "data-mask") if coarse else ("cloud-mask", "cloud")
     common = {"type": "image/tiff; application=geotiff; profile=cloud-optimized"}
     return {
         "type": "Feature",
@@ -149,7 +163,7 @@ def _item(name: str, look: RenderedLook, grid: SiteGrid, footprint: BaseGeometry
                 "raster:bands": [{"scale": 0.0001, "offset": 0.0, "nodata": 0, "data_type": "uint16"}]
                 * len(look.bands),
             },
-            "cloud-mask": {**common, "href": f"./{name}-mask.tif", "roles": ["cloud"]},
+            mask_key: {**common, "href": f"./{name}-mask.tif", "roles": [mask_role]},
         },
         "links": [{"rel": "root", "href": "./catalog.json", "type": "application/json"}],
     }
@@ -194,3 +208,28 @@ def _stamp(moment: datetime | None) -> str | None:
 
 def _write_json(path: Path, document: dict[str, Any]) -> None:
     path.write_text(json.dumps(document, indent=1) + "\n", "utf-8")
+
+
+def sample_options() -> dict[str, SeriesOptions]:
+    """Return what ``sample_tiles/`` holds: a depot at 0.5 m, and the same place from further up at 10 m."""
+    depot = SeriesOptions(extent_m=240.0)
+    above = SeriesOptions(
+        extent_m=1500.0,
+        sensor=Sensor(10.0, blur_px=0.35),
+        looks=36,
+        start=datetime(2022, 4, 1, tzinfo=UTC),
+        end=datetime(2024, 9, 30, tzinfo=UTC),
+        geolocation_m=4.0,
+        off_nadir_deg=4.0,
+        inset=depot,
+    )
+    return {"depot-0.5m": depot, "depot-10m": above}
+
+
+SAMPLE_SEED = 22
+
+
+def write_samples(out: Path) -> None:
+    """Write the sample site, as ``depotwatch simulate --sample --out sample_tiles`` does."""
+    for name, options in sample_options().items():
+        write_series(SAMPLE_SEED, options, out / name, f"--sample ({name}, seed {SAMPLE_SEED})")

@@ -20,7 +20,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--out", required=True, type=Path, help="folder for the catalog; must be new or empty"
     )
-    parser.add_argument("--seed", required=True, type=int, help="equal seeds and options give equal bytes")
+    parser.add_argument(
+        "--sample", action="store_true", help="write the sample site of sample_tiles/ and nothing else"
+    )
+    parser.add_argument("--seed", type=int, default=1, help="equal seeds and options give equal bytes")
     parser.add_argument("--kind", choices=("depot", "quiet", "pair"), default="depot")
     parser.add_argument("--gsd", type=float, default=0.5, help="pixel size in metres, 0.3-30 (default 0.5)")
     parser.add_argument("--looks", type=int, default=12, help="number of scenes (a pair has two)")
@@ -39,8 +42,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Render and write."""
     from imagery.simulation import Sensor, SeriesOptions
-    from pipelines.simulate import write_series
+    from pipelines.simulate import write_samples, write_series
 
+    if args.sample:
+        write_samples(args.out)
+        return 0
     bands = tuple(args.bands.split(","))
     _check(args, bands)
     looks = 2 if args.kind == "pair" else args.looks
