@@ -9,7 +9,8 @@ truth is moved there first and geolocation is not scored twice.
 Rules. Objects of one class and direction, and one time in the truth, closer than 3 m are merged on both sides. A
 prediction matches where its intersection over union with the truth reaches 0.3 or 0.5; berms are widened by 3 m on both
 sides first, since their foot is a matter of opinion. Each truth and each prediction matches once, best overlap first.
-Unmatched predictions are false alarms; *clean* ones touch no true change of any class. Intervals are bootstrapped by
+Unmatched predictions are false alarms; *clean* ones touch no true change of any class. What was clear in no look on one
+side of its time could not be seen: it is no miss, and a claim that touches it no false alarm. Intervals are bootstrapped by
 site, never by object.
 
     python -m benchmarks.scoring --report DIR --truth truth.geojson [--aoi AOI.geojson] [--json OUT.json]
@@ -76,6 +77,8 @@ class SiteScore:
     reliability: list[tuple[float, bool]] = field(default_factory=list)
     lags: list[int] = field(default_factory=list)
     unseen_claims: int = 0
+    false_area_km2: dict[str, float] = field(default_factory=dict)
+    claimed: dict[str, dict[str, int]] = field(default_factory=dict)
 
 
 def moment(text: str) -> datetime:
@@ -291,6 +294,14 @@ def _add_details(
             if i not in matched and (state == "all" or any(m.status in CONFIRMED for m in g.members))
         ]
         score.false_alarms[state] = len(wrong)
+        score.false_area_km2[state] = sum(g.geometry.area for g in wrong) / 1e6
+        score.claimed[state] = {
+            c: sum(
+                g.object_class == c and (state == "all" or any(m.status in CONFIRMED for m in g.members))
+                for g in grouped
+            )
+            for c in CLASSES
+        }
         score.clean_false_alarms[state] = sum(
             anything is None or not g.geometry.intersects(anything) for g in wrong
         )
@@ -360,7 +371,10 @@ def summary(scores: Sequence[SiteScore]) -> dict[str, float]:
             f"false_alarms.{state}.clean_per_km2": clean / area,
             f"false_alarms.{state}.per_km2_look": wrong / exposure,
             f"false_alarms.{state}.clean_per_km2_look": clean / exposure,
+            f"false_alarms.{state}.share_of_area": sum(s.false_area_km2[state] for s in scores) / area,
         }
+        for name in CLASSES:
+            out[f"claims.{state}.{name}"] = float(sum(s.claimed[state][name] for s in scores))
     onset = [o for s in scores for o in s.onset]
     counts = [c for s in scores for c in s.counts]
     reliability = [r for s in scores for r in s.reliability]
@@ -418,20 +432,41 @@ def timeline_violations(report: Path) -> int:
 
 def score_report(report: Path, truth: Path, aoi: Path, *, classless: bool = False) -> SiteScore:
     """Score one report folder."""
-    area = shapely.union_all([shape(g) for g in _geometries(json.loads(aoi.read_text()))])
+    area = shapely.union_all([shape(g) for g in geometries(json.loads(aoi.read_text()))])
     project = to_metres(area.centroid.x, area.centroid.y)
     inside = project(area)
     truths = [t for t in read_truth(truth, project, reference_scene(report)) if t.geometry.intersects(inside)]
     times = scene_times(report)
     if times:  # what happened before the first or after the last look is nobody's to see
         truths = [t for t in truths if min(times.values()) < t.start <= max(times.values())]
+    hidden = [t for t in truths if not _could_be_seen(t, times)]
+    truths = [t for t in truths if _could_be_seen(t, times)]
     claims = read_claims(report / "changes.geojson", project)
+    claims = without_hidden(claims, hidden, truths)
     return score_events(
         report.name, claims, truths, area_km2=inside.area / 1e6, scene_times=times, classless=classless
     )
 
 
-def _geometries(said: dict[str, Any]) -> list[dict[str, Any]]:
+def _could_be_seen(truth: Event, times: dict[str, datetime]) -> bool:
+    """Whether a place was clear in a used look on either side of its time; True where the truth does not say."""
+    if truth.visible_in is None:
+        return True
+    clear = [times[s] for s in truth.visible_in if s in times]
+    return any(t < truth.start for t in clear) and any(t >= truth.start for t in clear)
+
+
+def without_hidden(claims: Sequence[Event], hidden: Sequence[Event], truths: Sequence[Event]) -> list[Event]:
+    """Drop claims that touch what could not be seen and nothing that could."""
+    if not hidden:
+        return list(claims)
+    covered = shapely.union_all([t.geometry for t in hidden])
+    known = shapely.union_all([t.geometry for t in truths])
+    return [c for c in claims if c.geometry.intersects(known) or not c.geometry.intersects(covered)]
+
+
+def geometries(said: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the GeoJSON geometries of a geometry, Feature or FeatureCollection."""
     if said["type"] == "FeatureCollection":
         return [f["geometry"] for f in said["features"]]
     return [said["geometry"]] if said["type"] == "Feature" else [said]

@@ -588,7 +588,7 @@ def clouds(rng: np.random.Generator, n: int, share: float) -> tuple[NDArray[np.b
     """Return a cloud mask and the opacity of (n, n) pixels covering about ``share``."""
     if share <= 0:
         return np.zeros((n, n), bool), np.zeros((n, n), np.float32)
-    field_ = fourier_noise(rng, n, 3.0)
+    field_ = fourier_noise(rng, n, 3.6)
     opacity = np.clip((field_ - np.quantile(field_, 1 - share)) * 1.5, 0, 1).astype(np.float32)
     return opacity > 0.08, opacity
 

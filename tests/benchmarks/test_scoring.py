@@ -14,6 +14,7 @@ from benchmarks.scoring import (
     score_events,
     summary,
     with_intervals,
+    without_hidden,
 )
 
 DAY = [datetime(2024, 5, d, 10, tzinfo=UTC) for d in range(1, 29)]
@@ -104,3 +105,9 @@ def test_intervals_come_from_sites_and_hold_the_value():
     numbers = with_intervals([good, bad, good, bad])
     recall = numbers["container.appeared.iou0.3.recall"]
     assert recall["low"] < recall["value"] == 0.5 < recall["high"]
+
+
+def test_a_claim_on_what_could_not_be_seen_is_left_out_unless_it_touches_what_could():
+    hidden, known = truth(box(0, 0, 10, 10)), truth(box(8, 0, 30, 10))
+    alone, both, far = claim(box(0, 0, 5, 5)), claim(box(5, 0, 15, 5)), claim(box(900, 0, 910, 9))
+    assert without_hidden([alone, both, far], [hidden], [known]) == [both, far]
