@@ -9,6 +9,7 @@ from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import fft
 
 Array = NDArray[np.float32]
 Mask = NDArray[np.bool_]
@@ -31,7 +32,7 @@ class Canvas:
     xx: Array = field(init=False)
 
     def __post_init__(self) -> None:
-        axis = np.arange(self.size, dtype=np.float32) * self.step_m
+        axis = (np.arange(self.size, dtype=np.float32) + 0.5) * self.step_m  # centres of the cells
         self.yy, self.xx = np.meshgrid(axis, axis, indexing="ij")
 
     @property
@@ -46,14 +47,6 @@ class Canvas:
             return slice(int(np.clip(low, 0, self.size)), int(np.clip(high, 0, self.size)))
 
         return span(y), span(x)
-
-    def cropped(self, part: Window) -> "Canvas":
-        """Return a view of one window: what is painted on it shows on the whole."""
-        view = copy(self)
-        for name in ("height", "container", "berm", "other", "xx", "yy"):
-            setattr(view, name, getattr(self, name)[part])
-        view.albedo = self.albedo[(slice(None), *part)]
-        return view
 
     def clone(self, rng: np.random.Generator) -> "Canvas":
         """Return a copy to paint on, drawing from another generator."""
@@ -78,31 +71,53 @@ def spectral_noise(
     rng: np.random.Generator, size: int, slope: float, anisotropy: float = 1.0, angle: float = 0.0
 ) -> Array:
     """Return (size, size) zero-mean unit-variance noise with a power law spectrum, optionally stretched along an angle."""
-    fy, fx = np.meshgrid(np.fft.fftfreq(size), np.fft.rfftfreq(size), indexing="ij")
-    fu, fv = fx * np.cos(angle) + fy * np.sin(angle), -fx * np.sin(angle) + fy * np.cos(angle)
-    radius = np.sqrt((fu * anisotropy) ** 2 + fv**2)
+    padded = int(fft.next_fast_len(size, real=True))
+    fy, fx = np.meshgrid(
+        np.fft.fftfreq(padded).astype(np.float32), np.fft.rfftfreq(padded).astype(np.float32), indexing="ij"
+    )
+    cosine, sine = np.float32(np.cos(angle)), np.float32(np.sin(angle))
+    radius = ((fx * cosine + fy * sine) * np.float32(anisotropy)) ** 2 + (fy * cosine - fx * sine) ** 2
     radius[0, 0] = 1.0
-    spectrum = (rng.standard_normal(fx.shape) + 1j * rng.standard_normal(fx.shape)) * radius ** (-slope)
+    spectrum = rng.standard_normal((*fx.shape, 2), dtype=np.float32).view(np.complex64)[..., 0]
+    spectrum *= radius ** np.float32(-slope / 2)
     spectrum[0, 0] = 0
-    noise = np.fft.irfft2(spectrum, s=(size, size))
+    noise = fft.irfft2(spectrum, s=(padded, padded))[:size, :size]
     result: Array = (noise / (noise.std() + 1e-9)).astype(np.float32)
     return result
 
 
-def polyline_distance(canvas: Canvas, points: NDArray[np.float64]) -> tuple[Array, Array]:
-    """Return distance (m) to a polyline and length along it (m), for every pixel."""
-    best = np.full(canvas.height.shape, np.inf, np.float32)
+def smooth_noise(rng: np.random.Generator, size: int, slope: float, factor: int = 8) -> Array:
+    """Return (size, size) noise without detail below ``factor`` cells: cheap, for what is soft by nature."""
+    few = size // factor + 2
+    coarse = spectral_noise(rng, few, slope)
+    at = np.arange(size) / factor
+    low = at.astype(np.intp)
+    share = (at - low).astype(np.float32)
+    rows = coarse[low] * (1 - share[:, None]) + coarse[low + 1] * share[:, None]
+    result: Array = rows[:, low] * (1 - share) + rows[:, low + 1] * share
+    return result
+
+
+def strip(canvas: Canvas, points: NDArray[np.float64], reach: float) -> tuple[Window, Array, Array]:
+    """Return (window, distance, along): metres to a polyline and along it, for cells up to ``reach`` metres off it."""
+    low, high = points.min(axis=0) - reach, points.max(axis=0) + reach
+    rows, cols = (
+        slice(*(int(np.clip(v / canvas.step_m, 0, canvas.size)) for v in (low[k], high[k] + canvas.step_m)))
+        for k in (1, 0)
+    )
+    xx, yy = canvas.xx[rows, cols], canvas.yy[rows, cols]
+    best = np.full(xx.shape, np.inf, np.float32)
     along = np.zeros_like(best)
     run = 0.0
-    for (x0, y0), (x1, y1) in pairwise(points):
+    for (x0, y0), (x1, y1) in pairwise(points.tolist()):
         length = float(np.hypot(x1 - x0, y1 - y0)) + 1e-6
-        t = np.clip(((canvas.xx - x0) * (x1 - x0) + (canvas.yy - y0) * (y1 - y0)) / length**2, 0, 1)
-        d = np.hypot(canvas.xx - x0 - t * (x1 - x0), canvas.yy - y0 - t * (y1 - y0))
+        t = np.clip(((xx - x0) * (x1 - x0) + (yy - y0) * (y1 - y0)) / length**2, 0, 1)
+        d = np.hypot(xx - x0 - t * (x1 - x0), yy - y0 - t * (y1 - y0))
         closer = d < best
         best = np.where(closer, d, best)
         along = np.where(closer, run + t * length, along)
         run += length
-    return best.astype(np.float32), along.astype(np.float32)
+    return (rows, cols), best, along
 
 
 def fill(

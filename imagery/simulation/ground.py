@@ -3,7 +3,7 @@
 import numpy as np
 from scipy import ndimage
 
-from imagery.simulation.canvas import Array, Canvas, polyline_distance, spectral_noise
+from imagery.simulation.canvas import Array, Canvas, spectral_noise, strip
 
 # Blue, green, red, near infrared reflectance of common grounds and things.
 GROUNDS = {
@@ -89,24 +89,29 @@ def road(canvas: Canvas) -> None:
     rng = canvas.rng
     ends = rng.uniform(0, canvas.extent, (3, 2))
     width = rng.uniform(2.5, 12)
-    distance, along = polyline_distance(canvas, ends[: rng.integers(2, 4)])
+    lift = rng.uniform(-1.5, 1.5) if rng.random() < 0.25 else 0.0
+    part, distance, along = strip(canvas, ends[: rng.integers(2, 4)], width / 2 + 2 * abs(lift) + 0.5)
+    albedo, height = canvas.albedo[(slice(None), *part)], canvas.height[part]
     on = distance < width / 2
     colour = ground_colour(
         str(rng.choice(["asphalt", "old asphalt", "gravel", "bare soil", "sand", "concrete"])), rng
     )
-    canvas.albedo[:, on] = colour[:, None] * np.exp(rng.standard_normal(int(on.sum())) * 0.03)
+    ruts = 1 + rng.uniform(0, 0.12) * np.cos(2 * np.pi * distance[on] / rng.uniform(1.5, 3.0))
+    albedo[:, on] = colour[:, None] * ruts * np.exp(rng.standard_normal(int(on.sum())) * 0.04)
+    height[on] *= 0.3
     if rng.random() < 0.5:
         mark = on & (distance < 0.12) & ((along % rng.uniform(4, 12)) < rng.uniform(2, 12))
-        canvas.albedo[:, mark] = 0.6
+        albedo[:, mark] = rng.uniform(0.3, 0.6)
     if rng.random() < 0.4:
         kerb = np.abs(distance - width / 2) < rng.uniform(0.1, 0.3)
-        canvas.albedo[:, kerb] = rng.uniform(0.2, 0.5)
-        canvas.height[kerb] += rng.uniform(0, 0.2)
-    if rng.random() < 0.25:  # flat-topped embankment or, negative, a cutting: one road, not a berm
-        lift = rng.uniform(-1.5, 1.5)
-        canvas.height += lift * np.clip(1 - (distance - width / 2) / (abs(lift) * 2 + 0.1), 0, 1)
+        albedo[:, kerb] = rng.uniform(0.2, 0.5)
+        height[kerb] += rng.uniform(0, 0.2)
+    if lift:  # flat-topped embankment or, negative, a cutting: one road, not a berm
+        height += (lift * np.clip(1 - (distance - width / 2) / (abs(lift) * 2 + 0.1), 0, 1)).astype(
+            np.float32
+        )
     for plane in (canvas.container, canvas.berm, canvas.other):
-        plane[on] = 0
+        plane[part][on] = 0
 
 
 def trees(canvas: Canvas) -> None:

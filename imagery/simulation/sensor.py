@@ -1,10 +1,12 @@
 """What a sensor makes of radiance: footprint, sampling at a displaced grid, noise, numbers."""
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
+from scipy.sparse import csr_matrix
+from scipy.special import erf
 
 from imagery.simulation.canvas import Array
 
@@ -37,20 +39,43 @@ def sample(
     ``corner_m`` is (south, east) of the outer corner of the first pixel from the canvas's north-west corner, metres.
     Returns (plane, row, col) float32.
     """
-    box = max(1, round(gsd_m / step_m))
-    sigma = blur_px * gsd_m / step_m
-    rows = (corner_m[0] + (np.arange(shape[0]) + 0.5) * gsd_m) / step_m - 0.5
-    cols = (corner_m[1] + (np.arange(shape[1]) + 0.5) * gsd_m) / step_m - 0.5
-    where = np.meshgrid(rows, cols, indexing="ij")
+    rows = _footprints(planes.shape[1], step_m, gsd_m, corner_m[0], shape[0], blur_px)
+    cols = _footprints(planes.shape[2], step_m, gsd_m, corner_m[1], shape[1], blur_px)
     out = np.empty((len(planes), *shape), np.float32)
     for k, plane in enumerate(planes):
-        # The box of an even number of cells is centred half a cell off: say so to the sampler.
-        off = 0.0 if box % 2 else 0.5
-        soft = ndimage.uniform_filter(plane, box) if box > 1 else plane
-        if sigma > 0.2:
-            soft = ndimage.gaussian_filter(soft, sigma)
-        out[k] = ndimage.map_coordinates(soft, [where[0] + off, where[1] + off], order=3, mode="nearest")
+        out[k] = (cols @ np.ascontiguousarray((rows @ plane).T)).T
     return out
+
+
+def _footprints(
+    cells: int, step_m: float, gsd_m: float, corner_m: float, pixels: int, blur_px: float
+) -> csr_matrix:
+    """Return the (pixel, cell) weights of one axis: a box one pixel wide, blurred; each row sums to one.
+
+    Every pixel's footprint is integrated over the cells, so a shift of any part of a cell is exact.
+    """
+    sigma = max(blur_px * gsd_m, 1e-3 * step_m)
+    centres = corner_m + (np.arange(pixels) + 0.5) * gsd_m
+    reach = gsd_m / 2 + 3.5 * sigma
+    width = int(2 * reach / step_m) + 2
+    first = np.floor((centres - reach) / step_m).astype(np.int64)
+    index = first[:, None] + np.arange(width)
+    middle = (index + 0.5) * step_m - centres[:, None]
+    weights = _blurred_box(middle, gsd_m, np.hypot(sigma, step_m / math.sqrt(12.0)))
+    weights /= weights.sum(axis=1, keepdims=True)
+    pointers = np.arange(pixels + 1) * width
+    return csr_matrix(
+        (weights.ravel().astype(np.float32), np.clip(index, 0, cells - 1).ravel(), pointers),
+        shape=(pixels, cells),
+    )
+
+
+def _blurred_box(distance_m: NDArray[np.float64], width_m: float, sigma_m: float) -> NDArray[np.float64]:
+    scale = sigma_m * math.sqrt(2.0)
+    result: NDArray[np.float64] = erf((distance_m + width_m / 2) / scale) - erf(
+        (distance_m - width_m / 2) / scale
+    )
+    return result
 
 
 def numbers(reflectance: Array, sensor: Sensor, rng: np.random.Generator) -> NDArray[np.uint16]:

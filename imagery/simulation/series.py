@@ -19,7 +19,7 @@ from shapely.geometry.base import BaseGeometry
 
 from imagery.illumination import Sun, View
 from imagery.observability import ObservationState
-from imagery.simulation.canvas import Array, Canvas, spectral_noise
+from imagery.simulation.canvas import Array, Canvas, smooth_noise
 from imagery.simulation.ground import blank, road, slab, trees
 from imagery.simulation.light import seen, sun_position, sunlight
 from imagery.simulation.sensor import Sensor, band_planes, numbers, sample
@@ -38,7 +38,10 @@ COARSE_GSD_M = 4.0
 
 @dataclass(frozen=True, slots=True)
 class SeriesOptions:
-    """What a series is to be like; ``north_up`` metres of extent, looks spread over [start, end]."""
+    """What a series is to be like: a square of ``extent_m``, looks spread over [start, end].
+
+    ``inset`` is a finer series whose site lies in the middle of this one, same seed: the same place seen from further up.
+    """
 
     extent_m: float = 250.0
     sensor: Sensor = HALF_METRE
@@ -53,6 +56,7 @@ class SeriesOptions:
     snow: float = 0.5
     off_nadir_deg: float = 12.0
     density: float = 1.0
+    inset: "SeriesOptions | None" = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,8 +121,19 @@ def simulate_series(seed: int, options: SeriesOptions) -> Series:
     rng = np.random.default_rng([seed, 1])
     times = look_times(rng, options)
     things = plan(np.random.default_rng([seed, 2]), options, times)
+    if options.inset is not None:
+        inner = plan(
+            np.random.default_rng([seed, 2]),
+            options.inset,
+            look_times(np.random.default_rng([seed, 1]), options.inset),
+        )
+        off = (options.extent_m - options.inset.extent_m) / 2
+        things += tuple(
+            replace(t, number=len(things) + t.number, x_m=t.x_m + off, y_m=t.y_m + off) for t in inner
+        )
     coarse = options.sensor.gsd_m >= COARSE_GSD_M
-    truths = tuple(_truth(thing, options) for thing in things if thing.kind != "other" or coarse)
+    bare = _bare(options)
+    truths = tuple(_truth(bare, thing, options) for thing in things if thing.kind != "other" or coarse)
     world = _world(seed, options)
     looks = tuple(
         _render(world, number, t_utc, things, options, np.random.default_rng([seed, 3, number]))
@@ -166,9 +181,12 @@ def _plan_ground(
 ) -> tuple[Thing, ...]:
     """Place patches of ground that are opened or covered, and given back."""
     things: list[Thing] = []
+    middle = MARGIN_M + options.extent_m / 2
+    keep_out = 0.0 if options.inset is None else options.inset.extent_m / 2 + 100
     for _ in range(max(3, round((options.extent_m / 1000) ** 2 * 4 * options.density))):
         x, y = rng.uniform(MARGIN_M + 120, MARGIN_M + options.extent_m - 120, 2)
-        if all(np.hypot(x - t.x_m, y - t.y_m) > 250 for t in things):
+        clear_of_inset = max(abs(x - middle), abs(y - middle)) > keep_out
+        if clear_of_inset and all(np.hypot(x - t.x_m, y - t.y_m) > 250 for t in things):
             spans = _spans(rng, "berm", options, times)
             things.append(Thing(len(things), "other", x, y, int(rng.integers(1 << 31)), spans))
     return tuple(things)
@@ -244,23 +262,30 @@ def _world(seed: int, options: SeriesOptions) -> Canvas:
     return canvas
 
 
-def _truth(thing: Thing, options: SeriesOptions) -> Truth:
-    """Paint the thing alone and trace its outline."""
-    step = _step(options)
-    size = int(np.ceil((options.extent_m + 2 * MARGIN_M) / step / 8) * 8)
-    zeros = np.zeros((size, size), np.float32)
-    bare = Canvas(
-        step, size, zeros.copy(), np.ones((4, size, size), np.float32), zeros.copy(), zeros.copy(), zeros.copy(),
-        np.random.default_rng(0),
-    )  # fmt: skip
+def _bare(options: SeriesOptions) -> Canvas:
+    """Return an empty canvas of the site's size, to trace outlines on."""
+    size = int(np.ceil((options.extent_m + 2 * MARGIN_M) / _step(options) / 8) * 8)
+    planes = np.zeros((4, size, size), np.float32)
+    colours = np.ones((4, size, size), np.float32)
+    return Canvas(_step(options), size, planes[0], colours, *planes[1:], np.random.default_rng(0))
+
+
+def _truth(bare: Canvas, thing: Thing, options: SeriesOptions) -> Truth:
+    """Paint the thing alone, trace its outline and wipe the canvas."""
+    step = bare.step_m
     count, height = _paint(bare, thing, options.sensor.gsd_m >= COARSE_GSD_M)
     plane = {"container": bare.container, "berm": bare.berm, "other": bare.other}[thing.kind]
-    parts = [shape(g) for g, value in shapes(plane.astype(np.uint8), mask=plane > 0) if value]
+    rows, cols = np.nonzero(plane.any(axis=1))[0], np.nonzero(plane.any(axis=0))[0]
+    first = (int(rows[0]), int(cols[0])) if rows.size else (0, 0)
+    part = plane[first[0] : rows[-1] + 1, first[1] : cols[-1] + 1] if rows.size else plane[:1, :1]
+    parts = [shape(g) for g, value in shapes(part.astype(np.uint8), mask=part > 0) if value]
     outline = union_all(parts).simplify(0.5)
+    for wiped in (bare.height, bare.container, bare.berm, bare.other):
+        wiped.fill(0)
 
     def to_site(xy: NDArray[np.float64]) -> NDArray[np.float64]:
-        east = xy[:, 0] * step - MARGIN_M
-        north = options.extent_m - (xy[:, 1] * step - MARGIN_M)
+        east = (xy[:, 0] + first[1]) * step - MARGIN_M
+        north = options.extent_m - ((xy[:, 1] + first[0]) * step - MARGIN_M)
         return np.column_stack([east, north])
 
     from shapely import transform
@@ -360,7 +385,7 @@ def _weathered(canvas: Canvas, t_utc: datetime, snowy: bool, rng: np.random.Gene
     if rng.random() < 0.25:
         albedo = albedo * (1 - rng.uniform(0.1, 0.4) * (canvas.height < 0.4))
     if snowy:
-        drift = np.clip(spectral_noise(rng, canvas.size, 1.5) * 0.5 + rng.uniform(0.3, 1.2), 0, 1)
+        drift = np.clip(smooth_noise(rng, canvas.size, 1.5) * 0.5 + rng.uniform(0.3, 1.2), 0, 1)
         roofs = np.where(canvas.container + canvas.other > 0, rng.uniform(0.2, 1.0), 1.0)
         share = ndimage.gaussian_filter(drift * roofs, 0.5)
         albedo = albedo * (1 - share) + share * 0.72
@@ -375,7 +400,7 @@ def _clouds(
     cover = np.zeros_like(canvas.height)
     if rng.random() > min(options.clouds * 1.6, 0.9):
         return cover, cover.copy()
-    field = spectral_noise(rng, canvas.size, 2.0)
+    field = smooth_noise(rng, canvas.size, 2.0)
     share = float(np.clip(rng.exponential(options.clouds), 0.03, 0.95))
     edge = float(np.quantile(field[::4, ::4], 1 - share))
     cover = np.clip((field - edge) / 0.35, 0, 1).astype(np.float32)

@@ -3,7 +3,7 @@
 import numpy as np
 from scipy import ndimage
 
-from imagery.simulation.canvas import Canvas, fill, polyline_distance
+from imagery.simulation.canvas import Canvas, fill, strip
 from imagery.simulation.ground import ground_colour, paint_colour
 
 FRESH_COVERS = ("bare soil", "dark soil", "sand", "red soil", "gravel")
@@ -40,22 +40,19 @@ def berm(canvas: Canvas, x: float, y: float) -> float:
     }[str(shape)]
     turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
     points = np.array(line) @ turn.T + (x, y)
-    reach = float(np.abs(points - (x, y)).max()) + crest + side + 4.0
-    canvas = canvas.cropped(canvas.window(x, y, reach))
-    distance, along = polyline_distance(canvas, points)
-    wobble = (
-        ndimage.gaussian_filter(rng.standard_normal(distance.shape), 2.0 / canvas.step_m)
-        * 2.0
-        / canvas.step_m
-    )
-    distance = distance + (wobble * rng.uniform(0, 0.6)).astype(np.float32)
+    part, distance, along = strip(canvas, points, crest / 2 + side + 3.0)
+    if distance.size == 0:
+        return height
+    wander = 2.0 / canvas.step_m
+    wobble = ndimage.gaussian_filter(rng.standard_normal(distance.shape, np.float32), wander) * wander
+    distance = distance + wobble * np.float32(rng.uniform(0, 0.6))
     profile = np.clip(1 - (distance - crest / 2) / side, 0, 1)
     if rng.random() < 0.4:
         profile = profile**2 * (3 - 2 * profile)
     gaps = rng.random() < 0.2
     if gaps:
         profile = profile * ((along % rng.uniform(25, 60)) > 5)
-    canvas.height += (profile * height).astype(np.float32)
+    canvas.height[part] += (profile * height).astype(np.float32)
     on = profile > 0.12
     covers = FRESH_COVERS if rng.random() < 0.6 else GROWN_COVERS
     colour = ground_colour(str(rng.choice(covers)), rng)
@@ -65,10 +62,11 @@ def berm(canvas: Canvas, x: float, y: float) -> float:
             ndimage.gaussian_filter(rng.standard_normal(distance.shape), rng.uniform(0.5, 3))
             * rng.uniform(0, 0.4)
         )
-        canvas.albedo[:] = canvas.albedo * (1 - blend) + blend * colour[:, None, None] * texture[None]
+        albedo = canvas.albedo[(slice(None), *part)]
+        albedo[:] = albedo * (1 - blend) + blend * colour[:, None, None] * texture[None]
     for plane in (canvas.container, canvas.other):
-        plane[on] = 0
-    canvas.berm[on] = 1
+        plane[part][on] = 0
+    canvas.berm[part][on] = 1
     return height
 
 
@@ -78,10 +76,9 @@ def ditch_or_heap(canvas: Canvas) -> None:
     x, y = rng.uniform(0, canvas.extent, 2)
     if rng.random() < 0.5:
         ends = np.array([(x, y), (x + rng.uniform(-80, 80), y + rng.uniform(-80, 80))])
-        distance, _ = polyline_distance(canvas, ends)
-        canvas.height -= (rng.uniform(0.5, 3) * np.clip(1 - distance / rng.uniform(1.5, 5), 0, 1)).astype(
-            np.float32
-        )
+        part, distance, _ = strip(canvas, ends, 5.0)
+        depth, half = rng.uniform(0.5, 3), rng.uniform(1.5, 5)
+        canvas.height[part] -= (depth * np.clip(1 - distance / half, 0, 1)).astype(np.float32)
         return
     radius, tall = rng.uniform(2, 9), rng.uniform(1, 5)
     part = canvas.window(x, y, radius * 1.5)
