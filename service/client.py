@@ -18,7 +18,7 @@ import httpx
 from imagery.errors import DepotwatchError
 
 PASSING = frozenset({408, 429, 502, 503, 504})
-FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.5, 30.0
+FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.5, 10.0
 ENDED = frozenset({"successful", "failed", "dismissed"})
 
 

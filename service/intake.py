@@ -234,10 +234,10 @@ def check_name(name: Any, pointer: str) -> str:
     """Return a usable name: 1 to ``MAX_NAME`` characters, none of them a control character."""
     if not isinstance(name, str) or not name.strip():
         raise BadSite("a site needs a name: properties.name", pointer=pointer)
-    name = name.strip()
-    if len(name) > MAX_NAME or not name.isprintable():
+    text: str = name.strip()
+    if len(text) > MAX_NAME or not text.isprintable():
         raise BadSite(f"a name has at most {MAX_NAME} characters and no control characters", pointer=pointer)
-    return name
+    return text
 
 
 def check_archives(names: Any, pointer: str) -> tuple[str, ...] | None:
@@ -287,8 +287,8 @@ def kml_to_geojson(body: bytes) -> dict[str, Any]:
     except (ET.ParseError, ValueError, LookupError) as error:
         raise BadKml(f"the body is not XML: {error}") from error
     features = []
-    for number, placemark in enumerate(root.iter("{*}Placemark"), 1):
-        polygons = [_kml_polygon(node, number) for node in placemark.iter("{*}Polygon")]
+    for number, placemark in enumerate(root.iterfind(".//{*}Placemark"), 1):
+        polygons = [_kml_polygon(node, number) for node in placemark.iterfind(".//{*}Polygon")]
         if not polygons:
             continue
         geometry = {"type": "MultiPolygon", "coordinates": polygons}
@@ -346,7 +346,7 @@ _COLUMNS = {
 
 def _delimiter(text: str) -> str:
     first = text.split("\n", 1)[0]
-    return max([",", ";", "\t"], key=lambda mark: first.count(mark))
+    return max([",", ";", "\t"], key=first.count)
 
 
 def _column(header: list[str], names: tuple[str, ...]) -> int:

@@ -213,6 +213,7 @@ def change_site(database: Database, connection: Connection, row: Record, patch: 
         values["properties"] = json.dumps(patch.properties)
     if patch.parameters is not None:
         values["parameters"] = json.dumps(patch.parameters)
+    values = {name: value for name, value in values.items() if value != row._mapping[name]}
     if patch.aoi is not None and not _same(patch.aoi, row.geometry):
         place = _place(patch.aoi)
         values |= place

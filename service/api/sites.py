@@ -251,7 +251,6 @@ def _patch(row: Record, wanted: schemas.SitePatchIn) -> SitePatch:
         # JSON merge patch: null removes, everything else replaces.
         merged = {**json.loads(row.properties), **properties}
         extra = check_extra({k: v for k, v in merged.items() if v is not None}, "/properties")
-        extra = None if extra == json.loads(row.properties) else extra
     aoi = None
     if wanted.geometry is not None:
         try:

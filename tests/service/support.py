@@ -25,7 +25,6 @@ from service.keys import SCOPES, create_key, pepper
 from service.settings import Settings
 from service.worker import Worker
 
-
 PROGRAMS = ("initdb", "postgres", "pg_ctl", "pg_isready")
 
 

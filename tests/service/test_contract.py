@@ -1,0 +1,260 @@
+"""HTTP as CONTRACT section 4 has it: problems everywhere, idempotency, preconditions, paging, limits."""
+
+import json
+import threading
+from typing import Any
+
+import pytest
+from fastapi import FastAPI
+from starlette.testclient import TestClient
+
+from service.context import Service
+from service.problems import PROBLEM_JSON
+from tests.service.support import client_of, feature, square, work_off
+
+
+def is_problem(answer: Any, status: int, code: str) -> None:
+    assert answer.status_code == status, answer.text
+    assert answer.headers["content-type"] == PROBLEM_JSON
+    body = answer.json()
+    assert (body["status"], body["code"]) == (status, code)
+    assert body["detail"]
+    assert body["type"].endswith(code)
+
+
+def test_every_fault_is_a_problem(lite_client: TestClient, lite_service: Service) -> None:
+    c = lite_client
+    is_problem(c.get("/nowhere"), 404, "not-found")
+    is_problem(c.get("/sites/site-0"), 404, "not-found")
+    is_problem(c.put("/sites", json={}), 405, "method-not-allowed")
+    is_problem(
+        c.post("/sites", content=b"{}", headers={"Content-Type": "text/plain"}), 415, "unsupported-media-type"
+    )
+    is_problem(
+        c.post("/jobs", content=b"{}", headers={"Content-Type": "text/plain"}), 415, "unsupported-media-type"
+    )
+    is_problem(c.post("/sites", content=b"{", headers={"Content-Type": "application/json"}), 400, "bad-body")
+    is_problem(c.post("/jobs", json={"sites": 3}), 422, "unusable-input")
+    is_problem(c.post("/jobs", json={"sites": "all", "surprise": 1}), 422, "unusable-input")
+    is_problem(c.post("/jobs", json={"sites": "all", "period": "yesterday/today"}), 400, "bad-query")
+    is_problem(c.post("/jobs", json={"sites": "all", "type": "verify"}), 422, "unknown-job-type")
+    is_problem(c.get("/sites", params={"limit": "many"}), 400, "bad-query")
+    is_problem(c.get("/sites", params={"limit": 0}), 400, "bad-query")
+    is_problem(c.get("/sites", params={"bbox": "1,2"}), 400, "bad-query")
+    is_problem(c.get("/sites", params={"cursor": "nonsense"}), 400, "bad-cursor")
+    is_problem(c.get("/changes", params={"since": "nonsense"}), 400, "bad-cursor")
+    big = b'{"type":"Feature","x":"' + b"x" * lite_service.settings.max_body_bytes + b'"}'
+    is_problem(c.post("/sites", content=big, headers={"Content-Type": "application/json"}), 413, "too-large")
+    is_problem(c.patch("/sites/site-0", json={}), 404, "not-found")
+
+
+def test_a_bug_is_a_500_problem_without_its_trace(lite_service: Service) -> None:
+    client = client_of(lite_service)
+    app = client.app
+    assert isinstance(app, FastAPI)
+
+    @app.get("/broken")
+    def broken() -> None:
+        raise ZeroDivisionError("secret detail")
+
+    answer = client.get("/broken", headers={"X-Request-ID": "find-me"})
+    is_problem(answer, 500, "internal")
+    assert "secret detail" not in answer.text
+    assert "find-me" in answer.json()["detail"]
+
+
+def test_a_database_that_is_away_is_503_with_retry_after(lite_service: Service) -> None:
+    client = client_of(lite_service)
+    lite_service.database.close()
+    path = lite_service.settings.data / "depotwatch.db"
+    path.rename(path.with_suffix(".gone"))
+    path.mkdir()
+    answer = client.get("/sites")
+    is_problem(answer, 503, "not-available")
+    assert answer.headers["retry-after"]
+    is_problem(client.get("/readyz"), 503, "not-available")
+    assert client.get("/healthz").status_code == 200
+
+
+def test_the_same_key_and_body_give_the_same_site_once(service: Service, client: TestClient) -> None:
+    headers = {"Idempotency-Key": "k1"}
+    first = client.post("/sites", json=feature("a"), headers=headers)
+    again = client.post("/sites", json=feature("a"), headers=headers)
+    assert (again.status_code, again.json()) == (201, first.json())
+    assert again.headers["location"] == first.headers["location"]
+    assert again.headers["etag"] == first.headers["etag"]
+    assert again.headers["idempotency-replayed"] == "true"
+    is_problem(client.post("/sites", json=feature("b"), headers=headers), 422, "idempotency-mismatch")
+    assert len(client.get("/sites").json()["features"]) == 1
+    other = client_of(service, tenant="second")
+    assert other.post("/sites", json=feature("b"), headers=headers).status_code == 201
+
+
+def test_a_failed_call_leaves_its_key_unused(client: TestClient) -> None:
+    headers = {"Idempotency-Key": "k1"}
+    client.post("/sites", json=feature("a"))
+    is_problem(client.post("/sites", json=feature("a"), headers=headers), 409, "name-taken")
+    assert client.post("/sites", json=feature("b"), headers=headers).status_code == 201
+
+
+def test_the_same_key_at_the_same_time_makes_one_site(service: Service) -> None:
+    clients = [client_of(service) for _ in range(6)]
+    answers: list[Any] = []
+    start = threading.Barrier(6)
+
+    def post(client: TestClient) -> None:
+        start.wait()
+        answers.append(client.post("/sites", json=feature("a"), headers={"Idempotency-Key": "k"}))
+
+    threads = [threading.Thread(target=post, args=(c,)) for c in clients]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    made = {a.json()["id"] for a in answers if a.status_code == 201}
+    assert len(made) == 1
+    assert {a.status_code for a in answers} <= {201, 409}
+    assert all(a.json()["code"] == "idempotency-in-flight" for a in answers if a.status_code == 409)
+    assert len(clients[0].get("/sites").json()["features"]) == 1
+
+
+def test_one_job_per_key(client: TestClient) -> None:
+    site = client.post("/sites", json=feature("a", analyse=False)).json()["id"]
+    headers = {"Idempotency-Key": "k"}
+    first = client.post("/jobs", json={"sites": [site]}, headers=headers)
+    assert first.status_code == 202
+    assert int(first.headers["retry-after"]) > 0
+    again = client.post("/jobs", json={"sites": [site]}, headers=headers)
+    assert again.json()["id"] == first.json()["id"]
+    assert len(client.get("/jobs").json()["jobs"]) == 1
+
+
+def test_an_idempotency_key_that_is_no_key_is_refused(lite_client: TestClient) -> None:
+    answer = lite_client.post("/sites", json=feature("a"), headers={"Idempotency-Key": "x" * 300})
+    is_problem(answer, 422, "bad-idempotency-key")
+
+
+def test_sites_page_through_once_each(client: TestClient) -> None:
+    many = {
+        "type": "FeatureCollection",
+        "features": [feature(f"s{i:02}", geometry=square(10 + i / 10)) for i in range(23)],
+        "analyse": False,
+    }
+    made = client.post("/sites", json=many)
+    assert made.status_code == 201
+    assert made.json()["job"] is None
+    seen: list[str] = []
+    following: str | None = "/sites?limit=5"
+    while following:
+        page = client.get(following).json()
+        assert len(page["features"]) <= 5
+        seen += [f["properties"]["name"] for f in page["features"]]
+        following = next((link["href"] for link in page["links"] if link["rel"] == "next"), None)
+    assert sorted(seen) == [f"s{i:02}" for i in range(23)]
+    assert len(set(seen)) == 23
+    found = client.get("/sites", params={"q": "S1"}).json()["features"]
+    assert len(found) == 10
+    boxed = client.get("/sites", params={"bbox": "10.95,49,11.15,51"}).json()["features"]
+    assert {f["properties"]["name"] for f in boxed} == {"s10", "s11"}
+    assert client.get("/sites", params={"q": "%"}).json()["features"] == []
+
+
+def test_jobs_page_newest_first(client: TestClient) -> None:
+    site = client.post("/sites", json=feature("a", analyse=False)).json()["id"]
+    made = [client.post("/jobs", json={"sites": [site]}).json()["id"] for _ in range(5)]
+    page = client.get("/jobs", params={"limit": 3}).json()
+    rest = client.get(next(link["href"] for link in page["links"] if link["rel"] == "next")).json()
+    assert [j["id"] for j in page["jobs"] + rest["jobs"]] == made[::-1]
+    assert client.get("/jobs", params={"state": "failed"}).json()["jobs"] == []
+
+
+def test_a_job_over_nothing_has_ended(lite_client: TestClient) -> None:
+    job = lite_client.post("/jobs", json={"sites": "all"}).json()
+    assert (job["state"], job["progress"]) == ("successful", 100.0)
+
+
+def test_a_patch_merges_properties_and_null_removes(client: TestClient) -> None:
+    site = client.post("/sites", json=feature("a", owner="me", tag=1, analyse=False))
+    here = f"/sites/{site.json()['id']}"
+    changed = client.patch(
+        here, json={"properties": {"owner": None, "tag": 2}}, headers={"If-Match": site.headers["etag"]}
+    )
+    assert changed.status_code == 200, changed.text
+    assert "owner" not in changed.json()["properties"]
+    assert changed.json()["properties"]["tag"] == 2
+    assert client.get(here).headers["etag"] == changed.headers["etag"] != site.headers["etag"]
+    assert client.get(here, headers={"If-None-Match": changed.headers["etag"]}).status_code == 304
+    bad = client.patch(
+        here, json={"geometry": {"type": "Point", "coordinates": [0, 0]}}, headers={"If-Match": "*"}
+    )
+    assert (bad.status_code, bad.json()["errors"][0]["pointer"]) == (422, "/geometry")
+    echoed = client.get(here).json()
+    same = client.patch(
+        here,
+        json={k: echoed[k] for k in ("type", "id", "geometry", "properties")},
+        headers={"If-Match": changed.headers["etag"]},
+    )
+    assert same.headers["etag"] == changed.headers["etag"]
+
+
+def test_head_answers_as_get_without_a_body(client: TestClient) -> None:
+    get, head = client.get("/sites"), client.head("/sites")
+    assert head.status_code == 200
+    assert head.content == b""
+    assert head.headers["content-length"] == get.headers["content-length"]
+
+
+def test_a_request_id_is_kept_and_a_bad_one_replaced(lite_client: TestClient) -> None:
+    assert lite_client.get("/", headers={"X-Request-ID": "a-1"}).headers["x-request-id"] == "a-1"
+    assert lite_client.get("/", headers={"X-Request-ID": "a b"}).headers["x-request-id"] != "a b"
+
+
+def test_reprocessing_makes_a_report_that_is_not_current(service: Service, client: TestClient) -> None:
+    site = client.post("/sites", json=feature("a")).json()
+    work_off(service)
+    before = client.get(f"/sites/{site['id']}/reports/latest")
+    client.post("/jobs", json={"type": "reprocess", "sites": "all", "parameters": {"min_confidence": 0.9}})
+    work_off(service)
+    listed = client.get(f"/sites/{site['id']}/reports").json()["reports"]
+    assert [(r["number"], r["current"]) for r in listed] == [(2, False), (1, True)]
+    assert client.get(f"/sites/{site['id']}/reports/latest").content == before.content
+    assert len(client.get("/changes").json()["entries"]) == 3
+
+
+def test_the_landing_page_leads_everywhere(lite_client: TestClient) -> None:
+    for link in lite_client.get("/").json()["links"]:
+        answer = lite_client.get(link["href"])
+        assert answer.status_code == 200, link
+    spec = lite_client.get("/openapi.json").json()
+    assert spec["openapi"].startswith("3.1")
+    text = lite_client.get("/metrics").text
+    assert "depotwatch_units" in text
+    assert "depotwatch_http_request_duration_seconds_bucket" in text
+
+
+def test_metrics_name_no_tenant_site_or_key(service: Service, client: TestClient) -> None:
+    site = client.post("/sites", json=feature("Very secret place")).json()["id"]
+    client.get(f"/sites/{site}")
+    client.get("/sites/nonexistent-secret-path/thing")
+    text = client.get("/metrics").text
+    assert 'depotwatch_units{state="ready"} 1.0' in text
+    for secret in ("secret", site, "first", "dw_"):
+        assert secret not in text
+
+
+def test_openapi_refers_to_nothing_that_is_missing(lite_client: TestClient) -> None:
+    spec = lite_client.get("/openapi.json").json()
+    text = json.dumps(spec)
+    for part in text.split('"$ref": "#/components/schemas/')[1:]:
+        assert part.partition('"')[0] in spec["components"]["schemas"]
+    for path, operations in spec["paths"].items():
+        for method, operation in operations.items():
+            assert "default" in operation["responses"], (method, path)
+
+
+@pytest.mark.parametrize("bbox", ["170,-20,-170,20", "-180,-90,180,90"])
+def test_a_box_may_cross_the_antimeridian(lite_client: TestClient, bbox: str) -> None:
+    lite_client.post("/sites", json=feature("east", geometry=square(175.0, 10.0), analyse=False))
+    lite_client.post("/sites", json=feature("west", geometry=square(-175.0, 10.0), analyse=False))
+    found = lite_client.get("/sites", params={"bbox": bbox}).json()["features"]
+    assert len(found) == 2
