@@ -410,7 +410,8 @@ def _pair(
     """Build one case of a family: scene k of the world, random warp, then what the family adds."""
     rng = _rng(world, family, k)
     name, source = world.surfaces[k % len(world.surfaces)]
-    other = world.surfaces[(k + 1 + k // len(world.surfaces)) % len(world.surfaces)][1]
+    count = len(world.surfaces)
+    other = world.surfaces[(k + 1 + k // count % (count - 1)) % count][1]
     if side:
         source, other = _crop(rng, source, side), _crop(rng, other, side)
     warp = random_warp(rng, source.shape, size, turn_deg, scale)

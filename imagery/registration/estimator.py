@@ -14,14 +14,32 @@ from imagery.registration import prefilter
 from imagery.registration.correlation import Peak, best_peaks, masked_correlation
 from imagery.registration.field import LocalField, local_field, target_nodes
 from imagery.registration.gate import Evidence, state_of
-from imagery.registration.motion import Float64, Motion, MotionFit, better_motion, split_difference
+from imagery.registration.motion import (
+    AFFINE_EVIDENCE,
+    SUN_EVIDENCE,
+    Float64,
+    Motion,
+    MotionFit,
+    better_motion,
+    split_difference,
+)
 from imagery.registration.prefilter import Float32Image, Mask
-from imagery.registration.refinement import LOOSE, TIGHT, Bands, WindowShifts, window_shifts
+from imagery.registration.refinement import (
+    LOOSE,
+    TIGHT,
+    Bands,
+    WindowShifts,
+    shared_information,
+    window_shifts,
+)
 from imagery.registration.shadows import shadow_mask
 from imagery.registration.voting import Vote, vote
 from imagery.registration.windows import Lattice, lattice
 
 MIN_SIDE_PX = 40
+# Votes that differ by less tie.
+TIE = 0.98
+FLAT_SHARE = 1e-3
 # Windows that disagree by more than this may be pulled by shadows; leaving those out must cut the decorrelation to 0.8.
 SHADOW_DOUBT_PX = 0.045
 SHADOW_GAIN = 0.8
@@ -184,8 +202,7 @@ def _refusal(level: _Level, max_shift_px: float) -> str | None:
     if min(int(level.reference_valid.sum()), int(level.target_valid.sum())) < needed:
         return "no_overlap"
     for image, valid in ((level.reference, level.reference_valid), (level.target, level.target_valid)):
-        values = image[valid]
-        if not float(values.std()) > 1e-6 * max(1.0, float(np.abs(values).max())):
+        if not float(image[valid].std()) > 0.0:
             return "too_little_texture"
     return None
 
@@ -204,8 +221,12 @@ def _search(level: _Level, reach_px: float) -> tuple[Vote, Peak, float] | None:
         return None
     votes = [vote(feature_r, feature_t, level.reference_valid, level.target_valid, cells, p) for p in peaks]
     order = sorted(range(len(votes)), key=lambda k: -votes[k].support)
+    # Peaks a lattice period apart can tie; then the one the scene's own geolocation is nearest to goes first.
+    level_best = TIE * votes[order[0]].support
+    order.sort(key=lambda k: (votes[k].support < level_best, np.hypot(peaks[k].row, peaks[k].col)))
     best = votes[order[0]]
-    ambiguity = votes[order[1]].support / best.support if len(order) > 1 and best.support > 0 else 0.0
+    others = [votes[k].support for k in order[1:]]
+    ambiguity = min(max(others) / best.support, 1.0) if others and best.support > 0 else 0.0
     return best, peaks[order[0]], ambiguity
 
 
@@ -216,26 +237,29 @@ def _without_shadows(level: _Level, plain: _Refined, start: Motion, options: Opt
     level = _Level(
         prefilter.filled(level.reference, seen_r), prefilter.filled(level.target, seen_t), seen_r, seen_t
     )
-    lit = _refine(level, start, options.rounds, options)
+    lit = _refine(level, start, options.rounds, options, SUN_EVIDENCE)
     if lit is None:
         return plain
     doubt_plain, doubt_lit = (1.0 - float(np.median(np.abs(a.windows.correlation))) for a in (plain, lit))
     return replace(lit, shadows_masked=True) if doubt_lit < SHADOW_GAIN * doubt_plain else plain
 
 
-def _refine(level: _Level, motion: Motion, rounds: int, options: Options) -> _Refined | None:
+def _refine(
+    level: _Level, motion: Motion, rounds: int, options: Options, evidence: float = AFFINE_EVIDENCE
+) -> _Refined | None:
     """Iterate warp and window shifts until the motion settles."""
-    cells = lattice(level.shape)
-    if cells is None:
+    cells, bands = lattice(level.shape), _bands(level)
+    if cells is None or bands is None:
         return None
-    bands = _bands(level)
     answer: _Refined | None = None
     for turn in range(rounds):
         windows = window_shifts(bands.reference, bands.warped(motion), cells, LOOSE if turn == 0 else TIGHT)
         if len(windows.index) < 1:
             return answer
         totals = windows.shifts + motion.at(windows.positions)
-        fit = better_motion(windows.positions, totals, windows.variances, level.centre, 3.0 * cells.cell_px)
+        fit = better_motion(
+            windows.positions, totals, windows.variances, level.centre, 3.0 * cells.cell_px, evidence
+        )
         answer = _Refined(fit, windows, totals, cells, bands)
         step = fit.motion.at(windows.positions) - motion.at(windows.positions)
         motion = fit.motion
@@ -244,11 +268,18 @@ def _refine(level: _Level, motion: Motion, rounds: int, options: Options) -> _Re
     return answer
 
 
-def _bands(level: _Level) -> Bands:
-    band_t = prefilter.normalised(prefilter.band_passed(level.target), level.target_valid)
+def _bands(level: _Level) -> Bands | None:
+    """Return both images band-passed and normalised; None where there is nothing but ramps and rounding."""
+    prepared = []
+    for image, valid in ((level.reference, level.reference_valid), (level.target, level.target_valid)):
+        band = prefilter.band_passed(image)
+        sample = np.abs(band[::4, ::4][valid[::4, ::4]])
+        if sample.size == 0 or float(np.median(sample)) < FLAT_SHARE * float(image.std()):
+            return None
+        prepared.append(prefilter.normalised(band, valid))
     return Bands(
-        prefilter.normalised(prefilter.band_passed(level.reference), level.reference_valid),
-        ndimage.spline_filter(band_t, order=3, output=np.float32, mode="mirror"),
+        prepared[0],
+        ndimage.spline_filter(prepared[1], order=3, output=np.float32, mode="mirror"),
         level.reference_valid,
         level.target_valid,
     )
@@ -275,7 +306,8 @@ def _judge(
         3.0 * refined.cells.cell_px,
         affine=affine,
     )
-    evidence = Evidence(best.agree, peak.z, ambiguity, fit.predicted_px * scale, split * scale)
+    shared = shared_information(refined.bands, refined.bands.warped(fit.motion))
+    evidence = Evidence(best.agree, peak.z, ambiguity, fit.predicted_px * scale, split * scale, shared)
     quality = evidence.quality
     reasons = list(_reasons(evidence))
     motion = fit.motion.scaled(scale).moved(level.centre)

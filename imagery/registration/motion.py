@@ -17,6 +17,8 @@ SCALE_FLOOR_PX = 0.05
 SCALE_START_PX = 0.6
 # Chi squared from which an affine is believed: shadows and change bias neighbouring windows alike, so far above chance.
 AFFINE_EVIDENCE = 4.0
+# Under another sun what is left of the shadows leans one way on one side of every object: more is asked.
+SUN_EVIDENCE = 14.0
 # What a window may be off through change and shadow even where its residual is small.
 BIAS_PX = 0.03
 # Two halves of the windows may differ on an affine by this share of what it does.
@@ -140,14 +142,19 @@ def _weighted_median(values: Float64, weights: Float64) -> Float64:
 
 
 def better_motion(
-    positions: Float64, shifts: Float64, variances: Float64, centre: Float64, window_px: float
+    positions: Float64,
+    shifts: Float64,
+    variances: Float64,
+    centre: Float64,
+    window_px: float,
+    evidence: float = AFFINE_EVIDENCE,
 ) -> MotionFit:
     """Return the affine fit where the windows prove it and two halves of them agree on it, else the translation."""
     plain = fit_motion(positions, shifts, variances, centre, affine=False)
     if len(positions) < 6:
         return plain
     full = fit_motion(positions, shifts, variances, centre, affine=True)
-    if _affine_gain(plain, full, variances) < AFFINE_EVIDENCE:
+    if _affine_gain(plain, full, variances) < evidence:
         return plain
     bent = full.motion.at(positions) - plain.motion.at(positions)
     split = split_difference(positions, shifts, variances, centre, window_px, affine=True)

@@ -70,7 +70,7 @@ def warp(coefficients: Float32Image, target_valid: Mask, reference_valid: Mask, 
     """Sample spline coefficients of the target at ``p + v(p)``; a pixel needs a valid nearest neighbour."""
     matrix, offset = sample_matrix(motion)
     if not motion.slope.any():
-        image = ndimage.shift(coefficients, -motion.shift, order=3, mode="nearest", prefilter=False)
+        image = _translated(coefficients, motion.shift)
         inside = _shifted_mask(target_valid, np.rint(motion.shift).astype(int))
         return Warped(image, inside & reference_valid)
     image = ndimage.affine_transform(coefficients, matrix, offset, order=3, mode="nearest", prefilter=False)
@@ -78,6 +78,20 @@ def warp(coefficients: Float32Image, target_valid: Mask, reference_valid: Mask, 
         target_valid.astype(np.uint8), matrix, offset, order=0, mode="constant", prefilter=False
     )
     return Warped(image, inside.astype(bool) & reference_valid)
+
+
+def _translated(coefficients: Float32Image, shift: Float64) -> Float32Image:
+    """Return the cubic spline at ``p + shift``: two passes of four taps, as a translation separates."""
+    image = coefficients
+    for axis in (0, 1):
+        whole = int(np.floor(shift[axis]))
+        f = float(shift[axis]) - whole
+        taps = [(1 - f) ** 3, 4 - 6 * f**2 + 3 * f**3, 1 + 3 * f + 3 * f**2 - 3 * f**3, f**3]
+        image = ndimage.correlate1d(image, np.array(taps) / 6.0, axis=axis, mode="nearest", origin=-1)
+        # Four taps from origin -1 start at p - 1; whole pixels move the result, the edge repeats.
+        at = np.clip(np.arange(image.shape[axis]) + whole, 0, image.shape[axis] - 1)
+        image = np.take(image, at, axis=axis)
+    return image
 
 
 def _shifted_mask(mask: Mask, shift: NDArray[np.int_]) -> Mask:
@@ -100,6 +114,29 @@ def gradients(image: Float32Image) -> tuple[Float32Image, Float32Image]:
         1 / 12
     )
     return down, across
+
+
+def shared_information(bands: Bands, warped: Warped) -> float:
+    """Return how much of the weakest direction's gradient power both images share, at most 1.
+
+    Gradients of noise agree with nothing: products of the two images' gradients hold only what both saw. An edge
+    without corners, a ramp or noise give about 0, whatever the windows claim.
+    """
+    mask = warped.both.astype(np.float32)
+    down_r, across_r = gradients(bands.reference)
+    down_t, across_t = gradients(warped.image)
+
+    def tensor(a: Float32Image, b: Float32Image, c: Float32Image, d: Float32Image) -> Float64:
+        mixed = 0.5 * (np.sum(mask * a * d, dtype=np.float64) + np.sum(mask * b * c, dtype=np.float64))
+        return np.array(
+            [[np.sum(mask * a * c, dtype=np.float64), mixed], [mixed, np.sum(mask * b * d, dtype=np.float64)]]
+        )
+
+    shared = tensor(down_r, across_r, down_t, across_t)
+    own = 0.5 * (tensor(down_r, across_r, down_r, across_r) + tensor(down_t, across_t, down_t, across_t))
+    values, vectors = np.linalg.eigh(shared * np.sign(np.trace(shared)))
+    weakest = vectors[:, 0]
+    return float(np.clip(values[0] / max(float(weakest @ own @ weakest), 1e-9), 0.0, 1.0))
 
 
 def _gain(reference: Float64, target: Float64, cross: Float64, count: Float64) -> tuple[Float64, ...]:

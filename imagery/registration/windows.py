@@ -46,9 +46,9 @@ class Lattice:
 
 
 def lattice(shape: tuple[int, int]) -> Lattice | None:
-    """Return cells of 32 px, 16 px on small chips; None where not even 3 x 3 cells fit."""
+    """Return cells of 32 px, down to 8 px on small chips; None where not even 3 x 3 cells fit."""
     small = min(shape)
-    cell = 32 if small >= 192 else 16 if small >= 80 else small // 4
-    if cell < 8:
+    cell = 32 if small >= 192 else min(max(small // 8, 8), 16)
+    if small < 3 * cell:
         return None
     return Lattice(shape[0] // cell, shape[1] // cell, cell)
