@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import rasterio
-from rasterio.transform import from_origin
+from affine import Affine
 from rasterio.warp import transform_bounds
 from skimage.io import imread
 
@@ -114,7 +114,7 @@ def _georeference(png: Path, target: Path, gsd_m: float, number: int) -> None:
     profile = {
         "driver": "GTiff", "height": bands.shape[0], "width": bands.shape[1], "count": 3, "dtype": "uint8",
         "crs": f"EPSG:{FAKE_EPSG}", "tiled": True, "blockxsize": 256, "blockysize": 256, "compress": "deflate",
-        "transform": from_origin(FAKE_ORIGIN[0] + number * FAKE_STEP_M, FAKE_ORIGIN[1], gsd_m, gsd_m),
+        "transform": Affine(gsd_m, 0.0, FAKE_ORIGIN[0] + number * FAKE_STEP_M, 0.0, -gsd_m, FAKE_ORIGIN[1]),
     }  # fmt: skip
     with rasterio.open(target, "w", **profile) as file:
         file.write(np.moveaxis(bands, -1, 0))

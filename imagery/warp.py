@@ -44,6 +44,7 @@ STRIP_SAMPLES = 24_000_000
 _KERNEL_SUPPORT_PX = 2.0
 CLOUD_BUFFER_M = (4.0, 30.0)
 COMPACT_CLOUD_M2 = 2_500.0
+CLEARLY_BELOW_ZERO = -0.02
 
 _CLOUD_MASK = {1: State.CLOUD, 2: State.CLOUD_SHADOW, 3: State.SNOW, 255: State.NODATA}
 # Sentinel-2 scene classification: 7 (unclassified) and 2 (dark area) are ground; 10 is thin cirrus.
@@ -91,11 +92,28 @@ def read_look(
         state = np.where((state == 0) | (found == State.OUTSIDE_FOOTPRINT), found, state)
     sun, view = _to_grid_north(scene, grid)
     state, notes = _mask(scene, state, placed, wanted, reflectance, sun)
+    notes += _below_zero(wanted, reflectance, state == State.OBSERVED)
     reflectance[:, state != State.OBSERVED] = np.nan
     names = tuple(b.name for b in wanted)
     return Look(
         scene.id, scene.t_utc, grid, names, reflectance, state, scene.gsd_m, sun, view, scene.notes + notes
     )
+
+
+def _below_zero(
+    wanted: Sequence[BandSource], values: Float32Image, seen: NDArray[np.bool_]
+) -> tuple[str, ...]:
+    """Doubt an offset that puts a good part of the ground below zero: catalogs are known to describe it wrongly."""
+    total = np.count_nonzero(seen)
+    for band, plane in zip(wanted, values, strict=True):
+        if band.offset < 0.0 and total:
+            share = np.count_nonzero((plane < CLEARLY_BELOW_ZERO) & seen) / total
+            if share > 0.02:
+                return (
+                    f"{share:.0%} of band {band.name} lies below zero after the described offset {band.offset:g}: "
+                    "it may have been applied already",
+                )
+    return ()
 
 
 def _band(scene: Scene, name: str) -> BandSource:

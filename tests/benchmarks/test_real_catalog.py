@@ -4,9 +4,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from shapely.geometry.base import BaseGeometry
 
 from benchmarks.real_catalog import main, write_catalogs
-from imagery.grid import SiteGrid
+from imagery.grid import SiteGrid, transformer
 from imagery.warp import read_look
 from pipelines.aoi import read_aoi, utm_zone
 from pipelines.archives import open_archive
@@ -53,9 +54,6 @@ def test_a_missing_folder_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert not (tmp_path / "out").exists()
 
 
-def _centre(aoi: object, epsg: int) -> tuple[float, float]:
-    from imagery.grid import transformer  # noqa: PLC0415
-
-    centre = aoi.centroid  # type: ignore[attr-defined]
-    east, north = transformer("EPSG:4326", f"EPSG:{epsg}").transform(centre.x, centre.y)
+def _centre(aoi: BaseGeometry, epsg: int) -> tuple[float, float]:
+    east, north = transformer("EPSG:4326", f"EPSG:{epsg}").transform(aoi.centroid.x, aoi.centroid.y)
     return float(east), float(north)

@@ -291,6 +291,15 @@ def test_offset_is_added_after_the_mask_was_read_from_stored_numbers(tmp_path: P
     assert np.count_nonzero(look.state == State.NODATA) == 100
 
 
+def test_an_offset_that_was_applied_already_is_doubted(tmp_path: Path) -> None:
+    of = scene(paint(tmp_path / "a.tif", lambda x, y: smooth(x, y) * 0.4))
+    doubted = replace(of, bands=(replace(of.bands[0], offset=-0.1),))
+    assert any("may have been applied already" in n for n in read_look(doubted, GRID).notes)
+    sound = scene(paint(tmp_path / "b.tif", lambda x, y: smooth(x, y) * 0.4 + 0.1))
+    sound = replace(sound, bands=(replace(sound.bands[0], offset=-0.1),))
+    assert not any("applied" in n for n in read_look(sound, GRID).notes)
+
+
 def test_nodata_does_not_bleed_into_its_neighbours(tmp_path: Path) -> None:
     def half(cube: NDArray[np.generic]) -> None:
         cube[:] = 3000
