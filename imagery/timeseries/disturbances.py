@@ -553,7 +553,7 @@ def _evidence(
         "contrast": float(np.clip(0.25 * (place.spot.peak_z - options.high_z), 0.0, 2.0)),
         "persistence": float(np.interp(sides, (1, 2, 3, 5), (-3.0, -1.0, 0.0, 1.5))),
         "step": 0.0 if np.isinf(course.step) else float(np.clip(0.15 * (course.step - 5.0), -0.8, 1.2)),
-        "extent": 0.5 if SMALLEST_CERTAIN_M2 <= area.value <= LARGEST_USUAL_M2 else -0.5,
+        "extent": _extent_evidence(area.value, sides),
     }
     sentences = []
     if course.sun_rivalry < SUN_RIVAL:
@@ -571,6 +571,15 @@ def _evidence(
     if sides < 2:
         sentences.append("Only one independent date shows one side of the change.")
     return tuple((name, round(value, 3)) for name, value in parts.items()), tuple(sentences)
+
+
+def _extent_evidence(area_m2: float, sides: int) -> float:
+    """Small places are near the limit; wide ones on few dates are the cloud shadow and haze that masks miss."""
+    if area_m2 < SMALLEST_CERTAIN_M2:
+        return -0.5
+    if area_m2 <= LARGEST_USUAL_M2:
+        return 0.5
+    return -0.5 if sides >= EARLIEST_CONFIRMED_DATES else -2.0
 
 
 def _standing(look: Look, aoi_mask: Mask, changes: list[Change]) -> Standing:
