@@ -32,7 +32,7 @@ class CandidateOptions:
     switch_price: float = 1.2
     present_above: float = 0.3
     absent_below: float = -0.3
-    merge_m: float = 2.0
+    merge_m: float = 3.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -258,33 +258,30 @@ def _grouped(part: Transitions, direction: Direction, reach_px: int, least_px: i
 
 
 def _linked(part: Transitions, reach_px: int) -> NDArray[np.int32]:
-    """Return a group number per switch: connected through neighbours in reach with overlapping gaps."""
-    order = np.lexsort((part.after, part.before, part.col, part.row))
-    row, col = part.row[order].astype(np.int64), part.col[order].astype(np.int64)
-    width = int(col.max()) + 2 * reach_px + 1
-    flat = row * width + col
-    starts: list[NDArray[np.int64]] = []
-    ends: list[NDArray[np.int64]] = []
-    per_pixel = int(np.bincount(np.unique(flat, return_inverse=True)[1]).max())
-    for down in range(reach_px + 1):
-        for right in range(-reach_px if down else 0, reach_px + 1):
-            if down * down + right * right > reach_px * reach_px + 1:
-                continue
-            target = flat + down * width + right
-            first = np.searchsorted(flat, target, "left")
-            for extra in range(per_pixel):
-                other = first + extra
-                fits = other < flat.size
-                fits[fits] &= flat[other[fits]] == target[fits]
-                mine = np.flatnonzero(fits)
-                theirs = other[fits]
-                a, b = order[mine], order[theirs]
-                overlap = (part.before[a] < part.after[b]) & (part.before[b] < part.after[a]) & (a != b)
-                starts.append(a[overlap])
-                ends.append(b[overlap])
-    a, b = np.concatenate(starts), np.concatenate(ends)
-    graph = sparse.coo_matrix((np.ones(a.size, np.int8), (a, b)), shape=(flat.size, flat.size))
-    labels: NDArray[np.int32] = connected_components(graph, directed=False)[1]
+    """Return a group number per switch: connected through neighbouring cells with overlapping gaps.
+
+    Cells are half the reach wide, so what lies closer than half of it is always linked and nothing beyond it ever is.
+    """
+    cell = max(1, reach_px // 2)
+    down, right = part.row.astype(np.int64) // cell, part.col.astype(np.int64) // cell
+    width = int(right.max()) + 3
+    last = int(part.after.max()) + 1
+    key = ((down * width + right + 1) * last + part.before) * last + part.after
+    nodes, member = np.unique(key, return_inverse=True)
+    place, before, after = nodes // (last * last), nodes // last % last, nodes % last
+    starts, ends = [], []
+    for offset in (0, 1, width - 1, width, width + 1):
+        first = np.searchsorted(place, place + offset, "left")
+        until = np.searchsorted(place, place + offset, "right")
+        for extra in range(int((until - first).max())):
+            mine = np.flatnonzero(first + extra < until)
+            theirs = first[mine] + extra
+            overlap = (before[mine] < after[theirs]) & (before[theirs] < after[mine])
+            starts.append(mine[overlap])
+            ends.append(theirs[overlap])
+    one, other = np.concatenate(starts), np.concatenate(ends)
+    graph = sparse.coo_matrix((np.ones(one.size, np.int8), (one, other)), shape=(nodes.size, nodes.size))
+    labels: NDArray[np.int32] = connected_components(graph, directed=False)[1][member]
     return labels
 
 

@@ -35,8 +35,12 @@ from imagery.objects import Outline, count_containers, outline
 from imagery.standing import standing_rows
 from imagery.verification import Window, cut_window, features_of, pooled_evidence, presence_difference
 
-CLASSES = (ObjectClass.CONTAINER, ObjectClass.BERM)
+LEARNED_CLASSES = (ObjectClass.CONTAINER, ObjectClass.BERM, ObjectClass.OTHER)
+PHYSICAL_CLASSES = (ObjectClass.CONTAINER, ObjectClass.BERM)
+# Two classes claimed for one place at one time: the likelier one is kept where they share so much of the other's area.
+_SAME_PLACE = 0.3
 _EVIDENCE_CAP = 15.0
+_LEAST_POSTERIOR = 0.02
 _MARGIN_M = 12.0
 
 WindowReader = Callable[[str, SiteGrid], Look]
@@ -45,8 +49,8 @@ WindowReader = Callable[[str, SiteGrid], Look]
 class PresenceNetwork(Protocol):
     """Anything that sees one look and says how likely each class stands at each pixel."""
 
-    def presence(self, look: Look) -> NDArray[np.float32]:
-        """Return (class, row, col) log-odds in the order of ``CLASSES``; NaN where not observed."""
+    def log_odds(self, look: Look) -> NDArray[np.float32]:
+        """Return (class, row, col) log-odds in the order of ``LEARNED_CLASSES``; NaN where not observed."""
         ...
 
 
@@ -91,13 +95,13 @@ def look_evidence(
 
     Returns
     -------
-    evidence : log-odds int8 (container, berm; row, col), brightness float16, state; independent of any other look
+    evidence : log-odds int8 (class, row, col), brightness float16, state; independent of any other look
     """
     light = brightness(look)
     if network is None:
         odds = physical_log_odds(light, look.grid.gsd_m, look.gsd_m, look.sun)
     else:
-        odds = network.presence(look)
+        odds = network.log_odds(look)
     seen = look.observed & np.isfinite(odds).all(0)
     scaled = np.clip(np.nan_to_num(odds), -_EVIDENCE_CAP, _EVIDENCE_CAP) / LOG_ODDS_STEP
     stored = np.where(seen, np.rint(scaled), UNSEEN).astype(np.int8)
@@ -105,7 +109,7 @@ def look_evidence(
         look.scene_id,
         look.t_utc,
         look.grid,
-        CLASSES,
+        PHYSICAL_CLASSES if network is None else LEARNED_CLASSES,
         stored,
         light,
         look.state,
@@ -153,10 +157,38 @@ def find_changes(
     least, warnings = _least_confidence(verifier, options)
     warnings += _sight_warnings(looks, aoi_mask)
     series = _Series(looks, aoi_mask, options, verifier)
-    changes = [change for kind in CLASSES for change in series.changes(kind)]
-    kept = [change for change in changes if change.confidence >= least]
+    changes = [change for kind in ObjectClass for change in series.changes(kind)]
+    kept = one_class_per_place([change for change in changes if change.confidence >= least])
     kept.sort(key=_order)
     return Detection(tuple(kept), standing_rows(looks, aoi_mask, kept), limits, tuple(warnings))
+
+
+def _same(change: Change, other: Change) -> bool:
+    """Tell whether a change is a fragment of another of its class, direction and time."""
+    return (
+        change.direction is other.direction
+        and change.onset.start < other.onset.end
+        and other.onset.start < change.onset.end
+        and change.footprint.intersection(other.footprint).area > _SAME_PLACE * change.footprint.area
+    )
+
+
+def one_class_per_place(changes: Sequence[Change]) -> list[Change]:
+    """Return the changes without those a likelier one of another class already accounts for."""
+    kept: list[Change] = []
+    for change in sorted(changes, key=lambda c: (-c.confidence, *_order(c))):
+        rivals = [
+            other
+            for other in kept
+            if other.object_class is not change.object_class
+            and other.direction is change.direction
+            and other.onset.start < change.onset.end
+            and change.onset.start < other.onset.end
+        ]
+        shared = sum(change.footprint.intersection(other.footprint).area for other in rivals)
+        if shared <= _SAME_PLACE * change.footprint.area:
+            kept.append(change)
+    return kept
 
 
 def _order(change: Change) -> tuple[object, ...]:
@@ -211,6 +243,8 @@ class _Series:
 
     def changes(self, kind: ObjectClass) -> list[Change]:
         """Return every change of one class, likely or not."""
+        if not all(kind in look.classes for look in self.looks):
+            return []
         finest = min(look.gsd_m for look in self.looks)
         smallest = smallest_area_m2(kind, finest)
         if not np.isfinite(smallest):
@@ -218,11 +252,12 @@ class _Series:
         usable = [look for look in self.looks if np.isfinite(smallest_area_m2(kind, look.gsd_m))]
         layers = [look.log_odds[look.classes.index(kind)] for look in usable]
         places = find_candidates(layers, self.inside, self.gsd_m, smallest, self.options.candidates)
-        return [
-            change
-            for place in places
-            if (change := self._verified(kind, usable, layers, place, smallest)) is not None
-        ]
+        changes: list[Change] = []
+        for place in sorted(places, key=lambda p: (-p.row.size, int(p.row[0]), int(p.col[0]))):
+            change = self._verified(kind, usable, layers, place, smallest)
+            if change is not None and not any(_same(change, other) for other in changes):
+                changes.append(change)
+        return changes
 
     def _verified(
         self,
@@ -238,7 +273,7 @@ class _Series:
         found = follow(
             pooled, seen, days, place.direction, (place.before, place.after), self.options.lifecycle
         )
-        if found is None:
+        if found is None or found.posterior < _LEAST_POSTERIOR:
             return None
         drawn = outline(presence_difference(window, found, place.direction), window.core, kind, window.grid)
         if drawn is None or drawn.area_m2.value < smallest:

@@ -231,10 +231,10 @@ def status_of(found: Lifecycle, object_class: ObjectClass, confidence: float, *,
 
     Nothing that only unlearned evidence supports climbs above ``provisional``, nor does what is less likely than not.
     """
-    if found.reversed_at is not None:
-        return Status.CLOSED
     if found.independent < 2 or not found.earlier:
         return Status.FIRST
+    if found.reversed_at is not None and verified:
+        return Status.CLOSED
     enough = found.independent >= 3 or (found.strong >= 2 and object_class is not ObjectClass.OTHER)
     if enough and verified and confidence >= 0.5:
         return Status.CONFIRMED

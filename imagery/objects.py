@@ -29,8 +29,10 @@ CONTAINER_WIDTH_M = 2.44
 TWENTY_FOOT_M, FORTY_FOOT_M = 6.06, 12.19
 # Side by side, containers stand so far apart, centre to centre.
 PITCH_M = 2.75
-OUTLINE_LEVEL = 0.4
+OUTLINE_LEVEL = 0.45
 _BOX_FILL = 0.72
+_BLOCK_FILL = 0.88
+_SINGLE_WIDTH_M = 4.5
 _SHARE_FORTY = 0.55
 # How well an edge is placed, in pixels, one standard deviation.
 _EDGE_PX = 0.35
@@ -100,7 +102,7 @@ def _squared(polygon: BaseGeometry) -> BaseGeometry:
     for part in shapely.get_parts(polygon):
         box = part.minimum_rotated_rectangle
         fill = part.area / max(box.area, 1e-9)
-        if fill > _BOX_FILL:
+        if fill > (_BOX_FILL if box_sides(part)[1] < _SINGLE_WIDTH_M else _BLOCK_FILL):
             factor = math.sqrt(fill)
             parts.append(scale(box, factor, factor))
         else:

@@ -132,14 +132,13 @@ def structure_change(window: Window, inside: Mask, before: Sequence[int], after:
     reach = max(1, round(2.0 / window.grid.gsd_m))
     near = ndimage.binary_dilation(inside, iterations=reach)
     far = ~ndimage.binary_dilation(near, iterations=reach)
-    pairs = [(i, j) for i in before[-2:] for j in after[:2]]
-    scores = [s for i, j in pairs if math.isfinite(s := _less_alike(window, near, far, i, j))]
+    detail = {i: _high_pass(window.light[i], window.grid.gsd_m) for i in {*before[-2:], *after[:2]}}
+    pairs = [(detail[i], detail[j]) for i in before[-2:] for j in after[:2]]
+    scores = [s for one, other in pairs if math.isfinite(s := _less_alike(one, other, near, far))]
     return float(np.mean(scores)) if scores else math.nan
 
 
-def _less_alike(window: Window, near: Mask, far: Mask, i: int, j: int) -> float:
-    one = _high_pass(window.light[i], window.grid.gsd_m)
-    other = _high_pass(window.light[j], window.grid.gsd_m)
+def _less_alike(one: Float32Array, other: Float32Array, near: Mask, far: Mask) -> float:
     both = np.isfinite(one) & np.isfinite(other)
     here, there = near & both, far & both
     if here.sum() < 12 or there.sum() < 40:
