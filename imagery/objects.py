@@ -5,14 +5,13 @@ the other by half: averaging looks is what makes a 2.44 m wide roof measurable o
 """
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import shapely
 from numpy.typing import NDArray
 from scipy import ndimage
-from shapely.affinity import affine_transform, scale
+from shapely.affinity import affine_transform
 from shapely.geometry import MultiPolygon, Polygon
 from shapely.geometry.base import BaseGeometry
 from skimage.measure import find_contours
@@ -103,11 +102,18 @@ def _squared(polygon: BaseGeometry) -> BaseGeometry:
         box = part.minimum_rotated_rectangle
         fill = part.area / max(box.area, 1e-9)
         if fill > (_BOX_FILL if box_sides(part)[1] < _SINGLE_WIDTH_M else _BLOCK_FILL):
-            factor = math.sqrt(fill)
-            parts.append(scale(box, factor, factor))
+            parts.append(_of_area(box, part.area))
         else:
             parts.append(part)
     return shapely.union_all(parts)
+
+
+def _of_area(box: Polygon, area_m2: float) -> BaseGeometry:
+    """Return a box drawn in by the same distance on every side, so that it has the wanted area."""
+    length, width, _ = box_sides(box)
+    half = (length + width) / 2.0
+    margin = (half - math.sqrt(max(half**2 - (length * width - area_m2), 0.0))) / 2.0
+    return box.buffer(-margin, join_style="mitre")
 
 
 def box_sides(polygon: BaseGeometry) -> tuple[float, float, float]:
@@ -204,8 +210,3 @@ def _lay(along: float, across: float, edge_m: float) -> tuple[float, float, floa
     row_doubt = 0.25 * math.sqrt(max(rows - 2, 0)) + 0.15
     variance = (rows * doubt) ** 2 + (per_row * row_doubt) ** 2 if rows > 1 else doubt**2
     return rows * per_row, variance, math.exp(-0.5 * misfit**2 - 0.5 * too_short**2) + 1e-6
-
-
-def merged_footprints(footprints: Sequence[BaseGeometry]) -> BaseGeometry:
-    """Return the union of outlines of one object."""
-    return shapely.union_all(list(footprints))

@@ -1,0 +1,70 @@
+"""The priced path per pixel, and which pixels belong together."""
+
+import itertools
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from imagery.candidates import CandidateOptions, best_path, find_candidates, switches
+from imagery.changes import UNSEEN, Direction
+
+OPTIONS = CandidateOptions()
+INSIDE = np.ones((40, 40), bool)
+
+
+@given(st.lists(st.floats(-3, 3, width=32), min_size=1, max_size=8))
+def test_the_path_pays_no_more_than_any_other(series: list[float]) -> None:
+    evidence = np.array(series, np.float32)[:, None]
+    price = 1.2
+
+    def pays(path: tuple[bool, ...]) -> float:
+        moves = sum(a != b for a, b in itertools.pairwise(path))
+        return sum(e for e, s in zip(series, path, strict=True) if s) - price * moves
+
+    found = tuple(bool(s) for s in best_path(evidence, price)[:, 0])
+    assert pays(found) >= max(map(pays, itertools.product((False, True), repeat=len(series)))) - 1e-4
+
+
+def test_a_switch_behind_unseen_looks_spans_the_gap() -> None:
+    evidence = np.array([-3, 0, 0, 3, 3], np.float32)[:, None]
+    seen = np.array([1, 0, 0, 1, 1], bool)[:, None]
+    pixel, appeared, before, after, gain = switches(best_path(evidence, 1.2), seen, evidence)
+    assert (pixel.tolist(), appeared.tolist()) == ([0], [True])
+    assert (before.tolist(), after.tolist(), gain.tolist()) == ([0], [3], [6.0])
+
+
+def layers(*onsets: tuple[slice, slice, int]) -> list[np.ndarray]:
+    out = [np.full((40, 40), -24, np.int8) for _ in range(6)]
+    for rows, cols, first in onsets:
+        for layer in out[first:]:
+            layer[rows, cols] = 24
+    return out
+
+
+def test_neighbours_whose_gaps_differ_by_cloud_are_one_candidate() -> None:
+    series = layers((slice(10, 16), slice(5, 29), 3))
+    series[3][:, :15] = UNSEEN
+    (found,) = find_candidates(series, INSIDE, 0.5, 9.0, OPTIONS)
+    assert found.direction is Direction.APPEARED
+    assert (found.before, found.after) == (2, 4)
+    assert found.row.size >= 6 * 22
+
+
+def test_touching_objects_of_different_times_are_two_candidates() -> None:
+    series = layers((slice(10, 16), slice(5, 17), 2), (slice(10, 16), slice(17, 29), 5))
+    found = find_candidates(series, INSIDE, 0.5, 9.0, OPTIONS)
+    assert sorted((c.before, c.after) for c in found) == [(1, 2), (4, 5)]
+
+
+def test_tiles_do_not_show() -> None:
+    series = layers((slice(10, 16), slice(5, 29), 3), (slice(30, 34), slice(14, 22), 1))
+    whole = find_candidates(series, INSIDE, 0.5, 9.0, OPTIONS)
+    tiled = find_candidates(series, INSIDE, 0.5, 9.0, CandidateOptions(tile_px=16))
+    assert [(c.row.tolist(), c.col.tolist(), c.before, c.after) for c in whole] == [
+        (c.row.tolist(), c.col.tolist(), c.before, c.after) for c in tiled
+    ]
+
+
+def test_specks_are_no_candidates() -> None:
+    assert find_candidates(layers((slice(10, 12), slice(5, 7), 3)), INSIDE, 0.5, 9.0, OPTIONS) == []

@@ -1,0 +1,75 @@
+"""The hidden chain over looks with gaps."""
+
+import itertools
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from imagery.changes import Direction
+from imagery.lifecycle import LifecycleOptions, follow, pairwise_posterior, shared_weights
+
+OPTIONS = LifecycleOptions()
+
+
+def step(gap: float) -> np.ndarray:
+    rate = OPTIONS.appear_per_day + OPTIONS.remove_per_day
+    moved = 1 - math.exp(-rate * gap)
+    up, down = OPTIONS.appear_per_day / rate * moved, OPTIONS.remove_per_day / rate * moved
+    return np.array([[1 - up, up], [down, 1 - down]])
+
+
+@given(
+    evidence=st.lists(st.floats(-4, 4), min_size=2, max_size=6),
+    gaps=st.lists(st.floats(1, 200), min_size=5, max_size=5),
+)
+def test_posteriors_agree_with_summing_over_every_path(evidence: list[float], gaps: list[float]) -> None:
+    days = np.concatenate([[0.0], np.cumsum(gaps)])[: len(evidence)]
+    present, steps = pairwise_posterior(np.array(evidence), days, OPTIONS)
+    by_look = np.zeros((len(evidence), 2))
+    by_step = np.zeros((len(evidence) - 1, 2, 2))
+    for path in itertools.product((0, 1), repeat=len(evidence)):
+        weight = 0.5 * math.exp(sum(e for e, s in zip(evidence, path, strict=True) if s))
+        for t in range(len(path) - 1):
+            weight *= step(days[t + 1] - days[t])[path[t], path[t + 1]]
+        for t, state in enumerate(path):
+            by_look[t, state] += weight
+        for t in range(len(path) - 1):
+            by_step[t, path[t], path[t + 1]] += weight
+    assert present == pytest.approx(by_look[:, 1] / by_look.sum(1), abs=1e-9)
+    assert steps == pytest.approx(by_step / by_step.sum((1, 2), keepdims=True), abs=1e-9)
+
+
+def test_a_doubtful_look_is_taken_into_the_onset_interval() -> None:
+    days = np.arange(7) * 20.0
+    seen = np.ones(7, bool)
+    clear = follow(np.array([-4, -4, -4, 4, 4, 4, 4.0]), seen, days, Direction.APPEARED, (2, 3), OPTIONS)
+    doubtful = follow(np.array([-4, -4, 0, 4, 4, 4, 4.0]), seen, days, Direction.APPEARED, (2, 3), OPTIONS)
+    assert clear is not None
+    assert doubtful is not None
+    assert (clear.before, clear.after) == (2, 3)
+    assert (doubtful.before, doubtful.after) == (1, 3)
+    assert doubtful.mass >= 0.95
+
+
+def test_one_wrong_look_does_not_undo_a_change() -> None:
+    evidence = np.array([-4, -4, 4, 4, -2, 4, 4.0])
+    found = follow(evidence, np.ones(7, bool), np.arange(7) * 20.0, Direction.APPEARED, (1, 2), OPTIONS)
+    assert found is not None
+    assert found.reversed_at is None
+    assert found.against == (4,)
+    assert found.posterior > 0.8
+
+
+def test_a_single_look_leaves_nothing_to_follow() -> None:
+    seen = np.array([True, False])
+    assert (
+        follow(np.array([-4.0, 4.0]), seen, np.array([0.0, 9.0]), Direction.APPEARED, (0, 1), OPTIONS) is None
+    )
+
+
+def test_looks_of_one_moment_share_one_weight() -> None:
+    weights = shared_weights(np.array([0.0, 0.0, 50.0]), np.ones(3, bool), 2.0)
+    assert weights == pytest.approx([0.5, 0.5, 1.0], abs=1e-6)
