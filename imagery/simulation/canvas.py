@@ -3,6 +3,7 @@
 Rows grow southward, columns eastward; ``x`` is metres east of the west edge, ``y`` metres *south* of the north edge.
 """
 
+from collections.abc import Callable
 from copy import copy
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -67,6 +68,12 @@ class Canvas:
         return part, (np.abs(u) <= length / 2) & (np.abs(v) <= width / 2), u, v
 
 
+def local_frame(x: float, y: float, angle: float) -> Callable[[float, float], tuple[float, float]]:
+    """Return the map from (along, across) metres of a turned frame around a point to the canvas's (x, y)."""
+    cosine, sine = float(np.cos(angle)), float(np.sin(angle))
+    return lambda u, v: (x + u * cosine - v * sine, y + u * sine + v * cosine)
+
+
 def spectral_noise(
     rng: np.random.Generator, size: int, slope: float, anisotropy: float = 1.0, angle: float = 0.0
 ) -> Array:
@@ -93,9 +100,9 @@ def smooth_noise(rng: np.random.Generator, size: int, slope: float, factor: int 
     at = np.arange(size) / factor
     low = at.astype(np.intp)
     share = (at - low).astype(np.float32)
-    rows = coarse[low] * (1 - share[:, None]) + coarse[low + 1] * share[:, None]
-    result: Array = rows[:, low] * (1 - share) + rows[:, low + 1] * share
-    return result
+    rows: Array = coarse[low] * (1 - share[:, None]) + coarse[low + 1] * share[:, None]
+    result = rows[:, low] * (1 - share) + rows[:, low + 1] * share
+    return result.astype(np.float32)
 
 
 def strip(canvas: Canvas, points: NDArray[np.float64], reach: float) -> tuple[Window, Array, Array]:
@@ -134,8 +141,8 @@ def fill(
     )
     if height is not None:
         top = canvas.height[part]
-        top[inside] = (np.median(top[inside]) if inside.any() else 0.0) + (
-            height[inside] if isinstance(height, np.ndarray) else height
-        )
+        # The ground under it, not the trees or walls it displaces.
+        ground = float(np.clip(np.min(top[inside]), -0.5, 0.5)) if inside.any() else 0.0
+        top[inside] = ground + (height[inside] if isinstance(height, np.ndarray) else height)
     for plane in (canvas.container, canvas.berm, canvas.other):
         plane[part][inside] = 1.0 if plane is label else 0.0

@@ -13,6 +13,7 @@ GROUNDS = {
     "crop": (0.03, 0.07, 0.04, 0.45), "snow": (0.80, 0.82, 0.82, 0.75), "water": (0.06, 0.06, 0.05, 0.02),
     "dark soil": (0.05, 0.06, 0.08, 0.14),
 }  # fmt: skip
+SECOND_COVERS = ("grass", "dry grass", "bare soil", "sand", "gravel", "dark soil")
 HARD = ("asphalt", "old asphalt", "concrete", "gravel", "bare soil", "sand", "dry grass", "red soil")
 PAINTS = [
     (0.10, 0.07, 0.05), (0.06, 0.10, 0.28), (0.12, 0.16, 0.22), (0.30, 0.14, 0.07), (0.55, 0.55, 0.55), (0.75, 0.76, 0.78),
@@ -31,7 +32,7 @@ def paint_colour(rng: np.random.Generator) -> Array:
 
 
 def ground_colour(name: str, rng: np.random.Generator) -> Array:
-    return (np.array(GROUNDS[name]) * rng.uniform(0.7, 1.35) * rng.uniform(0.9, 1.1, 4)).astype(np.float32)
+    return (np.array(GROUNDS[name]) * rng.uniform(0.65, 1.4) * rng.uniform(0.95, 1.05, 4)).astype(np.float32)
 
 
 def blank(rng: np.random.Generator, extent_m: float, step_m: float) -> Canvas:
@@ -39,15 +40,27 @@ def blank(rng: np.random.Generator, extent_m: float, step_m: float) -> Canvas:
     size = int(np.ceil(extent_m / step_m / 8) * 8)
     names = rng.choice([n for n in GROUNDS if n not in {"snow", "water"}], size=rng.integers(1, 6))
     cells = max(1, int(rng.integers(1, 9)))
-    seeds = rng.uniform(0, size, (cells, 2))
-    warp = spectral_noise(rng, size, 1.8) * rng.uniform(0, 12 / step_m)
+    seeds = rng.uniform(0, size, (cells, 2)).astype(np.float32)
+    warp = spectral_noise(rng, size, 1.8) * np.float32(rng.uniform(0, 12 / step_m))
     rows, cols = np.mgrid[0:size, 0:size].astype(np.float32)
-    stretch = rng.uniform(0.3, 3.0)
-    nearest = np.argmin(
-        [(rows + warp - r) ** 2 * stretch + (cols + warp.T - c) ** 2 for r, c in seeds], axis=0
-    )
-    colours = np.stack([ground_colour(str(names[i % len(names)]), rng) for i in range(cells)])
-    albedo = colours[nearest].transpose(2, 0, 1).astype(np.float32)
+    stretch = np.float32(rng.uniform(0.3, 3.0))
+    closest = np.full((size, size), np.inf, np.float32)
+    nearest = np.zeros((size, size), np.intp)
+    for i, (r, c) in enumerate(seeds):
+        far = (rows + warp - r) ** 2 * stretch + (cols + warp.T - c) ** 2
+        np.copyto(nearest, i, where=far < closest)
+        np.minimum(closest, far, out=closest)
+    colours = np.stack([ground_colour(str(names[i % len(names)]), rng) for i in range(cells)], axis=1)
+    albedo = np.take(colours, nearest, axis=1)
+    if rng.random() < 0.7:  # a second cover grows or lies in patches, soft or sharp
+        patches = spectral_noise(
+            rng, size, rng.uniform(0.9, 1.8), rng.choice([1, 1, 4]), rng.uniform(0, np.pi)
+        )
+        share = np.clip((patches - rng.uniform(-0.5, 1.5)) * rng.uniform(0.5, 6) + 0.5, 0, 1).astype(
+            np.float32
+        )
+        second = ground_colour(str(rng.choice(list(SECOND_COVERS))), rng)
+        albedo += (second[:, None, None] - albedo) * (share * np.float32(rng.uniform(0.3, 1.0)))
     texture = np.zeros((size, size), np.float32)
     for slope, low, high in ((0.3, 0.0, 0.10), (1.0, 0.0, 0.15), (1.8, 0.0, 0.15)):
         texture += spectral_noise(
@@ -57,7 +70,7 @@ def blank(rng: np.random.Generator, extent_m: float, step_m: float) -> Canvas:
         angle, period = rng.uniform(0, np.pi), rng.uniform(0.8, 8.0)
         wave = np.sin(2 * np.pi * (rows * np.sin(angle) + cols * np.cos(angle)) * step_m / period)
         texture += (nearest == rng.integers(cells)) * wave * rng.uniform(0.02, 0.25)
-    albedo *= np.exp(texture)
+    albedo *= np.exp(texture).astype(np.float32)
     relief = spectral_noise(rng, size, 2.2) * rng.uniform(0, 0.25) + spectral_noise(
         rng, size, 1.0
     ) * rng.uniform(0, 0.03)

@@ -22,6 +22,7 @@ from imagery.observability import ObservationState
 from imagery.simulation.canvas import Array, Canvas, smooth_noise
 from imagery.simulation.ground import blank, road, slab, trees
 from imagery.simulation.light import seen, sun_position, sunlight
+from imagery.simulation.scenery import dress
 from imagery.simulation.sensor import Sensor, band_planes, numbers, sample
 from imagery.simulation.things import berm, containers, decoy_box, disturbance, ditch_or_heap
 
@@ -134,7 +135,7 @@ def simulate_series(seed: int, options: SeriesOptions) -> Series:
     coarse = options.sensor.gsd_m >= COARSE_GSD_M
     bare = _bare(options)
     truths = tuple(_truth(bare, thing, options) for thing in things if thing.kind != "other" or coarse)
-    world = _world(seed, options)
+    world = _world(seed, options, things)
     looks = tuple(
         _render(world, number, t_utc, things, options, np.random.default_rng([seed, 3, number]))
         for number, t_utc in enumerate(times)
@@ -245,14 +246,20 @@ def _step(options: SeriesOptions) -> float:
     return max(0.25, options.sensor.gsd_m / 2) if options.sensor.gsd_m < 4 else 2.0
 
 
-def _world(seed: int, options: SeriesOptions) -> Canvas:
-    """Paint what never changes."""
+def _world(seed: int, options: SeriesOptions, things: Sequence[Thing]) -> Canvas:
+    """Paint what never changes; most containers get a yard to stand on."""
     rng = np.random.default_rng([seed, 4])
     canvas = blank(rng, options.extent_m + 2 * MARGIN_M, _step(options))
     hectares = (options.extent_m / 100) ** 2
+    dress(canvas, round(min(hectares, 60) * rng.uniform(0.1, 0.9)))
     for _ in range(max(2, round(hectares * rng.uniform(0.3, 0.7)))):
         x, y = rng.uniform(0.1, 0.9, 2) * canvas.extent
         slab(canvas, x, y, rng.uniform(25, 110), rng.uniform(18, 70), rng.uniform(0, np.pi))
+    for thing in things:
+        if thing.kind == "container" and rng.random() < 0.6:
+            slab(
+                canvas, thing.x_m, thing.y_m, rng.uniform(30, 70), rng.uniform(25, 60), rng.uniform(0, np.pi)
+            )
     for _ in range(max(1, round(hectares * rng.uniform(0.1, 0.4)))):
         road(canvas)
     for _ in range(round(hectares * rng.uniform(0, 0.3))):
@@ -265,9 +272,9 @@ def _world(seed: int, options: SeriesOptions) -> Canvas:
 def _bare(options: SeriesOptions) -> Canvas:
     """Return an empty canvas of the site's size, to trace outlines on."""
     size = int(np.ceil((options.extent_m + 2 * MARGIN_M) / _step(options) / 8) * 8)
-    planes = np.zeros((4, size, size), np.float32)
+    height, container, berm_, other = np.zeros((4, size, size), np.float32)
     colours = np.ones((4, size, size), np.float32)
-    return Canvas(_step(options), size, planes[0], colours, *planes[1:], np.random.default_rng(0))
+    return Canvas(_step(options), size, height, colours, container, berm_, other, np.random.default_rng(0))
 
 
 def _truth(bare: Canvas, thing: Thing, options: SeriesOptions) -> Truth:
