@@ -21,7 +21,7 @@ from typing import Any
 for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
     os.environ.setdefault(_name, "1")
 
-import itertools
+import itertools  # noqa: E402
 
 import numpy as np  # noqa: E402
 import scipy  # noqa: E402

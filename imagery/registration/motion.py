@@ -18,7 +18,7 @@ SCALE_START_PX = 0.6
 # Chi squared from which an affine is believed: shadows and change bias neighbouring windows alike, so far above chance.
 AFFINE_EVIDENCE = 4.0
 # Under another sun what is left of the shadows leans one way on one side of every object: more is asked.
-SUN_EVIDENCE = 14.0
+SUN_EVIDENCE = 8.0
 # What a window may be off through change and shadow even where its residual is small.
 BIAS_PX = 0.03
 # Two halves of the windows may differ on an affine by this share of what it does.

@@ -48,7 +48,7 @@ class Lattice:
 def lattice(shape: tuple[int, int]) -> Lattice | None:
     """Return cells of 32 px, down to 8 px on small chips; None where not even 3 x 3 cells fit."""
     small = min(shape)
-    cell = 32 if small >= 192 else min(max(small // 8, 8), 16)
+    cell = 16 if small >= 192 else min(max(small // 8, 8), 16)
     if small < 3 * cell:
         return None
     return Lattice(shape[0] // cell, shape[1] // cell, cell)
