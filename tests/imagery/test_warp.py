@@ -243,6 +243,26 @@ def test_two_utm_zones_meet_on_one_grid(tmp_path: Path) -> None:
     assert rms(look.band("green"), truth()) < 4e-3
 
 
+def test_coordinates_between_two_crss_are_right_to_a_fiftieth_of_a_pixel(tmp_path: Path) -> None:
+    def ramp(x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.float64]:
+        return (x - EAST) / 10.0 + (y - NORTH) / 7.0
+
+    xs, ys = transform_points(f"EPSG:{EPSG}", "EPSG:4326", [EAST], [NORTH])
+    step = 10.0 / 111_320.0
+    path = paint(
+        tmp_path / "a.tif", ramp, transform=Affine(1.3 * step, 0.0, xs[0], 0.0, -step, ys[0]), crs="EPSG:4326",
+        dtype="float32", scale=1.0, size=(700, 700),
+    )  # fmt: skip
+    grid = SiteGrid(EPSG, EAST + 200.0, NORTH - 400.0, 10.0, 600, 600)
+    mask = MaskSource(
+        str(paint(tmp_path / "m.tif", dtype="uint8", edit=lambda c: c.fill(0))), 1, "cloud-mask"
+    )
+    look = read_look(scene(path, scale=1.0, mask=mask), grid)
+    wrong = np.abs(look.band("green") - truth(grid, ramp))
+    # One pixel is worth 1 eastward and 1.4 northward; rasterio's own tolerance of an eighth would give 0.1 and more.
+    assert np.nanmax(wrong) < 0.035
+
+
 def test_a_part_of_the_grid_gives_the_same_numbers_as_the_whole(tmp_path: Path) -> None:
     path = paint(tmp_path / "a.tif", edit=lambda cube: cube[:, 70:75, 80:99].fill(0))
     displacement = shift(0.37, -1.21, linear=((0.001, 0.0), (0.0, -0.001)))
