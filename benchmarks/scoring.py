@@ -64,11 +64,15 @@ class Event:
 
 @dataclass(slots=True)
 class SiteScore:
-    """What one site adds to the sums: ``hits[(class, direction, IoU)] = [true positives, claims, truths]``."""
+    """What one site adds to the sums: ``hits[(class, direction, IoU)] = [true positives, claims, truths]``.
+
+    ``seen_looks`` adds up the share of the site that each look saw; ``used_share`` is the share of looks that saw any.
+    """
 
     name: str
     area_km2: float
-    looks: int
+    seen_looks: float
+    used_share: float
     hits: dict[tuple[str, str, float], list[int]] = field(default_factory=dict)
     false_alarms: dict[str, int] = field(default_factory=dict)
     clean_false_alarms: dict[str, int] = field(default_factory=dict)
@@ -246,12 +250,18 @@ def score_events(
     *,
     area_km2: float,
     scene_times: dict[str, datetime],
+    seen: dict[str, float] | None = None,
     classless: bool = False,
 ) -> SiteScore:
-    """Score one site's claims; ``classless`` scores places alone (every class counts as ``other``), for coarse pixels."""
+    """Score one site's claims; ``classless`` scores places alone (every class counts as ``other``), for coarse pixels.
+
+    ``seen`` is the share of the site that each look saw; None counts every look as whole.
+    """
     if classless:
         claims, truths = [_nameless(c) for c in claims], [_nameless(t) for t in truths]
-    score = SiteScore(name, area_km2, len(scene_times))
+    shares = dict.fromkeys(scene_times, 1.0) if seen is None else seen
+    used = sum(share > 0 for share in shares.values()) / max(len(shares), 1)
+    score = SiteScore(name, area_km2, sum(shares.values()), used)
     grouped, true_groups = merged(claims, by_time=False), merged(truths, by_time=True)
     for least in THRESHOLDS:
         paired = matches(grouped, true_groups, least)
@@ -361,8 +371,8 @@ def summary(scores: Sequence[SiteScore]) -> dict[str, float]:
                 out |= {f"{key}.f1": values[0], f"{key}.precision": values[1], f"{key}.recall": values[2]}
                 out |= {f"{key}.claims": float(total[1]), f"{key}.truths": float(total[2])}
     area = sum(s.area_km2 for s in scores)
-    exposure = sum(s.area_km2 * max(s.looks - 1, 1) for s in scores)
-    out |= {"km2": area, "km2_looks": exposure}
+    exposure = sum(s.area_km2 * max(s.seen_looks - 1.0, 0.0) for s in scores) or float("nan")
+    out |= {"km2": area, "km2_looks": exposure, "looks_used": float(np.mean([s.used_share for s in scores]))}
     for state in ("all", "confirmed"):
         wrong = sum(s.false_alarms[state] for s in scores)
         clean = sum(s.clean_false_alarms[state] for s in scores)
@@ -417,7 +427,13 @@ def with_intervals(
 def scene_times(report: Path) -> dict[str, datetime]:
     """Return the time of every look that was used, from ``timeline.csv``."""
     with (report / "timeline.csv").open(newline="") as file:
-        return {row["scene_id"]: moment(row["datetime"]) for row in csv.DictReader(file) if row["state"]}
+        return {row["scene_id"]: moment(row["datetime"]) for row in csv.DictReader(file)}
+
+
+def seen_shares(report: Path) -> dict[str, float]:
+    """Return the share of the site that each look saw, from ``timeline.csv``."""
+    with (report / "timeline.csv").open(newline="") as file:
+        return {row["scene_id"]: float(row["usable_fraction"] or 0.0) for row in csv.DictReader(file)}
 
 
 def timeline_violations(report: Path) -> int:
@@ -444,7 +460,13 @@ def score_report(report: Path, truth: Path, aoi: Path, *, classless: bool = Fals
     claims = read_claims(report / "changes.geojson", project)
     claims = without_hidden(claims, hidden, truths)
     return score_events(
-        report.name, claims, truths, area_km2=inside.area / 1e6, scene_times=times, classless=classless
+        report.name,
+        claims,
+        truths,
+        area_km2=inside.area / 1e6,
+        scene_times=times,
+        seen=seen_shares(report),
+        classless=classless,
     )
 
 

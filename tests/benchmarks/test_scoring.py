@@ -111,3 +111,12 @@ def test_a_claim_on_what_could_not_be_seen_is_left_out_unless_it_touches_what_co
     hidden, known = truth(box(0, 0, 10, 10)), truth(box(8, 0, 30, 10))
     alone, both, far = claim(box(0, 0, 5, 5)), claim(box(5, 0, 15, 5)), claim(box(900, 0, 910, 9))
     assert without_hidden([alone, both, far], [hidden], [known]) == [both, far]
+
+
+def test_looks_that_saw_nothing_do_not_dilute_false_alarms():
+    wrong = [claim(box(500, 0, 510, 10))]
+    seen = {name: 1.0 if i < 2 else 0.0 for i, name in enumerate(TIMES)}
+    blind = score_events("a", wrong, [], area_km2=2.0, scene_times=TIMES, seen=seen)
+    numbers = summary([blind])
+    assert numbers["false_alarms.all.per_km2_look"] == 0.5
+    assert numbers["looks_used"] == pytest.approx(2 / len(TIMES))
