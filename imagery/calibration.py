@@ -48,9 +48,22 @@ class Term:
 
 
 @dataclass(frozen=True, slots=True)
-class Verifier:
-    """Additive log-odds that a candidate is a real change of its class."""
+class Emission:
+    """How a detector's log-odds turn into evidence for one whole object: ``gain * (log odds - zero)``.
 
+    ``zero`` is the pooled log-odds at which presence and absence are equally likely. A detector that knows how rare
+    objects are answers far below 0 where it is in doubt, so ``zero`` is negative.
+    """
+
+    gain: float = 1.0
+    zero: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Verifier:
+    """Additive log-odds that a candidate is a real change of its class, and what one look's evidence weighs."""
+
+    emissions: Mapping[str, Emission]
     bias: Mapping[str, float]
     terms: Mapping[str, tuple[Term, ...]]
     points: tuple[OperatingPoint, ...]
@@ -96,6 +109,7 @@ _PRIOR_TERMS = (
     Term("structure", 1.0, -2.0, 2.0),
 )
 PRIOR = Verifier(
+    dict.fromkeys(("container", "berm", "other"), Emission()),
     {"container": -2.5, "berm": -2.5, "other": -2.5},
     dict.fromkeys(("container", "berm", "other"), _PRIOR_TERMS),
     (),
@@ -117,6 +131,7 @@ def parse_verifier(text: str) -> Verifier:
     try:
         found = json.loads(text)
         return Verifier(
+            {str(k): Emission(float(e["gain"]), float(e["zero"])) for k, e in found["emissions"].items()},
             {str(k): float(v) for k, v in found["bias"].items()},
             {
                 str(kind): tuple(

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from scipy import ndimage, sparse
 from scipy.sparse.csgraph import connected_components
 
+from imagery.calibration import Emission
 from imagery.changes import LOG_ODDS_STEP, UNSEEN, Direction
 
 Mask = NDArray[np.bool_]
@@ -75,6 +76,7 @@ def find_candidates(
     gsd_m: float,
     smallest_area_m2: float,
     options: CandidateOptions,
+    emission: Emission | None = None,
 ) -> list[Candidate]:
     """Find places whose evidence of one class flips.
 
@@ -83,13 +85,14 @@ def find_candidates(
     layers : per look in time order, (row, col) int8 log-odds in steps of ``LOG_ODDS_STEP``, ``UNSEEN`` where unseen
     inside : (row, col), where changes may be claimed
     smallest_area_m2 : smaller places are dropped
+    emission : what the layers' numbers weigh; None takes them as they are
 
     Returns
     -------
     candidates : ordered by direction, first row and column
     """
     parts = [
-        _tile_transitions(layers, core, halo, inside, gsd_m, options)
+        _tile_transitions(layers, core, halo, inside, gsd_m, options, emission or Emission())
         for core, halo in _tiles(inside.shape, options)
     ]
     found = [part for part in parts if part.row.size]
@@ -130,15 +133,16 @@ def _tile_transitions(
     inside: Mask,
     gsd_m: float,
     options: CandidateOptions,
+    emission: Emission,
 ) -> Transitions:
     """Return the switches of the pixels of one tile."""
     cut = tuple(slice(c.start - h.start, c.stop - h.start) for c, h in zip(core, halo, strict=True))
     raw = np.stack([layer[halo] for layer in layers])
-    active = _may_flip(raw, options) & inside[halo]
+    active = _may_flip(raw, options, emission) & inside[halo]
     if not active[cut].any():
         return _none()
     size = max(1, round(options.smoothing_m / gsd_m)) | 1
-    smoothed = np.stack([smoothed_log_odds(layer, size, options.cap) for layer in raw])
+    smoothed = np.stack([weighed(layer, size, options.cap, emission) for layer in raw])
     known = np.where(np.isnan(smoothed), 0.0, smoothed)
     flips = (known.max(0) > options.present_above) & (known.min(0) < options.absent_below)
     keep = np.zeros(active.shape, bool)
@@ -164,18 +168,23 @@ def _none() -> Transitions:
     return Transitions(empty, empty, np.empty(0, bool), empty, empty, np.empty(0, np.float32))
 
 
-def _may_flip(raw: NDArray[np.int8], options: CandidateOptions) -> Mask:
+def _may_flip(raw: NDArray[np.int8], options: CandidateOptions, emission: Emission) -> Mask:
     """Return the pixels that any look calls present and any other calls absent, before smoothing."""
-    present = (raw >= round(options.present_above / LOG_ODDS_STEP)).any(0)
-    absent = ((raw <= round(options.absent_below / LOG_ODDS_STEP)) & (raw != UNSEEN)).any(0)
+    least = emission.zero + options.present_above / emission.gain
+    most = emission.zero + options.absent_below / emission.gain
+    present = (raw >= round(least / LOG_ODDS_STEP)).any(0)
+    absent = ((raw <= round(most / LOG_ODDS_STEP)) & (raw != UNSEEN)).any(0)
     flip: Mask = present & absent
     return flip
 
 
-def smoothed_log_odds(layer: Layer, size_px: int, cap: float) -> Float32Array:
-    """Return capped log-odds in natural-log units as the mean over a box of seen pixels; NaN where unseen."""
+def weighed(layer: Layer, size_px: int, cap: float, emission: Emission) -> Float32Array:
+    """Return capped evidence in natural-log units as the mean over a box of seen pixels; NaN where unseen."""
     seen = layer != UNSEEN
-    value = np.where(seen, np.clip(layer.astype(np.float32) * np.float32(LOG_ODDS_STEP), -cap, cap), 0.0)
+    evidence = np.float32(emission.gain) * (
+        layer.astype(np.float32) * np.float32(LOG_ODDS_STEP) - emission.zero
+    )
+    value = np.where(seen, np.clip(evidence, -cap, cap), 0.0)
     if size_px > 1:
         value = ndimage.uniform_filter(value.astype(np.float32), size_px, mode="nearest")
         if not seen.all():

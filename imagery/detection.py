@@ -251,10 +251,12 @@ class _Series:
             return []
         usable = [look for look in self.looks if np.isfinite(smallest_area_m2(kind, look.gsd_m))]
         layers = [look.log_odds[look.classes.index(kind)] for look in usable]
-        places = find_candidates(layers, self.inside, self.gsd_m, smallest, self.options.candidates)
+        places = find_candidates(
+            layers, self.inside, self.gsd_m, smallest, self.options.candidates, self.verifier.emissions[kind]
+        )
         changes: list[Change] = []
         for place in sorted(places, key=lambda p: (-p.row.size, int(p.row[0]), int(p.col[0]))):
-            change = self._verified(kind, usable, layers, place, smallest)
+            change = self._verified(kind, usable, place, smallest)
             if change is not None and not any(_same(change, other) for other in changes):
                 changes.append(change)
         return changes
@@ -263,13 +265,14 @@ class _Series:
         self,
         kind: ObjectClass,
         looks: Sequence[LookEvidence],
-        layers: Sequence[NDArray[np.int8]],
         place: Candidate,
         smallest: float,
     ) -> Change | None:
-        window = cut_window(looks, layers, place, round(_MARGIN_M / self.gsd_m))
+        window = cut_window(looks, kind, place, round(_MARGIN_M / self.gsd_m))
         days = day_numbers([look.t_utc for look in looks])
-        pooled, seen = pooled_evidence(window, window.core, self.options.lifecycle)
+        pooled, seen = pooled_evidence(
+            window, window.core, self.verifier.emissions[kind], self.options.lifecycle
+        )
         found = follow(
             pooled, seen, days, place.direction, (place.before, place.after), self.options.lifecycle
         )

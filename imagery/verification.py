@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from rasterio.features import geometry_mask
 from scipy import ndimage
 
-from imagery.calibration import log_odds
-from imagery.candidates import Candidate, smoothed_log_odds
-from imagery.changes import Direction, LookEvidence, ObjectClass
+from imagery.calibration import Emission, log_odds
+from imagery.candidates import Candidate
+from imagery.changes import LOG_ODDS_STEP, UNSEEN, Direction, LookEvidence, ObjectClass
 from imagery.grid import SiteGrid
 from imagery.lifecycle import Lifecycle, LifecycleOptions
 from imagery.objects import Outline
@@ -22,7 +22,6 @@ from imagery.objects import Outline
 Mask = NDArray[np.bool_]
 Float32Array = NDArray[np.float32]
 
-_PIXEL_CAP = 6.0
 _SEASON_RADIUS_M = 3.0
 
 
@@ -30,19 +29,18 @@ _SEASON_RADIUS_M = 3.0
 class Window:
     """A candidate with its surroundings in every look.
 
-    ``evidence`` is (look, row, col) float32 log-odds, ``light`` (look, row, col) float32 brightness; NaN where unseen.
-    ``core`` is the candidate's pixels.
+    ``evidence`` is (look, row, col) float32, the detector's log-odds; ``rivals`` the same, the largest of the other
+    classes; ``light`` (look, row, col) float32 brightness; all NaN where unseen. ``core`` is the candidate's pixels.
     """
 
     grid: SiteGrid
     core: Mask
     evidence: Float32Array
+    rivals: Float32Array
     light: Float32Array
 
 
-def cut_window(
-    looks: Sequence[LookEvidence], layers: Sequence[NDArray[np.int8]], place: Candidate, margin_px: int
-) -> Window:
+def cut_window(looks: Sequence[LookEvidence], kind: ObjectClass, place: Candidate, margin_px: int) -> Window:
     """Cut a candidate with a margin out of every look."""
     grid = looks[0].grid
     top, left = max(int(place.row.min()) - margin_px, 0), max(int(place.col.min()) - margin_px, 0)
@@ -51,20 +49,33 @@ def cut_window(
     box = slice(top, bottom), slice(left, right)
     core = np.zeros((bottom - top, right - left), bool)
     core[place.row - top, place.col - left] = True
-    evidence = np.stack([smoothed_log_odds(np.asarray(layer[box]), 1, _PIXEL_CAP) for layer in layers])
+    odds = [_natural(np.asarray(look.log_odds[:, box[0], box[1]])) for look in looks]
+    index = looks[0].classes.index(kind)
+    evidence = np.stack([planes[index] for planes in odds])
+    rivals = np.stack([np.delete(planes, index, 0).max(0) for planes in odds])
     light = np.stack([np.asarray(look.brightness[box], np.float32) for look in looks])
-    return Window(grid.window(top, left, bottom - top, right - left), core, evidence, light)
+    return Window(grid.window(top, left, bottom - top, right - left), core, evidence, rivals, light)
+
+
+def _natural(stored: NDArray[np.int8]) -> Float32Array:
+    """Return stored log-odds in natural-log units, NaN where unseen."""
+    return np.where(stored == UNSEEN, np.nan, stored * np.float32(LOG_ODDS_STEP)).astype(np.float32)
 
 
 def pooled_evidence(
-    window: Window, mask: Mask, options: LifecycleOptions
+    window: Window, mask: Mask, emission: Emission, options: LifecycleOptions
 ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    """Return each look's mean log-odds over a mask, and whether it saw enough of it to count."""
-    inside = window.evidence[:, mask]
+    """Return what each look's mean log-odds over a mask weighs, and whether it saw enough of it to count."""
+    mean, share = _pooled(window.evidence, mask)
+    return emission.gain * (mean - emission.zero), share >= options.least_seen
+
+
+def _pooled(planes: Float32Array, mask: Mask) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return each look's mean over the seen pixels of a mask, and the share of it that was seen."""
+    inside = planes[:, mask]
     known = np.isfinite(inside)
-    share = known.mean(1)
-    mean = np.where(known, inside, 0.0).sum(1) / np.maximum(known.sum(1), 1)
-    return mean.astype(np.float64), share >= options.least_seen
+    total = np.where(known, inside, 0.0).sum(1, dtype=np.float64)
+    return total / np.maximum(known.sum(1), 1), known.mean(1, dtype=np.float64)
 
 
 def presence_difference(window: Window, found: Lifecycle, direction: Direction) -> Float32Array:
@@ -76,14 +87,25 @@ def presence_difference(window: Window, found: Lifecycle, direction: Direction) 
     until = found.reversed_at if found.reversed_at is not None else looks
     before = np.array(found.earlier or (found.before,))
     after = np.array(found.supporting) if found.supporting else np.arange(found.after, until)
-    sign = 1.0 if direction is Direction.APPEARED else -1.0
-    difference = sign * (_mean_presence(window.evidence[after]) - _mean_presence(window.evidence[before]))
+    with_it, without = (after, before) if direction is Direction.APPEARED else (before, after)
+    level = _edge_level(window, with_it, without)
+    difference = _mean_presence(window.evidence[with_it], level) - _mean_presence(
+        window.evidence[without], level
+    )
     return np.asarray(np.nan_to_num(difference), np.float32)
 
 
-def _mean_presence(evidence: Float32Array) -> Float32Array:
+def _edge_level(window: Window, with_it: NDArray[np.int64], without: NDArray[np.int64]) -> float:
+    """Return the log-odds at an object's edge: 0 where the detector is sure, half-way down where it is not."""
+    inside = window.evidence[:, window.core]
+    standing = float(np.nanpercentile(inside[with_it], 75)) if np.isfinite(inside[with_it]).any() else 0.0
+    empty = float(np.nanmedian(inside[without])) if np.isfinite(inside[without]).any() else -4.0
+    return min(0.0, (standing + empty) / 2.0)
+
+
+def _mean_presence(evidence: Float32Array, level: float) -> Float32Array:
     known = np.isfinite(evidence)
-    presence = np.where(known, 1.0 / (1.0 + np.exp(-np.where(known, evidence, 0.0))), 0.0)
+    presence = np.where(known, 1.0 / (1.0 + np.exp(level - np.where(known, evidence, 0.0))), 0.0)
     return np.asarray(presence.sum(0) / np.maximum(known.sum(0), 1e-6), np.float32)
 
 
@@ -106,6 +128,7 @@ def features_of(
         "series": log_odds(found.posterior),
         "after": float(sign * np.mean(pooled[sorted(set(after))])),
         "before": float(-sign * np.mean(pooled[before])),
+        "rival": _rival(window, inside, before if direction is Direction.REMOVED else sorted(set(after))),
         "structure": structure_change(window, inside, before, sorted(set(after))),
         "fill": drawn.box_fill,
         "area": math.log(max(drawn.area_m2.value, 1.0)),
@@ -114,6 +137,14 @@ def features_of(
         "independent": float(min(found.independent, 4)),
         "agreement": len(found.supporting) / max(len(found.supporting) + len(found.against), 1),
     }
+
+
+def _rival(window: Window, inside: Mask, standing: Sequence[int]) -> float:
+    """Return by how much the class leads the next one inside the outline, over the looks in which the object stands."""
+    chosen = np.array(standing)
+    own, _ = _pooled(window.evidence[chosen], inside)
+    other, _ = _pooled(window.rivals[chosen], inside)
+    return float(np.mean(own - other))
 
 
 def footprint_mask(drawn: Outline, window: Window) -> Mask:
