@@ -19,7 +19,6 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 from rasterio.features import geometry_mask
-from shapely.ops import transform as transform_geometry
 
 from imagery.changes import LookEvidence, ObjectClass
 from imagery.detection import DetectionOptions, look_evidence
@@ -132,7 +131,11 @@ def aoi_mask(aoi: bytes, grid: SiteGrid) -> NDArray[np.bool_]:
 
 def project(geometry: shapely.Geometry, source: str, target: str) -> shapely.Geometry:
     """Reproject a geometry, x/y order."""
-    return transform_geometry(transformer(source, target).transform, geometry)
+    convert = transformer(source, target).transform
+    moved: shapely.Geometry = shapely.transform(
+        geometry, lambda xy: np.column_stack(convert(xy[:, 0], xy[:, 1]))
+    )
+    return moved
 
 
 # --- look and displacement as products ------------------------------------------------------------------------------
