@@ -15,7 +15,7 @@ from shapely.geometry.base import BaseGeometry
 
 from imagery.grid import SiteGrid, transformer, utm_epsg
 from imagery.simulation import RenderedLook, Sensor, Series, SeriesOptions, simulate_series
-from imagery.simulation.series import clear_share
+from imagery.simulation.series import Masks, clear_share
 from pipelines.report import check_out
 
 AOI_INSET_M = 12.0
@@ -49,8 +49,9 @@ def write_series(seed: int, options: SeriesOptions, out: Path, how: str) -> Seri
     ids = [scene_id(seed, look) for look in series.looks]
     for name, look in zip(ids, series.looks, strict=True):
         _write_raster(out / f"{name}.tif", look.image, grid, 0)
-        _write_raster(out / f"{name}-mask.tif", _mask_codes(look, grid)[None], grid, 255)
-        _write_json(out / f"{name}.json", _item(name, look, grid, footprint))
+        if options.masks != "none":
+            _write_raster(out / f"{name}-mask.tif", _mask_codes(look, grid)[None], grid, 255)
+        _write_json(out / f"{name}.json", _item(name, look, grid, footprint, options.masks))
     links = [{"rel": "root", "href": "./catalog.json", "type": "application/json"}]
     links += [{"rel": "item", "href": f"./{name}.json", "type": "application/geo+json"} for name in ids]
     catalog = {
@@ -75,8 +76,9 @@ def _mask_codes(look: RenderedLook, grid: SiteGrid) -> NDArray[np.uint8]:
     """Return the mask as its kind of product has it: cloud-mask codes, or Sentinel-2 scene classes at 10 m and coarser."""
     if grid.gsd_m < SCENE_CLASSES_FROM_M:
         return look.mask
-    clear = SNOW_CLASS if look.snow else BARE_CLASS
-    classes: NDArray[np.uint8] = np.array([clear, CLOUD_CLASS, SHADOW_CLASS], np.uint8)[look.mask]
+    classes: NDArray[np.uint8] = np.array([BARE_CLASS, CLOUD_CLASS, SHADOW_CLASS, SNOW_CLASS], np.uint8)[
+        look.mask
+    ]
     return classes
 
 
@@ -126,7 +128,9 @@ def _write_raster(path: Path, image: NDArray[Any], grid: SiteGrid, nodata: int) 
             )  # fmt: skip
 
 
-def _item(name: str, look: RenderedLook, grid: SiteGrid, footprint: BaseGeometry) -> dict[str, Any]:
+def _item(
+    name: str, look: RenderedLook, grid: SiteGrid, footprint: BaseGeometry, masks: Masks
+) -> dict[str, Any]:
     coarse = grid.gsd_m >= SCENE_CLASSES_FROM_M
     mask_key, mask_role = ("scl", "data-mask") if coarse else ("cloud-mask", "cloud")
     common = {"type": "image/tiff; application=geotiff; profile=cloud-optimized"}
@@ -163,7 +167,11 @@ def _item(name: str, look: RenderedLook, grid: SiteGrid, footprint: BaseGeometry
                 "raster:bands": [{"scale": 0.0001, "offset": 0.0, "nodata": 0, "data_type": "uint16"}]
                 * len(look.bands),
             },
-            mask_key: {**common, "href": f"./{name}-mask.tif", "roles": [mask_role]},
+            **(
+                {}
+                if masks == "none"
+                else {mask_key: {**common, "href": f"./{name}-mask.tif", "roles": [mask_role]}}
+            ),
         },
         "links": [{"rel": "root", "href": "./catalog.json", "type": "application/json"}],
     }

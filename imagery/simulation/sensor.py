@@ -1,10 +1,13 @@
 """What a sensor makes of radiance: footprint, sampling at a displaced grid, noise, numbers."""
 
+import io
 import math
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
+from scipy import ndimage
 from scipy.sparse import csr_matrix
 from scipy.special import erf
 
@@ -13,15 +16,23 @@ from imagery.simulation.canvas import Array
 
 @dataclass(frozen=True, slots=True)
 class Sensor:
-    """A camera: pixel size (m), blur beyond the pixel (pixels, one sigma), noise (reflectance) and band set."""
+    """A camera: pixel size (m), blur beyond the pixel (pixels, one sigma), noise (reflectance) and band set.
+
+    ``bits`` is the depth numbers are rounded to (full scale at a reflectance of ``FULL_SCALE``), ``jpeg_quality`` 1-95
+    sends 8-bit numbers through JPEG as orthophotos are, ``sharpening`` is the share of an unsharp mask added.
+    """
 
     gsd_m: float
     blur_px: float = 0.45
     noise: float = 0.004
     shot: float = 0.004
     bands: tuple[str, ...] = ("blue", "green", "red", "nir")
+    bits: int = 16
+    jpeg_quality: int | None = None
+    sharpening: float = 0.0
 
 
+FULL_SCALE = 1.0
 BAND_PLANES = {"blue": 0, "green": 1, "red": 2, "nir": 3}
 PAN_WEIGHTS = (0.15, 0.35, 0.35, 0.15)
 
@@ -79,11 +90,35 @@ def _blurred_box(distance_m: NDArray[np.float64], width_m: float, sigma_m: float
 
 
 def numbers(reflectance: Array, sensor: Sensor, rng: np.random.Generator) -> NDArray[np.uint16]:
-    """Add noise and return 16-bit numbers of 0.0001 reflectance; 0 is kept for no data."""
+    """Add noise, sharpen, round to the sensor's depth and return numbers of 0.0001 reflectance; 0 is kept for no data."""
     spread = np.sqrt(sensor.noise**2 + sensor.shot**2 * np.clip(reflectance, 0, None))
-    noisy = reflectance + rng.standard_normal(reflectance.shape).astype(np.float32) * spread
-    counts: NDArray[np.uint16] = np.clip(np.rint(noisy * 10_000), 1, 65_535).astype(np.uint16)
+    image = reflectance + rng.standard_normal(reflectance.shape, np.float32) * spread
+    if sensor.sharpening:
+        image = image + np.float32(sensor.sharpening) * (
+            image - ndimage.gaussian_filter(image, (0, 1.2, 1.2))
+        )
+    if sensor.jpeg_quality is not None:
+        image = _through_jpeg(image, sensor.jpeg_quality)
+    elif sensor.bits < 16:
+        levels = 2**sensor.bits - 1
+        image = np.rint(np.clip(image / FULL_SCALE, 0, 1) * levels) / levels * FULL_SCALE
+    counts: NDArray[np.uint16] = np.clip(np.rint(image * 10_000), 1, 65_535).astype(np.uint16)
     return counts
+
+
+def _through_jpeg(image: Array, quality: int) -> Array:
+    """Return the image after 8-bit JPEG: three bands as one colour picture, a single or fourth one as grey."""
+    shown = np.rint(np.clip(image / FULL_SCALE, 0, 1) * 255).astype(np.uint8)
+    colour = 3 if len(image) >= 3 else 0
+    groups = ([shown[:3].transpose(1, 2, 0)] if colour else []) + list(shown[colour:])
+    parts = []
+    for group in groups:
+        packed = io.BytesIO()
+        Image.fromarray(np.ascontiguousarray(group)).save(packed, "JPEG", quality=quality)
+        back = np.asarray(Image.open(packed), np.float32)
+        parts.append(back.transpose(2, 0, 1) if back.ndim == 3 else back[None])
+    result: Array = np.concatenate(parts) / np.float32(255 / FULL_SCALE)
+    return result
 
 
 def band_planes(radiance: Array, bands: tuple[str, ...]) -> Array:

@@ -28,9 +28,12 @@ from imagery.simulation.things import berm, containers, decoy_box, disturbance, 
 
 Kind = Literal["container", "berm", "other"]
 SeriesKind = Literal["depot", "quiet", "pair"]
+Masks = Literal["perfect", "imperfect", "none"]
 MARGIN_M = 30.0
 LOWEST_SUN_DEG = 8.0
 CLOUD_TOP_M = 900.0
+# Shares of a pixel from which truth calls it hidden.
+CLOUD_SEEN, SHADOW_SEEN, SNOW_SEEN = 0.08, 0.15, 0.6
 SNOW_MONTHS = (12, 1, 2)
 HALF_METRE = Sensor(0.5)
 # From this pixel size on, single objects vanish and what comes and goes is opened or covered ground.
@@ -41,6 +44,7 @@ COARSE_GSD_M = 4.0
 class SeriesOptions:
     """What a series is to be like: a square of ``extent_m``, looks spread over [start, end].
 
+    ``masks`` says how good the masks delivered with the looks are; truth always knows what was hidden.
     ``inset`` is a finer series whose site lies in the middle of this one, same seed: the same place seen from further up.
     """
 
@@ -57,6 +61,7 @@ class SeriesOptions:
     snow: float = 0.5
     off_nadir_deg: float = 12.0
     density: float = 1.0
+    masks: Masks = "perfect"
     inset: "SeriesOptions | None" = None
 
 
@@ -93,6 +98,7 @@ class Truth:
 class RenderedLook:
     """One look: (band, row, col) uint16 numbers of 0.0001 reflectance, cloud-mask codes, and how it was taken.
 
+    ``mask`` is what is delivered, ``hidden`` what was truly so: 0 clear, 1 cloud, 2 cloud shadow, 3 snow, uint8 (row, col).
     ``shift_m`` (east, north) is to be ADDED to the scene's own coordinates to bring it onto the truth. ``sun`` and
     ``view`` count from grid north.
     """
@@ -102,6 +108,7 @@ class RenderedLook:
     bands: tuple[str, ...]
     image: NDArray[np.uint16]
     mask: NDArray[np.uint8]
+    hidden: NDArray[np.uint8]
     sun: Sun
     view: View
     shift_m: tuple[float, float]
@@ -316,7 +323,7 @@ def _render(
     sun = Sun(place.azimuth_deg, max(place.elevation_deg, LOWEST_SUN_DEG))
     view = View(float(rng.uniform(0, 360)), float(abs(rng.normal(0, options.off_nadir_deg / 1.5))))
     snowy = t_utc.month in SNOW_MONTHS and rng.random() < options.snow
-    albedo = _weathered(canvas, t_utc, snowy, rng)
+    albedo, snow = _weathered(canvas, t_utc, snowy, rng)
     direct, sky = sunlight(canvas, sun)
     fill = rng.uniform(0.15, 0.35)
     haze = rng.uniform(0.0, 0.05)
@@ -330,8 +337,7 @@ def _render(
     return _photograph(
         canvas,
         radiance.astype(np.float32),
-        cover,
-        shadow,
+        np.stack([cover, shadow, snow]),
         number,
         t_utc,
         sun,
@@ -346,8 +352,7 @@ def _render(
 def _photograph(
     canvas: Canvas,
     radiance: Array,
-    cover: Array,
-    shadow: Array,
+    veils: Array,
     number: int,
     t_utc: datetime,
     sun: Sun,
@@ -365,16 +370,15 @@ def _photograph(
     planes = sample(
         band_planes(radiance, sensor.bands), canvas.step_m, sensor.gsd_m, corner, (side, side), sensor.blur_px
     )
-    masks = sample(np.stack([cover, shadow]), canvas.step_m, sensor.gsd_m, corner, (side, side), 0.0)
-    mask = np.zeros((side, side), np.uint8)
-    mask[masks[1] > 0.15] = 2
-    mask[masks[0] > 0.08] = 1
+    veils = sample(veils, canvas.step_m, sensor.gsd_m, corner, (side, side), 0.0)
+    hidden = _mask(veils, CLOUD_SEEN, SHADOW_SEEN, SNOW_SEEN)
     return RenderedLook(
         number,
         t_utc,
         sensor.bands,
         numbers(planes, sensor, rng),
-        mask,
+        _delivered(hidden, veils, planes, options.masks, rng),
+        hidden,
         sun,
         view,
         (shift[0], shift[1]),
@@ -382,8 +386,38 @@ def _photograph(
     )
 
 
-def _weathered(canvas: Canvas, t_utc: datetime, snowy: bool, rng: np.random.Generator) -> Array:
-    """Give the ground its season: green in summer, wet after rain, white under snow."""
+def _mask(veils: Array, cloud: float, shadow: float, snow: float) -> NDArray[np.uint8]:
+    """Return cloud-mask codes of (cloud, shadow, snow) shares."""
+    mask = np.zeros(veils.shape[1:], np.uint8)
+    mask[veils[2] > snow] = 3
+    mask[veils[1] > shadow] = 2
+    mask[veils[0] > cloud] = 1
+    return mask
+
+
+def _delivered(
+    hidden: NDArray[np.uint8], veils: Array, planes: Array, masks: Masks, rng: np.random.Generator
+) -> NDArray[np.uint8]:
+    """Return the mask as providers have it: exact, or blind to thin cloud and shadow, blocky, fooled by bright roofs."""
+    if masks == "perfect":
+        return hidden
+    if masks == "none":
+        return np.zeros_like(hidden)
+    sloppy = _mask(veils, rng.uniform(0.1, 0.7), rng.choice([0.3, 0.8, 2.0]), rng.choice([0.4, 0.8, 2.0]))
+    block = int(rng.choice([1, 4, 10]))
+    if block > 1:
+        coarse = sloppy[block // 2 :: block, block // 2 :: block]
+        grown = np.repeat(np.repeat(coarse, block, 0), block, 1)
+        pad = [(0, max(0, n - m)) for n, m in zip(sloppy.shape, grown.shape, strict=True)]
+        sloppy = np.pad(grown, pad, mode="edge")[: sloppy.shape[0], : sloppy.shape[1]]
+    if rng.random() < 0.5:
+        brightness = planes.mean(axis=0)
+        sloppy = np.where(brightness > np.quantile(brightness, 0.995), np.uint8(1), sloppy)
+    return sloppy.astype(np.uint8)
+
+
+def _weathered(canvas: Canvas, t_utc: datetime, snowy: bool, rng: np.random.Generator) -> tuple[Array, Array]:
+    """Return (albedo, snow share): green in summer, wet after rain, white under snow."""
     albedo = canvas.albedo
     summer = 0.5 - 0.5 * np.cos(2 * np.pi * (t_utc.timetuple().tm_yday - 15) / 365)
     plants = np.clip(albedo[3] / (albedo[2] + 0.01) - 1.4, 0, 1)
@@ -391,13 +425,13 @@ def _weathered(canvas: Canvas, t_utc: datetime, snowy: bool, rng: np.random.Gene
     albedo = albedo * (1 + plants * (1 - summer) * (brown - 1))
     if rng.random() < 0.25:
         albedo = albedo * (1 - rng.uniform(0.1, 0.4) * (canvas.height < 0.4))
+    share = np.zeros_like(canvas.height)
     if snowy:
         drift = np.clip(smooth_noise(rng, canvas.size, 1.5) * 0.5 + rng.uniform(0.3, 1.2), 0, 1)
         roofs = np.where(canvas.container + canvas.other > 0, rng.uniform(0.2, 1.0), 1.0)
         share = ndimage.gaussian_filter(drift * roofs, 0.5)
         albedo = albedo * (1 - share) + share * 0.72
-    result: Array = albedo.astype(np.float32)
-    return result
+    return albedo.astype(np.float32), share.astype(np.float32)
 
 
 def _clouds(
@@ -422,10 +456,10 @@ def clear_share(look: RenderedLook, truth: Truth, options: SeriesOptions) -> flo
     """Return how much of an object's box the look shows, 0-1."""
     gsd = options.sensor.gsd_m
     west, south, east, north = truth.footprint.bounds
-    side = len(look.mask)
+    side = len(look.hidden)
     rows = slice(
         max(int((options.extent_m - north) / gsd), 0), min(int((options.extent_m - south) / gsd) + 1, side)
     )
     cols = slice(max(int(west / gsd), 0), min(int(east / gsd) + 1, side))
-    part = look.mask[rows, cols]
+    part = look.hidden[rows, cols]
     return float(np.mean(part == ObservationState.OBSERVED)) if part.size else 0.0

@@ -32,6 +32,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--start", default="2023-04-01")
     parser.add_argument("--end", default="2024-09-30")
     parser.add_argument("--clouds", type=float, default=0.3, help="mean cloud share of cloudy looks, 0-0.9")
+    parser.add_argument("--masks", choices=("perfect", "imperfect", "none"), default="perfect")
+    parser.add_argument("--bits", type=int, choices=(8, 11, 12, 16), default=16, help="depth of the numbers")
+    parser.add_argument("--jpeg", type=int, metavar="QUALITY", help="8-bit numbers through JPEG, 20-95")
     parser.add_argument("--geolocation-m", type=float, default=2.5, help="how far scenes lie off, metres")
     parser.add_argument(
         "--off-nadir", type=float, default=12.0, help="how obliquely scenes are taken, degrees"
@@ -52,7 +55,7 @@ def run(args: argparse.Namespace) -> int:
     looks = 2 if args.kind == "pair" else args.looks
     options = SeriesOptions(
         extent_m=args.extent_m,
-        sensor=Sensor(args.gsd, bands=bands),
+        sensor=Sensor(args.gsd, bands=bands, bits=args.bits, jpeg_quality=args.jpeg),
         looks=looks,
         start=_day(args.start),
         end=_day(args.end),
@@ -60,6 +63,7 @@ def run(args: argparse.Namespace) -> int:
         latitude=args.place[1],
         kind=args.kind,
         clouds=args.clouds,
+        masks=args.masks,
         geolocation_m=args.geolocation_m,
         off_nadir_deg=args.off_nadir,
     )
@@ -81,6 +85,7 @@ def _check(args: argparse.Namespace, bands: tuple[str, ...]) -> None:
         "--off-nadir": (args.off_nadir, 0.0, 45.0),
         "--place longitude": (args.place[0], -180.0, 180.0),
         "--place latitude": (args.place[1], -66.0, 66.0),
+        "--jpeg": (95 if args.jpeg is None else args.jpeg, 20, 95),
         "--seed": (args.seed, 0, 2**31),
     }
     for name, (value, low, high) in ranges.items():
