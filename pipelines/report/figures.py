@@ -295,7 +295,7 @@ def _panel(
         f'<text class="panel-title" x="{LEFT}" y="{top + 10:.1f}">{escape(title)}</text>',
         f'<path class="rule" d="M{LEFT} {foot:.1f}H{RIGHT}"/><path class="rule faint" d="M{LEFT} {ceiling:.1f}H{RIGHT}"/>',
         f'<text class="axis" x="{LEFT - 8}" y="{foot + 4:.1f}" text-anchor="end">0</text>',
-        f'<text class="axis" x="{LEFT - 8}" y="{ceiling + 4:.1f}" text-anchor="end">{most:g}</text>',
+        f'<text class="axis" x="{LEFT - 8}" y="{ceiling + 4:.1f}" text-anchor="end">{wording.grouped(most)}</text>',
     ]
     marks.append(_line(points, axis, y, counted, kind))
     for x, e in values:

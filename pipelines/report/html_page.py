@@ -143,7 +143,8 @@ def _tally_words(t: Tally) -> str:
     if t.count is not None:
         low_high = wording.whole_span(t.count.low, t.count.high)
         noun = wording.noun(t.object_class, n)
-        return f"{wording.in_words(n)} {possible}{noun} (90 % interval {low_high}{real})"
+        places = f" in {wording.in_words(t.changes)} places" if real and t.changes > 1 else ""
+        return f"{wording.in_words(n)} {possible}{noun}{places} (90 % interval {low_high}{real})"
     whole = "" if n == 1 else " in all"
     size = f"about {wording.area(t.area_m2.value)}{whole}" if t.object_class is not ObjectClass.BERM else ""
     told = "; ".join(filter(None, [size, real.removeprefix("; ")]))
@@ -395,8 +396,8 @@ def _card(item: Numbered, pair: ChipPair) -> str:
     spoken = f'<div class="against"><b>What speaks against it</b><ul>{against}</ul></div>' if against else ""
     return (
         f'<article class="card" id="change-{item.change_id}"><h3><span class="n">{item.number}</span>'
-        f"{_symbol(change.object_class, change.direction)}{escape(wording.capital(wording.short(change.object_class)))}, "
-        f'{escape(str(change.direction))}<span class="confidence">{change.confidence:.2f}</span></h3>'
+        f"{_symbol(change.object_class, change.direction)}{escape(wording.heading(change))}"
+        f'<span class="confidence">{change.confidence:.2f}</span></h3>'
         f'<div class="pair">{chips}</div><p>{escape(wording.statement(change))}</p>'
         f'<p class="small">{escape(_facts(change))} <a href="evidence/{item.change_id}/provenance.json">Evidence '
         f"{item.change_id}</a></p>{spoken}</article>\n"
@@ -417,7 +418,7 @@ def _facts(change: Change) -> str:
     against = f"{change.looks_against} against" if change.looks_against else "none against"
     facts = [f"Confidence {change.confidence:.2f}, {_STATUS[change.status]}", f"{looks}, {against}"]
     facts.append(f"{wording.metres(change.area_m2.value)} m²")
-    if change.count is None and change.count_reason:
+    if change.object_class is ObjectClass.CONTAINER and change.count_reason:
         facts.append(f"not counted: {change.count_reason.rstrip('.')}")
     return "; ".join(facts) + "."
 

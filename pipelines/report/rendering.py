@@ -23,7 +23,7 @@ LOW_PERCENTILE, HIGH_PERCENTILE = 0.5, 99.0
 GAMMA = 1.25  # lifts the middle: soil is dark beside roofs
 SAMPLE_PX = 128  # side of one stretch sample; nine per look
 HATCH_LIGHT, HATCH_DARK = 238, 186
-LEAST_HATCH_PERIOD_PX = 6  # wider in larger pictures, which are shown smaller
+HATCH_PERIODS_PX = (6, 18)  # wider in larger pictures, which are shown smaller
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +123,7 @@ def picture(image: Float32Stack, stretch: Stretch) -> Picture:
 
 
 def _hatch(rows: int, cols: int) -> Picture:
-    period = max(LEAST_HATCH_PERIOD_PX, max(rows, cols) // 20)
+    period = int(np.clip(max(rows, cols) // 20, *HATCH_PERIODS_PX))
     row, col = np.indices((rows, cols))
     dark = (row + col) % period < period // 3
     return np.where(dark, HATCH_DARK, HATCH_LIGHT).astype(np.uint8)

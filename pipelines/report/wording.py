@@ -63,6 +63,14 @@ def short(object_class: ObjectClass) -> str:
     return _SHORT.get(object_class, str(object_class))
 
 
+def heading(change: Change) -> str:
+    """Return the few words above one change."""
+    many = change.object_class is ObjectClass.CONTAINER and (
+        change.count is None or change.count.value >= 1.5
+    )
+    return f"{capital(short(change.object_class))}{'s' if many else ''}, {change.direction}"
+
+
 def reason(label: str) -> str:
     """Return plain words for an observation state's label."""
     try:
@@ -98,6 +106,11 @@ def metres(value: float) -> str:
         return f"{value:.1f}"
     step = 10 ** max(0, len(str(int(value))) - 2)
     return f"{round(value / step) * step:,}".replace(",", "\u202f")
+
+
+def grouped(value: float) -> str:
+    """Print a number as it is, thin spaces in thousands."""
+    return f"{value:,.0f}".replace(",", "\u202f") if value >= 1000 else f"{value:g}"
 
 
 def area(m2: float) -> str:
