@@ -1,0 +1,297 @@
+"""The learned one-look presence map: per class and pixel, how sure one look alone makes us.
+
+A small convolutional network (``weights/presence.onnx``, trained by ``training/``, described in ``docs/model-card.md``)
+sees one look at its own resolution, with the sun and the view as conditions, and answers log-odds of *a container*,
+*a berm* and *another raised thing* in every pixel. It knows nothing of other dates; change, physics and time are
+judged behind it.
+
+What a sensor or a product does to brightness (gain, offset, stretch) is removed before the network sees it: every band
+is centred on its local median and divided by its local spread, so a constant added to a band changes nothing.
+"""
+
+import hashlib
+import json
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from imagery.errors import DepotwatchError
+from imagery.illumination import Sun, View
+from imagery.look import Float32Image, Look
+
+CLASSES = ("container", "berm", "other")
+WEIGHTS = Path(__file__).parent / "weights" / "presence.onnx"
+CARD = "presence.json"
+
+# The range the network was trained for; finer looks are averaged down to it, coarser ones are not answered.
+FINEST_GSD_M = 0.3
+COARSEST_GSD_M = 4.0
+
+# Depth of the network: sides of its input are multiples of this, and tile corners lie on it so that no
+# pooling cell depends on where a tile began.
+_ALIGN = 32
+_MARGIN = 64
+_TILE = 1024
+
+# Brightness statistics come from blocks of three by three cells of so many pixels: about what one training
+# patch covers, so that a dark field beside a bright pad is stretched as it was in training.
+_CELL = 128
+_STRIDE = 3
+_MIN_SAMPLES = 200
+_LEAST_SPREAD = 0.25  # of the whole look's: calm water is not stretched into waves
+_FIVE_TO_NINETY_FIVE = 3.29  # standard deviations between those percentiles of a normal distribution
+
+# Padding next to missing ground looked like objects on real scenes; holes below three pixels are no border.
+BORDER_M = 8.0
+_SLOTS = ("blue", "green", "red", "nir")
+_NEAR_INFRARED = ("nir", "nir08", "nir09")
+
+
+class NetworkWeightsMissing(DepotwatchError):
+    """The file with the network's weights is not where it should be."""
+
+    code = "network-weights-missing"
+
+
+class NetworkWeightsDamaged(DepotwatchError):
+    """The file with the network's weights is not the one its card describes, or no network at all."""
+
+    code = "network-weights-damaged"
+
+
+@dataclass(frozen=True, slots=True)
+class PresenceNetwork:
+    """The loaded network; build it with ``load``, share it freely within one process."""
+
+    weights_sha256: str
+    _session: Any
+
+    @classmethod
+    def load(cls, path: Path | None = None) -> "PresenceNetwork":
+        """Load weights from a file, or those of the package.
+
+        Raises
+        ------
+        NetworkWeightsMissing : there is no such file
+        NetworkWeightsDamaged : its hash is not the one in the card beside it, or it is no network of ours
+        """
+        source = WEIGHTS if path is None else path
+        try:
+            content = source.read_bytes()
+        except OSError as error:
+            raise NetworkWeightsMissing(
+                f"{source.name} cannot be read from {source.parent}; reinstall depotwatch or name the file"
+            ) from error
+        digest = hashlib.sha256(content).hexdigest()
+        card = source.with_name(CARD)
+        if card.exists() and json.loads(card.read_text())["sha256"] != digest:
+            raise NetworkWeightsDamaged(
+                f"{source.name} is not the file {CARD} describes; reinstall depotwatch"
+            )
+        return cls(digest, _open_session(content, source.name))
+
+    def log_odds(self, look: Look) -> Float32Image:
+        """Return the presence of each class, look alone.
+
+        The network runs at the look's own pixel size where the grid is finer, never finer than 0.3 m.
+
+        Returns
+        -------
+        log_odds : (3, row, col) float32 in the order of ``CLASSES``, natural logarithm, on the look's grid; NaN
+            where the ground was not seen, within 8 m of missing ground, and everywhere if the look is coarser than 4 m
+
+        The same look gives the same bytes for any number of threads or workers of the caller.
+        """
+        shape = look.grid.shape
+        factor = _averaging(look)
+        gsd_m = look.grid.gsd_m * factor
+        answer: Float32Image = np.full((len(CLASSES), *shape), np.nan, np.float32)
+        if max(gsd_m, look.gsd_m) > COARSEST_GSD_M or not look.observed.any():
+            return answer
+        seen = _away_from_missing(look.observed, look.grid.gsd_m)
+        image = slots(look.bands, normalised(block_mean(look.reflectance, factor)))
+        condition = condition_vector(look.bands, look.sun, look.view, gsd_m)
+        coarse = self._run(image, condition)
+        full = coarse if factor == 1 else np.stack([_enlarged(plane, factor, shape) for plane in coarse])
+        answer[:, seen] = full[:, seen]
+        return answer
+
+    def _run(self, image: Float32Image, condition: NDArray[np.float32]) -> Float32Image:
+        """Answer for a normalised (4, row, col) image of any size, tile by tile."""
+        rows, cols = image.shape[1:]
+        tail_rows, tail_cols = -rows % _ALIGN, -cols % _ALIGN
+        padded = np.pad(
+            image, ((0, 0), (_MARGIN, _MARGIN + tail_rows), (_MARGIN, _MARGIN + tail_cols)), mode="reflect"
+        )
+        result = np.empty((len(CLASSES), rows + tail_rows, cols + tail_cols), np.float32)
+        for top, height in _tiles(rows + tail_rows):
+            for left, width in _tiles(cols + tail_cols):
+                patch = padded[None, :, top : top + height + 2 * _MARGIN, left : left + width + 2 * _MARGIN]
+                feed = {"image": np.ascontiguousarray(patch), "condition": condition[None]}
+                (found,) = self._session.run(["log_odds"], feed)
+                result[:, top : top + height, left : left + width] = found[
+                    0, :, _MARGIN : _MARGIN + height, _MARGIN : _MARGIN + width
+                ]
+        return result[:, :rows, :cols]
+
+
+def _open_session(content: bytes, name: str) -> Any:
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    options.inter_op_num_threads = 1
+    options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
+    options.log_severity_level = 3
+    try:
+        session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # the runtime has a dozen private classes for "not a model"
+        raise NetworkWeightsDamaged(f"{name} is no network that onnxruntime can read: {error}") from error
+    if [i.name for i in session.get_inputs()] != ["image", "condition"]:
+        raise NetworkWeightsDamaged(f"{name} is a network, but not one of depotwatch's: wrong inputs")
+    return session
+
+
+def _averaging(look: Look) -> int:
+    """Return how many grid pixels a side make one pixel of the network's input."""
+    return max(1, round(max(look.gsd_m, FINEST_GSD_M) / look.grid.gsd_m))
+
+
+def _tiles(length: int) -> Iterator[tuple[int, int]]:
+    """Return (start, length) of the pieces of one side: one piece if it fits, else fixed steps."""
+    core = _TILE - 2 * _MARGIN
+    start = 0
+    while start < length:
+        yield start, min(core, length - start)
+        start += core
+
+
+def _away_from_missing(observed: NDArray[np.bool_], gsd_m: float) -> NDArray[np.bool_]:
+    """Return the seen pixels that lie at least ``BORDER_M`` from missing ground (specks do not count)."""
+    if observed.all():
+        return observed
+    missing = ndimage.binary_opening(~observed, np.ones((3, 3)), border_value=1) & ~observed
+    if not missing.any():
+        return observed
+    far: NDArray[np.bool_] = ndimage.distance_transform_edt(~missing) * gsd_m > BORDER_M
+    return observed & far
+
+
+def block_mean(image: Float32Image, factor: int) -> Float32Image:
+    """Return (band, row/factor, col/factor) means over the seen pixels of each block; NaN where none was seen."""
+    if factor == 1:
+        return image
+    bands, rows, cols = image.shape
+    padded = np.pad(image, ((0, 0), (0, -rows % factor), (0, -cols % factor)), constant_values=np.nan)
+    blocks = padded.reshape(bands, padded.shape[1] // factor, factor, padded.shape[2] // factor, factor)
+    seen = np.isfinite(blocks)
+    count = seen.sum((2, 4))
+    total = np.where(seen, blocks, 0.0).sum((2, 4), dtype=np.float64)
+    mean: Float32Image = np.where(count > 0, total / np.maximum(count, 1), np.nan).astype(np.float32)
+    return mean
+
+
+def normalised(image: Float32Image) -> Float32Image:
+    """Return the bands free of gain and offset: inverse hyperbolic sine of (value - local median) / local spread.
+
+    Parameters
+    ----------
+    image : (band, row, col) float32, any unit, NaN where missing
+
+    Returns
+    -------
+    image : (band, row, col) float32, about -3 to 3, 0 where missing
+    """
+    rows, cols = image.shape[1:]
+    result = np.empty_like(image)
+    for band, plane in enumerate(image):
+        centre, spread = _cell_statistics(plane)
+        score = plane - _enlarged(centre, _CELL, (rows, cols))
+        score /= _enlarged(spread, _CELL, (rows, cols))
+        result[band] = np.arcsinh(score)
+    return np.nan_to_num(result, copy=False, nan=0.0, posinf=0.0, neginf=0.0)
+
+
+def _cell_statistics(plane: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Return the median and spread around every cell, each (row, col) of cells."""
+    whole = _median_and_spread(plane[::_STRIDE, ::_STRIDE]) or (0.0, 1.0)
+    # A band without any contrast keeps a spread of one: all its scores are zero anyway.
+    whole = whole if whole[1] > 0 else (whole[0], 1.0)
+    down, across = (max(1, -(-side // _CELL)) for side in plane.shape)
+    centre, spread = np.empty((2, down, across), np.float32)
+    for i in range(down):
+        for j in range(across):
+            part = plane[
+                max(i - 1, 0) * _CELL : (i + 2) * _CELL : _STRIDE,
+                max(j - 1, 0) * _CELL : (j + 2) * _CELL : _STRIDE,
+            ]
+            middle, width = _median_and_spread(part) or whole
+            centre[i, j], spread[i, j] = middle, max(width, _LEAST_SPREAD * whole[1])
+    return centre, spread
+
+
+def _median_and_spread(values: NDArray[np.float32]) -> tuple[float, float] | None:
+    """Return the median and the robust standard deviation; None if too few values are seen."""
+    seen = values[np.isfinite(values)]
+    if seen.size < min(_MIN_SAMPLES, values.size):
+        return None
+    low, middle, high = np.percentile(seen, (5, 50, 95)) if seen.size else (0.0, 0.0, 0.0)
+    return float(middle), float(high - low) / _FIVE_TO_NINETY_FIVE
+
+
+def _enlarged(plane: NDArray[np.float32], factor: int, shape: tuple[int, int]) -> NDArray[np.float32]:
+    """Return a coarse (row, col) plane on ``factor`` times smaller pixels, linear between pixel centres."""
+    for axis, length in enumerate(shape):
+        at = np.clip((np.arange(length) + 0.5) / factor - 0.5, 0, plane.shape[axis] - 1)
+        low = np.minimum(at.astype(np.intp), max(plane.shape[axis] - 2, 0))
+        high = np.minimum(low + 1, plane.shape[axis] - 1)
+        weight = (at - low).astype(np.float32)
+        weight = weight[:, None] if axis == 0 else weight[None, :]
+        plane = np.take(plane, low, axis) * (1 - weight) + np.take(plane, high, axis) * weight
+    return plane
+
+
+def slots(bands: tuple[str, ...], image: Float32Image) -> Float32Image:
+    """Return the (4, row, col) input, blue green red near-infrared; a missing band is filled with the mean of the others."""
+    named = {
+        ("nir" if name in _NEAR_INFRARED else name): plane for name, plane in zip(bands, image, strict=True)
+    }
+    visible = [named[name] for name in ("blue", "green", "red") if name in named]
+    stand_in = visible or [named[name] for name in ("pan", "nir") if name in named][:1] or list(image)
+    luminance = np.mean(stand_in, axis=0, dtype=np.float32)
+    filled: Float32Image = np.stack([named.get(name, luminance) for name in _SLOTS]).astype(
+        np.float32, copy=False
+    )
+    return filled
+
+
+def condition_vector(
+    bands: tuple[str, ...], sun: Sun | None, view: View | None, gsd_m: float
+) -> NDArray[np.float32]:
+    """Return the (8,) condition: shadow per metre of height, sun known, lean per metre, pixel size, colour, infrared."""
+    shadow, lean = (0.0, 0.0), (0.0, 0.0)
+    if sun is not None:
+        away, length = (
+            math.radians(sun.azimuth_deg + 180),
+            1 / math.tan(math.radians(max(sun.elevation_deg, 11.3))),
+        )
+        shadow = (length * math.sin(away), length * math.cos(away))
+    if view is not None:
+        away, length = (
+            math.radians(view.azimuth_deg + 180),
+            math.tan(math.radians(min(view.off_nadir_deg, 60))),
+        )
+        lean = (length * math.sin(away), length * math.cos(away))
+    size = math.log2(min(max(gsd_m, FINEST_GSD_M), COARSEST_GSD_M) / 0.8)
+    colour = {"blue", "green", "red"} <= set(bands)
+    infrared = any(name in bands for name in _NEAR_INFRARED)
+    return np.array(
+        [shadow[0] / 2, shadow[1] / 2, sun is not None, lean[0] * 2, lean[1] * 2, size, colour, infrared],
+        np.float32,
+    )
