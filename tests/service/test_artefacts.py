@@ -1,0 +1,179 @@
+"""Reports' files in a folder and in S3: named by content, written once, patient with servers that stumble."""
+
+import hashlib
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import boto3
+import httpx
+import obstore
+import pytest
+from moto.server import ThreadedMotoServer
+
+from benchmarks.service_fake import FakeRunner
+from service.artefacts import ArtefactMissing, ArtefactStore, media_type
+from service.context import Service, open_service
+from service.errors import NotAvailable
+from tests.service.support import client_of, feature, make_settings, work_off
+
+BUCKET = "artefacts"
+
+
+class Stumbling(ThreadingHTTPServer):
+    """A proxy before S3 that answers 500 to the next ``failures`` writes."""
+
+    def __init__(self, upstream: str) -> None:
+        super().__init__(("127.0.0.1", 0), _Proxy)
+        self.upstream, self.failures, self.failed = upstream, 0, 0
+
+
+class _Proxy(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def _pass_on(self) -> None:
+        server = self.server
+        assert isinstance(server, Stumbling)
+        body = self.rfile.read(int(self.headers.get("content-length", 0)))
+        if self.command == "PUT" and server.failures > 0:
+            server.failures -= 1
+            server.failed += 1
+            self.send_response(500)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+            return
+        headers = {
+            k: v for k, v in self.headers.items() if k.lower() not in {"connection", "accept-encoding"}
+        }
+        answer = httpx.request(self.command, server.upstream + self.path, content=body, headers=headers)
+        self.send_response(answer.status_code)
+        for name, value in answer.headers.items():
+            if name.lower() not in {"content-length", "transfer-encoding", "connection", "content-encoding"}:
+                self.send_header(name, value)
+        length = (
+            answer.headers.get("content-length", "0") if self.command == "HEAD" else str(len(answer.content))
+        )
+        self.send_header("Content-Length", length)
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(answer.content)
+
+    do_GET = do_PUT = do_HEAD = do_DELETE = do_POST = _pass_on  # noqa: N815
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002
+        """Say nothing."""
+
+
+@pytest.fixture(scope="module")
+def s3() -> Iterator[Stumbling]:
+    """An S3 server behind a proxy that can stumble."""
+    moto = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    moto.start()
+    host, port = moto.get_host_and_port()
+    upstream = f"http://{host}:{port}"
+    proxy = Stumbling(upstream)
+    threading.Thread(target=proxy.serve_forever, daemon=True).start()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AWS_ACCESS_KEY_ID", "test")
+        patch.setenv("AWS_SECRET_ACCESS_KEY", "test")
+        patch.setenv("AWS_REGION", "us-east-1")
+        patch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{proxy.server_port}")
+        patch.setenv("AWS_ALLOW_HTTP", "true")
+        client = boto3.client("s3", endpoint_url=upstream)
+        client.create_bucket(Bucket=BUCKET)
+        client.close()
+        yield proxy
+    proxy.shutdown()
+    proxy.server_close()
+    moto.stop()
+
+
+@pytest.fixture(params=["folder", "s3"])
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """Where artefacts go."""
+    if request.param == "folder":
+        return str(tmp_path / "artefacts")
+    request.getfixturevalue("s3")
+    return f"s3://{BUCKET}/{tmp_path.name}"
+
+
+def test_what_goes_in_comes_out_by_its_hash_and_is_written_once(place: str, tmp_path: Path) -> None:
+    store = ArtefactStore(place)
+    store.check()
+    folder = tmp_path / "report"
+    (folder / "evidence").mkdir(parents=True)
+    (folder / "report.json").write_bytes(b"{}")
+    (folder / "evidence" / "a.png").write_bytes(b"picture")
+    first, again = store.put_folder(folder), store.put_folder(folder)
+    assert first == again
+    assert [f.path for f in first] == ["evidence/a.png", "report.json"]
+    digest = hashlib.sha256(b"picture").hexdigest()
+    assert first[0].sha256 == digest
+    fresh = ArtefactStore(place)
+    assert fresh.get(digest) == b"picture"
+    assert b"".join(fresh.stream(digest, 1, 4)) == b"ict"
+    assert set(fresh.digests()) == {f.sha256 for f in first}
+    fresh.delete(digest)
+    with pytest.raises(ArtefactMissing):
+        ArtefactStore(place).get(digest)
+
+
+def test_a_whole_day_on_s3(s3: Stumbling, tmp_path: Path) -> None:
+    service = open_service(make_settings(tmp_path / "data", artefacts=f"s3://{BUCKET}/day"))
+    client = client_of(service)
+    site = client.post("/sites", json=feature("a")).json()["id"]
+    s3.failures, s3.failed = 3, 0
+    work_off(service)
+    assert s3.failed == 3
+    assert client.get(f"/jobs/{client.get('/jobs').json()['jobs'][0]['id']}").json()["state"] == "successful"
+    assert client.get(f"/sites/{site}/reports/1/bundle.zip").content.startswith(b"PK")
+    service.close()
+
+
+@pytest.mark.parametrize(
+    "error", [OSError(28, "No space left on device"), obstore.exceptions.GenericError("500")]
+)
+def test_a_store_that_takes_nothing_costs_time_and_no_work(
+    service: Service, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    client = client_of(service)
+    site = client.post("/sites", json=feature("a")).json()
+    real, left = obstore.put, [2]
+
+    def full(*args: object, **options: object) -> object:
+        if left[0] > 0:
+            left[0] -= 1
+            raise error
+        return real(*args, **options)
+
+    monkeypatch.setattr(obstore, "put", full)
+    assert work_off(service, FakeRunner()) == 3
+    lines = client.get(f"/jobs/{site['job']}/logs").json()["lines"]
+    assert [line["code"] for line in lines] == ["not-available", "not-available", "published"]
+    assert len(client.get(f"/sites/{site['id']}/reports").json()["reports"]) == 1
+    assert len(client.get("/changes").json()["entries"]) == 3
+
+
+def test_a_store_that_stays_full_ends_in_a_dead_letter_that_says_why(
+    lite_service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = client_of(lite_service)
+    site = client.post("/sites", json=feature("a")).json()
+
+    def full(*_args: object, **_options: object) -> object:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(obstore, "put", full)
+    assert work_off(lite_service) == lite_service.settings.max_attempts
+    assert client.get(f"/jobs/{site['job']}").json()["state"] == "failed"
+    results = client.get(f"/jobs/{site['job']}/results").json()["results"]
+    assert results[0]["code"] == "not-available"
+    with pytest.raises(NotAvailable):
+        lite_service.store.put_bytes(b"x")
+
+
+def test_media_types_are_those_of_the_contract() -> None:
+    assert media_type("changes.geojson") == "application/geo+json"
+    assert media_type("evidence/a/before.tif").startswith("image/tiff")
+    assert media_type("unknown.thing") == "application/octet-stream"
