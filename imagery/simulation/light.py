@@ -141,7 +141,7 @@ def seen(canvas: Canvas, planes: Array, view: View, wall: float = 1.0) -> Array:
         open_rays = open_rays[~hit]
     found = source >= 0
     flat = planes.reshape(len(planes), -1)
-    bright = np.where(drop[found] > 1.5 * step / lean, np.float32(wall), np.float32(1))
+    bright = np.where(drop[found] >= step / lean, np.float32(wall), np.float32(1))
     out = planes.copy()
     out[:, rows[found], cols[found]] = flat[:, source[found]] * bright
     return out

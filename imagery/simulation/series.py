@@ -330,7 +330,7 @@ def _render(
     light = direct / np.sin(np.radians(max(sun.elevation_deg, 12.0))) * (1 - fill) + fill * sky
     air = (np.array([1.5, 1.0, 0.7, 0.4], np.float32) * haze)[:, None, None]
     radiance = (albedo * light * rng.uniform(0.85, 1.1) * (1 - haze) + air).astype(np.float32)
-    radiance = seen(canvas, radiance, view)
+    radiance = seen(canvas, radiance, view, _wall_light(sun, view, fill))
     cover, shadow = _clouds(canvas, sun, options, rng)
     radiance = radiance * (1 - 0.55 * shadow) * (1 - cover) + cover * rng.uniform(0.6, 0.9)
     shift = tuple(float(v) for v in rng.normal(0, options.geolocation_m / 1.5, 2))
@@ -347,6 +347,13 @@ def _render(
         options,
         rng,
     )
+
+
+def _wall_light(sun: Sun, view: View, fill: float) -> float:
+    """Return how bright a wall that faces the sensor is, relative to level ground in the sun."""
+    turn = np.cos(np.radians(sun.azimuth_deg - view.azimuth_deg))
+    facing = float(turn) / float(np.tan(np.radians(sun.elevation_deg)))
+    return fill + (1 - fill) * float(np.clip(facing, 0, 1.5))
 
 
 def _photograph(
