@@ -33,7 +33,7 @@ def test_pystac_reads_every_item_and_its_rasters(folder: Path) -> None:
         )
         with rasterio.open(item.assets["data"].get_absolute_href()) as sheet:
             assert (sheet.count, sheet.shape, sheet.dtypes[0]) == (2, (80, 80), "uint16")
-            assert sheet.crs.to_epsg() == item.properties["proj:epsg"]
+            assert sheet.crs.to_epsg() == item.ext.proj.epsg
         with rasterio.open(item.assets["cloud-mask"].get_absolute_href()) as sheet:
             assert set(map(int, sheet.read(1).ravel())) <= {0, 1, 2, 3}
 
