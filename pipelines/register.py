@@ -274,7 +274,7 @@ class _Lattice:
     shape: tuple[int, int]
 
     def window(self, row: int, col: int, rows: int, cols: int) -> "_Lattice":
-        return _Lattice(self.transform * Affine.translation(col, row), self.crs, (rows, cols))
+        return _Lattice(self.transform @ Affine.translation(col, row), self.crs, (rows, cols))
 
 
 def _positions(lattice: _Lattice, file: RasterFile, moved: Any = None) -> _Positions:
@@ -497,7 +497,7 @@ def _measured_lattice(
     )
     part = whole.window(first[0], first[1], shape[0], shape[1])
     thin = _Lattice(
-        part.transform * Affine.scale(thinning),
+        part.transform @ Affine.scale(thinning),
         part.crs,
         (max(1, shape[0] // thinning), max(1, shape[1] // thinning)),
     )
@@ -559,7 +559,7 @@ def _in_file_frame(
     """Turn an answer on the measured lattice into the reference's pixels and metres."""
     shift = np.array(result.shift_px) * thinning
     middle = (np.array(result.centre) + 0.5) * thinning + np.array(corner)
-    x, y = whole.transform * (middle[1], middle[0])
+    x, y = whole.transform @ (middle[1], middle[0])
     slope = np.array(result.slope)
     metres = scale @ shift
     # scale gives (north, east); the linear part is printed as ((dee, den), (dne, dnn)).
