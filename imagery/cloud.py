@@ -19,7 +19,7 @@ from imagery.observability import ObservationState
 # Decisions are made on pixels of about this size: clouds have no smaller features that matter, roofs have.
 WORKING_GSD_M = 4.0
 # A cloud smaller than this is left in: at very high resolution it could be a white roof, at 10 m anything.
-MIN_CLOUD_M2 = 2_500.0
+MIN_CLOUD_M2 = 4_000.0
 MIN_CLOUD_PX = 60
 # Visible brightness of an opaque cloud at least: reflectance (top of atmosphere or surface), or share of full scale.
 BRIGHT = {False: 0.30, True: 0.68}
@@ -180,7 +180,7 @@ def _cloud(coarse: _Coarse, relative: bool) -> NDArray[np.bool_]:
     if not core.any():
         return core
     # The rim: dimmer, still colourless, and connected.
-    dim = coarse.seen & (coarse.bright >= 0.75 * threshold) & (_colour(coarse) <= 1.5 * MAX_COLOUR)
+    dim = coarse.seen & (coarse.bright >= 0.75 * threshold) & (_colour(coarse) <= MAX_COLOUR)
     whole = ndimage.binary_propagation(core, mask=(dim & _near(core, 2.5 * GROW_M, coarse.gsd_m)) | core)
     return np.asarray(_near(whole, GROW_M, coarse.gsd_m) & coarse.seen, bool)
 

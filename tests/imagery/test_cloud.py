@@ -38,7 +38,7 @@ NAMES = ("blue", "green", "red", "nir")
 @pytest.mark.parametrize("gsd_m", [0.5, 2.0, 10.0])
 @pytest.mark.parametrize("names", [NAMES, NAMES[:3], ("pan",)], ids=["rgbn", "rgb", "pan"])
 def test_an_opaque_cloud_is_found_and_the_clear_ground_left(gsd_m: float, names: tuple[str, ...]) -> None:
-    side = 400
+    side = 600 if gsd_m < 1.0 else 400
     metres = side * gsd_m
     cube = with_cloud(
         ground(np.random.default_rng(3), (side, side)), gsd_m, (metres / 2, metres / 2), metres / 4
