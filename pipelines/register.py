@@ -21,13 +21,14 @@ from affine import Affine
 from numpy.typing import NDArray
 from pyproj import CRS, Geod, Transformer
 from pyproj.exceptions import CRSError
+from rasterio.enums import MaskFlags
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.windows import Window
 from scipy import ndimage
 
 from imagery.displacement import RegistrationState
 from imagery.errors import DepotwatchError, UnreadableRaster, UnsupportedRaster
-from imagery.rasters import DTYPES, has_mask, open_raster, read_header
+from imagery.rasters import DTYPES, open_raster, read_header
 from imagery.registration import ArrayRegistration, register_arrays
 from imagery.registration.looks import equal_sharpness
 
@@ -177,7 +178,8 @@ def open_file(path: str | Path) -> RasterFile:
 def _driver(path: Path) -> str:
     if not path.is_file():
         raise UnreadableRaster(f"{path.name}: there is no such file", pointer=str(path))
-    head = path.read_bytes()[:4] if path.stat().st_size < 4 else path.open("rb").read(4)
+    with path.open("rb") as file:
+        head = file.read(4)
     if not head:
         raise UnreadableRaster(f"{path.name}: is empty (0 bytes); copy it again", pointer=str(path))
     for magic, driver in _MAGIC.items():
@@ -234,7 +236,7 @@ def _described(path: Path, driver: str, dataset: rasterio.DatasetReader) -> Rast
     transform = dataset.transform if crs is not None else Affine.identity()
     return RasterFile(
         path, driver, dataset.height, dataset.width, bands or (1,), dataset.dtypes[0], crs, transform,
-        dataset.nodata, has_mask(dataset),
+        dataset.nodata, MaskFlags.per_dataset in dataset.mask_flag_enums[0],
     )  # fmt: skip
 
 
