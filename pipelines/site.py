@@ -38,6 +38,7 @@ from pipelines.steps import (
     ChipUnit,
     LookOutcome,
     LookUnit,
+    algorithm_sha256,
     aoi_mask,
     evidence_from,
     look_from,
@@ -227,7 +228,11 @@ def analyse_scenes(
         detection,
         processing_version(dict(parameters.as_pairs()), weights),
         parameters.as_pairs(),
-        (("depotwatch", version("depotwatch")), ("presence-network", weights)),
+        (
+            ("depotwatch", version("depotwatch")),
+            ("algorithm", algorithm_sha256()),
+            ("presence-network", weights),
+        ),
         tuple(refused),
         _warnings(summaries, detection),
     )
@@ -381,7 +386,7 @@ def _detect(
             )
             parts.append(find_changes(seen, inside, options, reader))
     return Detection(
-        tuple(change for part in parts for change in part.changes),
+        tuple(c for part in parts for c in part.changes if c.confidence >= parameters.min_confidence),
         tuple(row for part in parts for row in part.standing),
         tuple(limit for part in parts for limit in part.limits),
         tuple(warning for part in parts for warning in part.warnings),

@@ -13,6 +13,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from functools import lru_cache
+from importlib import resources
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -452,7 +454,24 @@ def weights_sha256(network: bool) -> str:
     return _network().weights_sha256 if network else "none"
 
 
+@lru_cache(maxsize=1)
+def algorithm_sha256() -> str:
+    """Return one hash over the source of everything that decides what a report says.
+
+    Taken from the files themselves, so that no change of the method can forget to call itself a new version.
+    """
+    digest = hashlib.sha256()
+    rooms = (resources.files("imagery"), resources.files("pipelines").joinpath("steps.py"))
+    for path in sorted(path for room in rooms for path in _sources(Path(str(room)))):
+        digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
+    return digest.hexdigest()
+
+
+def _sources(place: Path) -> list[Path]:
+    return sorted(place.rglob("*.py")) if place.is_dir() else [place]
+
+
 def processing_version(parameters: Mapping[str, str], weights: str) -> str:
-    """Name algorithm versions, parameters and model weights together by one hash."""
-    text = json.dumps([VERSIONS, dict(parameters), weights], sort_keys=True)
+    """Name algorithm, parameters and model weights together by one hash."""
+    text = json.dumps([VERSIONS, algorithm_sha256(), dict(parameters), weights], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
