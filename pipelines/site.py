@@ -471,11 +471,13 @@ def analyse(
     DepotwatchError : whatever else makes the input unusable; ``out`` is then untouched
     """
     progress("search", 0, 1)
-    result = open_archive(catalog, allow_hosts=allow_hosts).search(site.aoi, period)
-    found = SceneSet(result.scenes, tuple((r.where, r.code, r.sentence) for r in result.refused))
-    progress("search", 1, 1)
     with ExitStack() as stack:
-        place = store or stack.enter_context(TemporaryDirectory(prefix="depotwatch-"))
+        folder = stack.enter_context(TemporaryDirectory(prefix="depotwatch-"))
+        place = store or folder
+        downloads = Path(folder if "://" in place else place) / "downloads"
+        result = open_archive(catalog, cache=downloads, allow_hosts=allow_hosts).search(site.aoi, period)
+        found = SceneSet(result.scenes, tuple((r.where, r.code, r.sentence) for r in result.refused))
+        progress("search", 1, 1)
         if not found.scenes:
             if nothing_is_an_error:
                 raise _nothing(catalog, site, result, period)
