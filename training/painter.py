@@ -274,7 +274,7 @@ def ditch_or_heap(canvas: Canvas) -> None:
     rng = canvas.rng
     x, y = rng.uniform(0, canvas.extent, 2)
     if rng.random() < 0.5:
-        ends = np.stack([(x, y), (x, y) + rng.uniform(-80, 80, 2)])
+        ends = np.stack([(x, y), np.add((x, y), rng.uniform(-80, 80, 2))])
         distance, _ = polyline_distance(canvas, ends)
         canvas.height -= (rng.uniform(0.5, 3) * np.clip(1 - distance / rng.uniform(1.5, 5), 0, 1)).astype(
             np.float32
