@@ -33,7 +33,14 @@ from imagery.limits import detection_limits, smallest_area_m2
 from imagery.look import Look
 from imagery.objects import Outline, count_containers, outline
 from imagery.standing import standing_rows
-from imagery.verification import Window, cut_window, features_of, pooled_evidence, presence_difference
+from imagery.verification import (
+    Window,
+    cut_window,
+    features_of,
+    inner_mask,
+    pooled_evidence,
+    presence_difference,
+)
 
 LEARNED_CLASSES = (ObjectClass.CONTAINER, ObjectClass.BERM, ObjectClass.OTHER)
 PHYSICAL_CLASSES = (ObjectClass.CONTAINER, ObjectClass.BERM)
@@ -269,19 +276,32 @@ class _Series:
         smallest: float,
     ) -> Change | None:
         window = cut_window(looks, kind, place, round(_MARGIN_M / self.gsd_m))
-        days = day_numbers([look.t_utc for look in looks])
-        pooled, seen = pooled_evidence(
-            window, window.core, self.verifier.emissions[kind], self.options.lifecycle
-        )
-        found = follow(
-            pooled, seen, days, place.direction, (place.before, place.after), self.options.lifecycle
-        )
-        if found is None or found.posterior < _LEAST_POSTERIOR:
+        rough = self._followed(kind, looks, place, window, window.core)
+        if rough is None:
             return None
-        drawn = outline(presence_difference(window, found, place.direction), window.core, kind, window.grid)
+        difference = presence_difference(window, rough[0], place.direction)
+        drawn = outline(difference, window.core, kind, window.grid)
         if drawn is None or drawn.area_m2.value < smallest:
             return None
-        return self._change(kind, looks, place, window, pooled, seen, found, drawn)
+        settled = self._followed(kind, looks, place, window, inner_mask(drawn, difference, window))
+        return None if settled is None else self._change(kind, looks, place, window, *settled, drawn)
+
+    def _followed(
+        self,
+        kind: ObjectClass,
+        looks: Sequence[LookEvidence],
+        place: Candidate,
+        window: Window,
+        mask: NDArray[np.bool_],
+    ) -> tuple[Lifecycle, NDArray[np.float64], NDArray[np.bool_]] | None:
+        """Pool the evidence over a mask and follow it through the series; None where a switch is hardly possible."""
+        emission, options = self.verifier.emissions[kind], self.options.lifecycle
+        pooled, seen = pooled_evidence(window, mask, emission, options)
+        days = day_numbers([look.t_utc for look in looks])
+        found = follow(pooled, seen, days, place.direction, (place.before, place.after), options)
+        if found is None or found.posterior < _LEAST_POSTERIOR:
+            return None
+        return found, pooled, seen
 
     def _change(
         self,
@@ -289,9 +309,9 @@ class _Series:
         looks: Sequence[LookEvidence],
         place: Candidate,
         window: Window,
+        found: Lifecycle,
         pooled: NDArray[np.float64],
         seen: NDArray[np.bool_],
-        found: Lifecycle,
         drawn: Outline,
     ) -> Change:
         values = features_of(looks, window, pooled, seen, found, drawn, place.direction, kind)

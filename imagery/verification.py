@@ -23,6 +23,10 @@ Mask = NDArray[np.bool_]
 Float32Array = NDArray[np.float32]
 
 _SEASON_RADIUS_M = 3.0
+# A detector in doubt is most in doubt at the rim: the outline is drawn so far below what it says well inside.
+_INNER_QUANTILE = 0.9
+_EDGE_DROP = 1.5
+_INNER_DIFFERENCE = 0.7
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,19 +92,19 @@ def presence_difference(window: Window, found: Lifecycle, direction: Direction) 
     before = np.array(found.earlier or (found.before,))
     after = np.array(found.supporting) if found.supporting else np.arange(found.after, until)
     with_it, without = (after, before) if direction is Direction.APPEARED else (before, after)
-    level = _edge_level(window, with_it, without)
+    level = _edge_level(window, with_it)
     difference = _mean_presence(window.evidence[with_it], level) - _mean_presence(
         window.evidence[without], level
     )
     return np.asarray(np.nan_to_num(difference), np.float32)
 
 
-def _edge_level(window: Window, with_it: NDArray[np.int64], without: NDArray[np.int64]) -> float:
-    """Return the log-odds at an object's edge: 0 where the detector is sure, half-way down where it is not."""
-    inside = window.evidence[:, window.core]
-    standing = float(np.nanpercentile(inside[with_it], 75)) if np.isfinite(inside[with_it]).any() else 0.0
-    empty = float(np.nanmedian(inside[without])) if np.isfinite(inside[without]).any() else -4.0
-    return min(0.0, (standing + empty) / 2.0)
+def _edge_level(window: Window, with_it: NDArray[np.int64]) -> float:
+    """Return the log-odds at an object's edge: 0 where the detector is sure inside it, lower where it is not."""
+    inside = window.evidence[with_it][:, window.core]
+    known = np.isfinite(inside)
+    mean = np.where(known, inside, 0.0).sum(0) / np.maximum(known.sum(0), 1)
+    return min(0.0, float(np.quantile(mean, _INNER_QUANTILE)) - _EDGE_DROP)
 
 
 def _mean_presence(evidence: Float32Array, level: float) -> Float32Array:
@@ -151,6 +155,13 @@ def footprint_mask(drawn: Outline, window: Window) -> Mask:
     """Return the window's pixels inside an outline; its core where the outline is thinner than a pixel."""
     inside: Mask = geometry_mask([drawn.footprint], window.grid.shape, window.grid.transform, invert=True)
     return inside if inside.any() else window.core
+
+
+def inner_mask(drawn: Outline, difference: Float32Array, window: Window) -> Mask:
+    """Return the pixels well inside an outline, where no rim dilutes the evidence; all of it where it has no inside."""
+    inside = footprint_mask(drawn, window)
+    inner = inside & (difference >= _INNER_DIFFERENCE)
+    return inner if 4 * inner.sum() >= inside.sum() else inside
 
 
 def structure_change(window: Window, inside: Mask, before: Sequence[int], after: Sequence[int]) -> float:
