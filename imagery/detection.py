@@ -163,11 +163,21 @@ def find_changes(
     verifier = stored_verifier() if all(look.learned for look in looks) else PRIOR
     least, warnings = _least_confidence(verifier, options)
     warnings += _sight_warnings(looks, aoi_mask)
-    series = _Series(looks, aoi_mask, options, verifier)
-    changes = [change for kind in ObjectClass for change in series.changes(kind)]
-    kept = one_class_per_place([change for change in changes if change.confidence >= least])
+    judged = judged_changes(looks, aoi_mask, options, verifier)
+    kept = one_class_per_place([change for change, _ in judged if change.confidence >= least])
     kept.sort(key=_order)
     return Detection(tuple(kept), standing_rows(looks, aoi_mask, kept), limits, tuple(warnings))
+
+
+def judged_changes(
+    looks: Sequence[LookEvidence],
+    aoi_mask: NDArray[np.bool_],
+    options: DetectionOptions,
+    verifier: Verifier,
+) -> list[tuple[Change, dict[str, float]]]:
+    """Return every candidate of every class, likely or not, with the numbers it was judged by; looks in time order."""
+    series = _Series(looks, aoi_mask, options, verifier)
+    return [judged for kind in ObjectClass for judged in series.judged(kind)]
 
 
 def _same(change: Change, other: Change) -> bool:
@@ -248,8 +258,8 @@ class _Series:
         """The site grid's pixel size."""
         return self.looks[0].grid.gsd_m
 
-    def changes(self, kind: ObjectClass) -> list[Change]:
-        """Return every change of one class, likely or not."""
+    def judged(self, kind: ObjectClass) -> list[tuple[Change, dict[str, float]]]:
+        """Return every change of one class, likely or not, with the numbers it was judged by."""
         if not all(kind in look.classes for look in self.looks):
             return []
         finest = min(look.gsd_m for look in self.looks)
@@ -261,12 +271,12 @@ class _Series:
         places = find_candidates(
             layers, self.inside, self.gsd_m, smallest, self.options.candidates, self.verifier.emissions[kind]
         )
-        changes: list[Change] = []
+        judged: list[tuple[Change, dict[str, float]]] = []
         for place in sorted(places, key=lambda p: (-p.row.size, int(p.row[0]), int(p.col[0]))):
-            change = self._verified(kind, usable, place, smallest)
-            if change is not None and not any(_same(change, other) for other in changes):
-                changes.append(change)
-        return changes
+            found = self._verified(kind, usable, place, smallest)
+            if found is not None and not any(_same(found[0], other) for other, _ in judged):
+                judged.append(found)
+        return judged
 
     def _verified(
         self,
@@ -274,7 +284,7 @@ class _Series:
         looks: Sequence[LookEvidence],
         place: Candidate,
         smallest: float,
-    ) -> Change | None:
+    ) -> tuple[Change, dict[str, float]] | None:
         window = cut_window(looks, kind, place, round(_MARGIN_M / self.gsd_m))
         rough = self._followed(kind, looks, place, window, window.core)
         if rough is None:
@@ -313,7 +323,7 @@ class _Series:
         pooled: NDArray[np.float64],
         seen: NDArray[np.bool_],
         drawn: Outline,
-    ) -> Change:
+    ) -> tuple[Change, dict[str, float]]:
         values = features_of(looks, window, pooled, seen, found, drawn, place.direction, kind)
         confidence = self.verifier.confidence(kind, values)
         learned = all(looks[i].learned for i in (found.before, found.after, *found.supporting))
@@ -324,7 +334,7 @@ class _Series:
             else (None, "banks are measured, not counted")
         )
         concerned = sorted({found.before, found.after, *found.supporting, *found.against})
-        return Change(
+        change = Change(
             kind,
             place.direction,
             drawn.footprint,
@@ -348,6 +358,7 @@ class _Series:
             tuple(self.verifier.contributions(kind, values)),
             _against(found, looks, learned, kind, values),
         )
+        return change, values
 
 
 def _against(

@@ -17,6 +17,7 @@ from imagery.candidates import Candidate
 from imagery.changes import LOG_ODDS_STEP, UNSEEN, Direction, LookEvidence, ObjectClass
 from imagery.grid import SiteGrid
 from imagery.lifecycle import Lifecycle, LifecycleOptions
+from imagery.limits import smallest_area_m2
 from imagery.objects import Outline
 
 Mask = NDArray[np.bool_]
@@ -135,12 +136,19 @@ def features_of(
         "rival": _rival(window, inside, before if direction is Direction.REMOVED else sorted(set(after))),
         "structure": structure_change(window, inside, before, sorted(set(after))),
         "fill": drawn.box_fill,
-        "area": math.log(max(drawn.area_m2.value, 1.0)),
+        "size": math.log(max(drawn.area_m2.value, 1.0) / smallest_area_m2(kind, looks[found.after].gsd_m)),
+        "steady": _steady(pooled, before, sorted(set(after))),
         "shift": shift_sensitivity(window, inside, found, sign),
         "light": _light(looks, found, drawn, direction) if kind is ObjectClass.BERM else 1.0,
         "independent": float(min(found.independent, 4)),
         "agreement": len(found.supporting) / max(len(found.supporting) + len(found.against), 1),
     }
+
+
+def _steady(pooled: NDArray[np.float64], before: Sequence[int], after: Sequence[int]) -> float:
+    """Return how little the looks on one side of the onset disagree among themselves, 0 at best."""
+    spread = [float(np.std(np.clip(pooled[list(side)], -6.0, 6.0))) for side in (before, after)]
+    return -max(spread)
 
 
 def _rival(window: Window, inside: Mask, standing: Sequence[int]) -> float:

@@ -1,0 +1,447 @@
+"""Fit what ``imagery.calibration`` reads: how a look's evidence weighs, and how candidates become confidences.
+
+    python -m training.fit_verifier --pool FOLDER [--sites N] [--workers 2] [--real LIST.json] [--out verifier.json]
+
+Sites are rendered with seeds that no network was trained on, seen through the shipped network, and kept in the pool
+folder as evidence. Then: (1) per class the gain and zero of one look's pooled log-odds, from the true objects with and
+without; (2) additive terms with the signs physics gives them, ridge-penalised, weighted so that every site counts alike;
+(3) operating points and reliability by leave-sites-out. ``--real`` names pairs of real images of places without
+containers or banks that changed: what is claimed of those classes there counts as false, at a weight of its own.
+"""
+
+import argparse
+import json
+import pickle
+import sys
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from rasterio.features import geometry_mask
+from scipy import ndimage
+from scipy.optimize import minimize
+from shapely import union_all
+from shapely.affinity import translate
+from shapely.geometry.base import BaseGeometry
+
+from imagery.calibration import PRIOR, Emission, Verifier, log_odds, logistic
+from imagery.changes import LOG_ODDS_STEP, UNSEEN, Change, LookEvidence
+from imagery.detection import DetectionOptions, judged_changes, look_evidence
+from imagery.evidence.network import PresenceNetwork
+from imagery.grid import SiteGrid
+from imagery.look import Look
+from imagery.observability import ObservationState
+from imagery.simulation import RenderedLook, SeriesOptions, simulate_series
+
+SEED = 700_000
+CLASSES = ("container", "berm", "other")
+# Name, sign physics gives it (0: either), range beyond which more says nothing more.
+TERMS = (
+    ("series", 1, -6.0, 6.0),
+    ("after", 1, -3.0, 4.0),
+    ("before", 1, -3.0, 4.0),
+    ("structure", 1, -1.0, 2.0),
+    ("rival", 1, -3.0, 3.0),
+    ("shift", -1, 0.0, 1.0),
+    ("agreement", 1, 0.0, 1.0),
+    ("independent", 1, 0.0, 3.0),
+    ("steady", 1, -4.0, 0.0),
+    ("size", 1, 0.0, 2.0),
+)
+RIDGE = 0.02
+MATCH_IOU = 0.25
+MERGE_M = 1.5
+GAIN_SHARE = 0.6
+LARGEST_GAIN = 1.5
+
+
+@dataclass(frozen=True, slots=True)
+class TrueEvent:
+    """One thing that came or went: class, direction, outline, when; or stood always (``spans``)."""
+
+    kind: str
+    footprint: BaseGeometry
+    spans: tuple[tuple[datetime | None, datetime | None], ...]
+
+    def stands(self, moment: datetime) -> bool:
+        """Tell whether it stands at a moment."""
+        return any((a is None or a <= moment) and (b is None or moment < b) for a, b in self.spans)
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """A site's evidence with its truth; ``real`` sites have no truth of our classes."""
+
+    name: str
+    looks: tuple[LookEvidence, ...]
+    things: tuple[TrueEvent, ...]
+    real: bool = False
+
+
+def options_of(seed: int) -> SeriesOptions:
+    """Draw what a site is like: pairs, short and long series, quiet ones, pixels of 0.3 to 1.2 m, any latitude."""
+    rng = np.random.default_rng([seed, 9])
+    base = SeriesOptions()
+    gsd = float(rng.choice([0.3, 0.5, 0.5, 0.5, 0.8, 1.0]))
+    return replace(
+        base,
+        extent_m=180.0 if gsd > 0.4 else 120.0,
+        looks=int(rng.choice([2, 2, 3, 5, 8, 8])),
+        sensor=replace(base.sensor, gsd_m=gsd),
+        latitude=float(rng.uniform(20, 60)),
+        longitude=float(rng.uniform(-100, 120)),
+        clouds=float(rng.choice([0.0, 0.15, 0.35])),
+        kind="quiet" if rng.random() < 0.3 else "depot",
+        density=1.5,
+        start=datetime(2023, int(rng.integers(1, 12)), 1, tzinfo=UTC),
+        end=datetime(2024, int(rng.integers(4, 12)), 20, tzinfo=UTC),
+    )
+
+
+def look_of(rendered: RenderedLook, options: SeriesOptions, rng: np.random.Generator) -> Look:
+    """Place a rendered look where it belongs, but for the error registration leaves."""
+    gsd, side = options.sensor.gsd_m, len(rendered.mask)
+    grid = SiteGrid(32633, 500000.0, 5500000.0 + options.extent_m, gsd, side, side)
+    east, north = np.array(rendered.shift_m) / gsd + rng.normal(0, 0.15, 2)
+    image = np.stack(
+        [
+            ndimage.shift(band.astype(np.float32) / 1e4, (-north, east), order=3, mode="nearest")
+            for band in rendered.image
+        ]
+    )
+    mask = ndimage.shift(rendered.mask, (-north, east), order=0, mode="constant", cval=255)
+    state = np.zeros(mask.shape, np.uint8)
+    codes = {
+        1: ObservationState.CLOUD,
+        2: ObservationState.CLOUD_SHADOW,
+        3: ObservationState.SNOW,
+        255: ObservationState.NODATA,
+    }
+    for code, kind in codes.items():
+        state[mask == code] = kind
+    image[:, state > 0] = np.nan
+    return Look(
+        f"S{rendered.number:02d}",
+        rendered.t_utc,
+        grid,
+        rendered.bands,
+        image.astype(np.float32),
+        state,
+        gsd,
+        rendered.sun,
+        rendered.view,
+    )
+
+
+def rendered_site(seed: int, folder: Path) -> Path:
+    """Render a site, keep its looks in the pool, and return where."""
+    target = folder / f"site_{seed}.looks"
+    if not target.exists():
+        options = options_of(seed)
+        series = simulate_series(seed, options)
+        rng = np.random.default_rng([seed, 10])
+        looks = [look_of(rendered, options, rng) for rendered in series.looks]
+        things = [
+            TrueEvent(t.thing.kind, translate(t.footprint, 500000.0, 5500000.0), t.thing.spans)
+            for t in series.truths
+        ]
+        kept = target.with_suffix(".part")
+        kept.write_bytes(pickle.dumps((looks, things), protocol=5))
+        kept.replace(target)
+    return target
+
+
+def seen_site(path: Path, network: PresenceNetwork) -> Site:
+    """Return a site's evidence through a network, from the pool where it was seen before."""
+    cached = path.with_suffix(f".{network.weights_sha256[:8]}.evidence")
+    looks, things = (None, None) if cached.exists() else pickle.loads(path.read_bytes())
+    if looks is not None and things is not None:
+        seen = [look_evidence(look, registration_residual_m=0.1, network=network) for look in looks]
+        cached.write_bytes(
+            pickle.dumps(
+                Site(path.stem, tuple(seen), tuple(things), path.stem.startswith("real")), protocol=5
+            )
+        )
+    found: Site = pickle.loads(cached.read_bytes())
+    return found
+
+
+def real_site(name: str, before: Path, after: Path, gsd_m: float, folder: Path) -> Path:
+    """Keep a real pair of pictures as two looks half a year apart; sun and view stay unknown."""
+    from PIL import Image
+
+    target = folder / f"real_{name}.looks"
+    if not target.exists():
+        looks = []
+        for number, place in enumerate((before, after)):
+            image = np.moveaxis(np.asarray(Image.open(place).convert("RGB"), np.float32), -1, 0) / 255
+            rows, cols = image.shape[1:]
+            grid = SiteGrid(32633, 500000.0, 5500000.0, gsd_m, rows, cols)
+            moment = datetime(2023, 1 + 6 * number, 1, tzinfo=UTC)
+            looks.append(
+                Look(
+                    f"R{number}",
+                    moment,
+                    grid,
+                    ("red", "green", "blue"),
+                    image,
+                    np.zeros((rows, cols), np.uint8),
+                    gsd_m,
+                    None,
+                    None,
+                )
+            )
+        target.write_bytes(pickle.dumps((looks, []), protocol=5))
+    return target
+
+
+def emissions(sites: list[Site]) -> dict[str, Emission]:
+    """Fit gain and zero of one look's mean log-odds inside true outlines, with the object there and without."""
+    found: dict[str, Emission] = {"other": Emission(1.0, 0.0)}
+    for index, kind in enumerate(CLASSES[:2]):
+        value, present = _pooled_truth(sites, index, kind)
+        weight = np.where(present, 0.5 / present.sum(), 0.5 / (~present).sum())
+        sign = np.where(present, 1.0, -1.0)
+
+        def loss(
+            at: NDArray[np.float64],
+            value: NDArray[np.float64] = value,
+            sign: NDArray[np.float64] = sign,
+            weight: NDArray[np.float64] = weight,
+        ) -> float:
+            return float(np.sum(weight * np.logaddexp(0, -sign * (at[0] * value + at[1]))))
+
+        gain, offset = minimize(loss, np.array([1.0, 1.0])).x
+        accuracy = float(np.sum(weight * ((gain * value + offset > 0) == present)))
+        print(f"{kind}: gain {gain:.2f} zero {-offset / gain:.2f}, right in {100 * accuracy:.1f} % of looks")
+        found[kind] = Emission(round(min(GAIN_SHARE * gain, LARGEST_GAIN), 3), round(-offset / gain, 3))
+    return found
+
+
+def _pooled_truth(sites: list[Site], index: int, kind: str) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    value, present = [], []
+    for site in sites:
+        for thing in site.things:
+            if thing.kind != kind:
+                continue
+            grid = site.looks[0].grid
+            inside = geometry_mask([thing.footprint], grid.shape, grid.transform, invert=True)
+            if inside.sum() < 12:
+                continue
+            for look in site.looks:
+                odds = look.log_odds[index][inside]
+                if np.mean(odds != UNSEEN) >= 0.6:
+                    value.append(float(odds[odds != UNSEEN].mean()) * LOG_ODDS_STEP)
+                    present.append(thing.stands(look.t_utc))
+    return np.array(value), np.array(present)
+
+
+def candidates(site: Site, verifier: Verifier) -> list[tuple[str, dict[str, float], bool, str]]:
+    """Return every candidate of a site: class, values, whether it is true, site name."""
+    grid = site.looks[0].grid
+    inside = np.ones(grid.shape, bool)
+    edge = round(8.0 / grid.gsd_m)
+    inside[:edge], inside[-edge:], inside[:, :edge], inside[:, -edge:] = False, False, False, False
+    found = judged_changes(site.looks, inside, DetectionOptions(min_confidence=0.0), verifier)
+    return [(str(change.object_class), values, _is_true(change, site), site.name) for change, values in found]
+
+
+def _is_true(change: Change, site: Site) -> bool:
+    """Tell whether a change is one: same class, direction and place, onset inside the interval or its looks."""
+    appeared = str(change.direction) == "appeared"
+    step = change.onset
+    same = [
+        t.footprint
+        for t in site.things
+        if t.kind == str(change.object_class)
+        and t.stands(step.end) is appeared
+        and t.stands(step.start) is not appeared
+        and t.footprint.intersects(change.footprint)
+    ]
+    if not same:
+        return False
+    truth = union_all(same).buffer(MERGE_M)
+    claim = change.footprint.buffer(MERGE_M)
+    shared = truth.intersection(claim).area
+    return bool(shared / (truth.area + claim.area - shared) >= MATCH_IOU or shared > 0.7 * claim.area)
+
+
+def fit_terms(
+    rows: list[tuple[str, dict[str, float], bool, str]], real_weight: float
+) -> tuple[float, list[dict[str, Any]]]:
+    """Fit one class's additive terms by penalised logistic regression with signs kept."""
+    matrix = _matrix(rows)
+    truth = np.array([row[2] for row in rows])
+    weight = np.array([real_weight if row[3].startswith("real") else 1.0 for row in rows])
+    weight /= weight.sum()
+    sign = np.where(truth, 1.0, -1.0)
+    scale = np.maximum(matrix.std(0), 1e-3)
+
+    def loss(at: NDArray[np.float64]) -> float:
+        odds = matrix @ at[:-1] + at[-1]
+        penalty = RIDGE * float(np.sum((at[:-1] * scale) ** 2))
+        return float(np.sum(weight * np.logaddexp(0, -sign * odds))) + penalty
+
+    bounds = [{1: (0.0, None), -1: (None, 0.0), 0: (None, None)}[direction] for _, direction, _, _ in TERMS]
+    best = minimize(loss, np.zeros(len(TERMS) + 1), bounds=[*bounds, (None, None)], method="L-BFGS-B").x
+    terms = [
+        {"name": name, "weight": round(float(w), 4), "low": low, "high": high}
+        for (name, _, low, high), w in zip(TERMS, best[:-1], strict=True)
+    ]
+    return round(float(best[-1]), 4), terms
+
+
+def _matrix(rows: list[tuple[str, dict[str, float], bool, str]]) -> NDArray[np.float64]:
+    return np.array(
+        [
+            [float(np.clip(np.nan_to_num(values.get(name, 0.0)), low, high)) for name, _, low, high in TERMS]
+            for _, values, _, _ in rows
+        ]
+    )
+
+
+def left_out(
+    rows: list[tuple[str, dict[str, float], bool, str]], real_weight: float, folds: int = 5
+) -> NDArray[np.float64]:
+    """Return each candidate's confidence by a fit that never saw its site."""
+    names = sorted({row[3] for row in rows})
+    fold = {name: k % folds for k, name in enumerate(names)}
+    out = np.zeros(len(rows))
+    for k in range(folds):
+        kept = [row for row in rows if fold[row[3]] != k]
+        mine = [i for i, row in enumerate(rows) if fold[row[3]] == k]
+        if mine and any(row[2] for row in kept) and not all(row[2] for row in kept):
+            bias, terms = fit_terms(kept, real_weight)
+            weights = np.array([t["weight"] for t in terms])
+            odds = _matrix([rows[i] for i in mine]) @ weights + bias
+            out[mine] = [logistic(float(o)) for o in odds]
+    return out
+
+
+def calibration_error(confidence: NDArray[np.float64], truth: NDArray[np.bool_], bins: int = 10) -> float:
+    """Return the expected calibration error over equal-width bins."""
+    place = np.minimum((confidence * bins).astype(int), bins - 1)
+    return float(
+        sum(
+            (place == k).mean() * abs(confidence[place == k].mean() - truth[place == k].mean())
+            for k in np.unique(place)
+        )
+    )
+
+
+def operating_points(
+    confidence: NDArray[np.float64], truth: NDArray[np.bool_], km2_years: float, trues: int
+) -> list[dict[str, float]]:
+    """Return false alarms per km2 and year and recall from each confidence on."""
+    return [
+        {
+            "confidence": float(level),
+            "false_alarms": round(float(((confidence >= level) & ~truth).sum() / km2_years), 4),
+            "recall": round(float(((confidence >= level) & truth).sum() / max(trues, 1)), 4),
+        }
+        for level in np.round(np.arange(0.1, 1.0, 0.05), 2)
+    ]
+
+
+def _span(site: Site) -> float:
+    """Return a site's km2 times years."""
+    years = (site.looks[-1].t_utc - site.looks[0].t_utc).total_seconds() / 86400 / 365.25
+    return site.looks[0].grid.area_km2 * max(years, 0.1)
+
+
+def main() -> None:
+    """Render, look, fit, write."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--pool", type=Path, required=True)
+    parser.add_argument("--sites", type=int, default=60)
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--real", type=Path, help="JSON list of {name, before, after, gsd_m}")
+    parser.add_argument("--real-weight", type=float, default=1.0)
+    parser.add_argument("--render-only", action="store_true")
+    parser.add_argument("--out", type=Path, default=Path("imagery/evidence/weights/verifier.json"))
+    args = parser.parse_args()
+    args.pool.mkdir(parents=True, exist_ok=True)
+    seeds = range(SEED, SEED + args.sites)
+    if args.render_only:
+        with ProcessPoolExecutor(args.workers) as pool:
+            list(pool.map(partial(rendered_site, folder=args.pool), seeds))
+        return
+    paths = [path for seed in seeds if (path := args.pool / f"site_{seed}.looks").exists()]
+    if args.real:
+        paths += [
+            real_site(e["name"], Path(e["before"]), Path(e["after"]), e["gsd_m"], args.pool)
+            for e in json.loads(args.real.read_text())
+        ]
+    with ProcessPoolExecutor(args.workers) as pool:
+        sites = list(pool.map(_seen, paths))
+        weighing = emissions([site for site in sites if not site.real])
+        verifier = replace(PRIOR, emissions=weighing)
+        rows = [row for part in pool.map(partial(candidates, verifier=verifier), sites) for row in part]
+    write(sites, rows, weighing, args.real_weight, args.out)
+
+
+def _seen(path: Path) -> Site:
+    return seen_site(path, PresenceNetwork.load())
+
+
+def write(
+    sites: list[Site],
+    rows: list[tuple[str, dict[str, float], bool, str]],
+    weighing: dict[str, Emission],
+    real_weight: float,
+    out: Path,
+) -> None:
+    """Fit every class, say how well it does on sites left out, and write the file."""
+    bias: dict[str, float] = {}
+    terms: dict[str, list[dict[str, Any]]] = {}
+    confidences, truths = [], []
+    for kind in CLASSES[:2]:
+        mine = [row for row in rows if row[0] == kind]
+        bias[kind], terms[kind] = fit_terms(mine, real_weight)
+        confidence, truth = left_out(mine, real_weight), np.array([row[2] for row in mine])
+        made_up = np.array([not row[3].startswith("real") for row in mine])
+        confidences.append(confidence[made_up])
+        truths.append(truth[made_up])
+        real = confidence[~made_up]
+        print(
+            f"{kind}: {truth.sum()} true of {truth.size}; left out: ECE {calibration_error(confidence[made_up], truth[made_up]):.3f}; "
+            f"at 0.5 precision {truth[made_up][confidence[made_up] >= 0.5].mean():.2f} recall of candidates "
+            f"{(truth & (confidence >= 0.5)).sum() / max(truth.sum(), 1):.2f}; real pairs: {(real >= 0.5).sum()} of {real.size}"
+        )
+        print("   ", {t["name"]: t["weight"] for t in terms[kind]}, bias[kind])
+    bias["other"], terms["other"] = _for_other(bias["container"], terms["container"])
+    confidence, truth = np.concatenate(confidences), np.concatenate(truths)
+    area = sum(_span(site) for site in sites if not site.real)
+    points = operating_points(confidence, truth, area, int(truth.sum()))
+    out.write_text(
+        json.dumps(
+            {
+                "emissions": {k: {"gain": e.gain, "zero": e.zero} for k, e in sorted(weighing.items())},
+                "bias": bias,
+                "terms": terms,
+                "points": points,
+                "ece": round(calibration_error(confidence, truth), 4),
+                "made_on": f"{len(sites)} sites, rendered unless named real; confidence from sites left out",
+            },
+            indent=1,
+            sort_keys=True,
+        )
+        + "\n"
+    )
+    print(f"ECE {calibration_error(confidence, truth):.3f}; {points}", file=sys.stderr)
+
+
+def _for_other(bias: float, terms: list[dict[str, Any]]) -> tuple[float, list[dict[str, Any]]]:
+    """Judge structures of no known class like containers, at worse odds: the renderer has no truth for them."""
+    return round(bias + log_odds(0.12), 4), terms
+
+
+if __name__ == "__main__":
+    main()
