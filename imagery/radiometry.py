@@ -168,7 +168,7 @@ def _invariance(first: Float64, second: Float64, iterations: int) -> Float64:
     """Return the (n,) probability of no change by IR-MAD; more iterations than needed do no harm."""
     count = first.shape[0]
     both = np.concatenate([first, second])
-    weights = np.ones(both.shape[1])
+    weights = np.prod([_majority(a, b) for a, b in zip(first, second, strict=True)], axis=0)
     probability = weights
     for _ in range(iterations):
         mean = np.average(both, axis=1, weights=weights)
@@ -179,7 +179,39 @@ def _invariance(first: Float64, second: Float64, iterations: int) -> Float64:
         chi = np.sum(variates**2 / np.maximum(2.0 * (1.0 - rho), 1e-6)[:, None], axis=0)
         probability = special.gammaincc(count / 2.0, chi / 2.0)
         weights = np.maximum(probability, 1e-6)
-    return probability
+    return np.asarray(probability)
+
+
+def _majority_line(first: Float64, second: Float64) -> tuple[float, float, float]:
+    """Return gain, offset and median misfit of the line most values lie on: least median over a ladder of gains."""
+    few = slice(None, None, max(1, first.size // 4000))
+    x, y = second[few], first[few]
+    best, line = np.inf, (1.0, 0.0, 1.0)
+    for gain in np.geomspace(0.25, 4.0, 61):
+        left = y - gain * x
+        middle = float(np.median(left))
+        off = float(np.median(np.abs(left - middle)))
+        # In units of both looks together, or the flattest line would always win.
+        scaled = off / float(np.sqrt(1.0 + gain**2))
+        if scaled < best:
+            best, line = scaled, (float(gain), middle, off)
+    return line
+
+
+def _majority(first: Float64, second: Float64) -> Float64:
+    """Return (n,) weights around the line that most values lie on.
+
+    IR-MAD alone starts from everything at once and takes a filled yard for the common scale.
+    """
+    gain, offset, spread = _majority_line(first, second)
+    residual = first - gain * second - offset
+    return np.asarray(np.maximum(np.exp(-0.5 * (residual / max(2.0 * spread, 1e-9)) ** 2), 1e-6))
+
+
+def _explained(first: Float64, second: Float64) -> float:
+    """Return the share of the first look's median spread that the majority line takes away."""
+    spread = float(np.median(np.abs(first - np.median(first))))
+    return 1.0 - _majority_line(first, second)[2] / spread if spread > 0 else 0.0
 
 
 def _mad_variates(centred: Float64, covariance: Float64, count: int) -> tuple[Float64, Float64]:
@@ -235,20 +267,36 @@ MOVED_LOG = 0.12
 MOST = 0.60
 NDVI_MOVED = 0.12
 SIMILAR_STRUCTURE = 0.35
+TILES = 6
 
 
 def _structure(reference: Look, target: Look, names: tuple[str, ...]) -> float:
-    """Return how well the fine pattern of both looks goes together, -1 to 1."""
+    """Return how well the fine pattern of both looks goes together, -1 to 1: the median over tiles of the site.
+
+    A median, so that one filled yard does not speak for the whole site.
+    """
     seen = reference.observed & target.observed
     layers = []
     for look in (reference, target):
         image = np.stack([look.band(b) for b in names]).mean(axis=0)
-        fill = float(np.mean(image, where=seen)) if seen.any() else 0.0
-        image = np.where(seen & np.isfinite(image), image, np.float32(fill))
-        layers.append((ndimage.gaussian_filter(image, 1.5) - ndimage.gaussian_filter(image, 8.0))[seen])
-    if layers[0].size < 16 or min(float(a.std()) for a in layers) < 1e-9:
+        seen = seen & np.isfinite(image)
+        layers.append(image)
+    if not seen.any():
         return 0.0
-    return float(np.corrcoef(layers[0], layers[1])[0, 1])
+    fine = []
+    for image in layers:
+        safe = np.where(seen, image, np.float32(np.mean(image, where=seen)))
+        fine.append(ndimage.gaussian_filter(safe, 1.5) - ndimage.gaussian_filter(safe, 8.0))
+    rows, cols = (np.array_split(np.arange(n), TILES) for n in seen.shape)
+    found = [_correlation(*(f[np.ix_(r, c)][seen[np.ix_(r, c)]] for f in fine)) for r in rows for c in cols]
+    known = [value for value in found if value is not None]
+    return float(np.median(known)) if known else 0.0
+
+
+def _correlation(first: Float32Image, second: Float32Image) -> float | None:
+    if first.size < 16 or min(float(first.std()), float(second.std())) < 1e-9:
+        return None
+    return float(np.corrcoef(first, second)[0, 1])
 
 
 def _whole_site(
@@ -312,9 +360,7 @@ def _unknown(first: Float64, second: Float64, hidden: bool) -> WholeSiteChange |
     """Report a site whose pattern no longer matches and whose values no longer go together."""
     if not hidden:
         return None
-    related = [
-        abs(float(np.corrcoef(a, b)[0, 1])) for a, b in zip(first, second, strict=True) if a.std() and b.std()
-    ]
-    if related and max(related) > 0.6:
+    related = [_explained(a, b) for a, b in zip(first, second, strict=True)]
+    if max(related) > 0.5:
         return None
-    return WholeSiteChange(WholeSiteKind.UNKNOWN, 1.0, 1.0 - max(related, default=0.0), True)
+    return WholeSiteChange(WholeSiteKind.UNKNOWN, 1.0, 1.0 - max(related), True)
