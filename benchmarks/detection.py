@@ -113,6 +113,7 @@ class Outcome:
     """One set as run."""
 
     scores: list[scoring.SiteScore] = field(default_factory=list)
+    place_scores: list[scoring.SiteScore] = field(default_factory=list)
     peer_scores: dict[str, list[scoring.SiteScore]] = field(default_factory=dict)
     failures: list[str] = field(default_factory=list)
     timeline_violations: int = 0
@@ -157,6 +158,7 @@ def run_set(test: TestSet, sites: int, work: Path, *, network: bool) -> Outcome:
                 outcome.seconds += time.process_time() - start
                 truth, aoi = scenes / "truth.geojson", scenes / "aoi.geojson"
                 outcome.scores.append(scoring.score_report(report, truth, aoi, classless=test.classless))
+                outcome.place_scores.append(scoring.score_report(report, truth, aoi, classless=True))
                 outcome.timeline_violations += scoring.timeline_violations(report)
                 if test.peers:
                     for peer, score in peer_scores(finished, report, truth, aoi).items():
@@ -286,6 +288,9 @@ def as_json(test: TestSet, outcome: Outcome) -> dict[str, Any]:
         out["numbers"] = scoring.with_intervals(outcome.scores)
         out["reliability"] = reliability_bins(outcome.scores)
         out["named_false_alarms"] = {s: named_false_alarms(outcome.scores, s) for s in ("all", "confirmed")}
+    if outcome.place_scores:
+        whole = scoring.with_intervals(outcome.place_scores)
+        out["places"] = {k: v for k, v in whole.items() if k.startswith("other.")}
     out["peers"] = {name: scoring.with_intervals(scores) for name, scores in outcome.peer_scores.items()}
     return out
 
@@ -329,6 +334,9 @@ def print_set(name: str, said: dict[str, Any]) -> None:
     for key, n in numbers.items():
         if key.endswith(wanted):
             print(f"  {key:<48} {_shown(n)}")
+    for key, n in said.get("places", {}).items():
+        if key.endswith("iou0.3.f1"):
+            print(f"  {'whatever it is called, ' + key[6:]:<48} {_shown(n)}")
     for state, rate in said.get("named_false_alarms", {}).items():
         print(f"  {'container and berm claims per km2, ' + state:<48} {_shown(rate)}")
     for peer, theirs in said["peers"].items():

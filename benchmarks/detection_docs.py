@@ -52,6 +52,21 @@ def scores_table(sets: dict[str, Any], least: str) -> str:
     return table(["set", "what", "sites", *CELLS], rows)
 
 
+def places_table(sets: dict[str, Any]) -> str:
+    """F1 of places whatever they are called."""
+    rows = []
+    for name, said in sets.items():
+        places = said.get("places", {})
+        cells = [
+            _f1(places, f"other.{d}", least) for least in ("0.3", "0.5") for d in ("appeared", "removed")
+        ]
+        if any(cell != "-" for cell in cells):
+            rows.append([name, *cells])
+    return table(
+        ["set", "appeared, IoU 0.3", "removed, IoU 0.3", "appeared, IoU 0.5", "removed, IoU 0.5"], rows
+    )
+
+
 def _f1(numbers: dict[str, Number], cell: str, least: str) -> str:
     truths = numbers.get(f"{cell}.iou{least}.truths", {}).get("value") or 0
     if not truths:
@@ -221,6 +236,12 @@ Objects of one class and direction merged within 3 m. "of n": so many true objec
 ## F1 at IoU 0.5
 
 {scores_table(sets, "0.5")}
+
+## F1 of places, whatever they are called
+
+What is found in the right place and direction but named wrongly counts here and not above.
+
+{places_table(sets)}
 
 ## False alarms, confidence, intervals
 
