@@ -130,7 +130,7 @@ def look_of(rendered: RenderedLook, options: SeriesOptions, rng: np.random.Gener
         rendered.t_utc,
         grid,
         rendered.bands,
-        image.astype(np.float32),
+        np.asarray(image, np.float32),
         state,
         gsd,
         rendered.sun,

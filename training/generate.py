@@ -22,7 +22,7 @@ def pixel_size(rng: np.random.Generator) -> float:
     return float(np.exp(rng.uniform(np.log(low), np.log(high))))
 
 
-def place(number: int, real: RealGround, pool: Path) -> None:
+def place(number: int, real: RealGround, pool: Path, country: bool) -> None:
     """Paint one place and write its looks; a look that is there already stays."""
     if (pool / f"s_{number:06d}_{LOOKS - 1}.npz").exists():
         return
@@ -31,8 +31,10 @@ def place(number: int, real: RealGround, pool: Path) -> None:
     pixels = 256 if gsd_m < 1.6 else 160
     step_m = max(0.25, min(gsd_m / 2, 1.0)) if gsd_m < 2 else gsd_m / 3
     canvas = painter.blank(rng, pixels * gsd_m + 4, step_m)
-    on_real = rng.random() < 0.35
-    if on_real:
+    on_real = not country and rng.random() < 0.35
+    if country:
+        _furnish_country(canvas)
+    elif on_real:
         _furnish_real(canvas, real)
     else:
         painter.furnish(canvas)
@@ -57,6 +59,21 @@ def _furnish_real(canvas: painter.Canvas, real: RealGround) -> None:
         painter.decoy_box(canvas, *spots[9 + k])
 
 
+def _furnish_country(canvas: painter.Canvas) -> None:
+    """Lay countryside and stand little or nothing on it."""
+    rng = canvas.rng
+    painter.countryside(canvas)
+    spots = rng.uniform(0.1, 0.9, (8, 2)) * canvas.extent
+    for k in range(max(0, rng.integers(-1, 3))):
+        painter.berm(canvas, *spots[k])
+    for k in range(max(0, rng.integers(-2, 3))):
+        painter.containers(canvas, *spots[2 + k])
+    for k in range(rng.integers(0, 4)):
+        painter.decoy_box(canvas, *spots[4 + k])
+    for _ in range(rng.integers(0, 3)):
+        painter.trees(canvas)
+
+
 def _write(look: painter.PaintedLook, path: Path, on_real: bool) -> None:
     image = np.zeros((4, *look.image.shape[1:]), np.float16)
     low, high = np.percentile(look.image, (1, 99))
@@ -76,6 +93,7 @@ def main() -> None:
     )
     parser.add_argument("--pool", type=Path, required=True)
     parser.add_argument("--real", type=Path, required=True, help="the folder ../shared/data/real")
+    parser.add_argument("--country", action="store_true", help="fields, tracks and streams with few objects")
     parser.add_argument("--first", type=int, default=0)
     parser.add_argument("--step", type=int, default=1)
     parser.add_argument("--places", type=int, default=3000, help="the number after the last")
@@ -83,7 +101,7 @@ def main() -> None:
     args.pool.mkdir(parents=True, exist_ok=True)
     real = RealGround(args.real)
     for number in range(args.first, args.places, args.step):
-        place(number, real, args.pool)
+        place(number, real, args.pool, args.country)
 
 
 if __name__ == "__main__":

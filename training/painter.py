@@ -523,6 +523,96 @@ def furnish(canvas: Canvas) -> None:
         trees(canvas)
 
 
+def countryside(canvas: Canvas) -> None:
+    """Lay small fields, winding tracks, water with sand bars, worn patches, shrubs and litter: no berm among them."""
+    rng = canvas.rng
+    if rng.random() < 0.7:
+        _small_fields(canvas)
+    for _ in range(rng.integers(0, 3)):
+        _worn_patches(canvas)
+    if rng.random() < 0.3:
+        _winding(canvas, rng.uniform(8, 45), "water", -0.5)
+    for _ in range(rng.integers(0, 4)):
+        _winding(
+            canvas, rng.uniform(1.0, 6.0), str(rng.choice(["sand", "bare soil", "gravel", "red soil"])), 0.0
+        )
+    for _ in range(int(rng.choice([0, 40, 150, 400]))):
+        _shrub_or_litter(canvas)
+
+
+def _small_fields(canvas: Canvas) -> None:
+    """Divide the ground into oblong plots with paths or low bunds between them."""
+    rng = canvas.rng
+    angle, long, wide = rng.uniform(0, np.pi), rng.uniform(12, 80), rng.uniform(6, 40)
+    bend = spectral_noise(rng, canvas.size, 2.0) * rng.uniform(0, 4)
+    u = canvas.xx * np.cos(angle) + canvas.yy * np.sin(angle) + bend
+    v = -canvas.xx * np.sin(angle) + canvas.yy * np.cos(angle)
+    v = v + np.floor(u / long) * rng.uniform(0, wide)
+    plot = (np.floor(u / long) * 31 + np.floor(v / wide) * 17).astype(int)
+    covers = ["crop", "grass", "dry grass", "bare soil", "dark soil", "water"][: rng.integers(2, 7)]
+    colours = np.stack([_ground_colour(str(rng.choice(covers)), rng) for _ in range(97)])
+    within = spectral_noise(rng, canvas.size, 2.0) > rng.uniform(-2, 0.5)
+    fresh = colours[plot % 97].transpose(2, 0, 1) * np.exp(0.08 * spectral_noise(rng, canvas.size, 0.6))
+    canvas.albedo[:, within] = fresh[:, within]
+    edge = np.minimum(np.abs(u % long), np.abs(v % wide)) < rng.uniform(0.3, 1.2)
+    if rng.random() < 0.7:
+        edge &= within
+        canvas.albedo[:, edge] = _ground_colour(
+            str(rng.choice(["dry grass", "grass", "bare soil", "sand"])), rng
+        )[:, None]
+        canvas.height[edge] += rng.uniform(0, 0.4)
+
+
+def _worn_patches(canvas: Canvas) -> None:
+    """Bare or overgrown patches with ragged borders."""
+    rng = canvas.rng
+    patches = spectral_noise(rng, canvas.size, rng.uniform(1.2, 2.0)) > rng.uniform(0.6, 2.2)
+    colour = _ground_colour(
+        str(rng.choice(["sand", "bare soil", "dry grass", "crop", "dark soil", "gravel"])), rng
+    )
+    canvas.albedo[:, patches] = colour[:, None] * np.exp(0.12 * rng.standard_normal(int(patches.sum())))
+
+
+def _winding(canvas: Canvas, width: float, cover: str, lift: float) -> None:
+    """Draw a track or a stream along a bending line; its width varies."""
+    rng = canvas.rng
+    steps = np.cumsum(rng.normal(0, 0.35, 9)) + rng.uniform(0, 2 * np.pi)
+    stride = canvas.extent / 6
+    points = (
+        rng.uniform(0, 1, 2) * canvas.extent
+        + np.cumsum(np.stack([np.cos(steps), np.sin(steps)], 1) * stride, 0)
+        - np.array([np.cos(steps[0]), np.sin(steps[0])]) * canvas.extent / 2
+    )
+    distance, _ = polyline_distance(canvas, points.astype(np.float32))
+    ragged = spectral_noise(rng, canvas.size, 1.8) * rng.uniform(0, 0.3) * width
+    on = distance + ragged < width / 2
+    canvas.albedo[:, on] = _ground_colour(cover, rng)[:, None] * np.exp(
+        0.05 * rng.standard_normal(int(on.sum()))
+    )
+    canvas.height[on] += lift
+    if cover == "water":
+        bar = ~on & (distance + 0.7 * ragged < width * rng.uniform(0.5, 1.1))
+        canvas.albedo[:, bar] = _ground_colour("sand", rng)[:, None]
+
+
+def _shrub_or_litter(canvas: Canvas) -> None:
+    """Grow a shrub, or leave a stone, a log or a puddle."""
+    rng = canvas.rng
+    x, y = rng.uniform(0, canvas.extent, 2)
+    if rng.random() < 0.3:
+        part, inside, _, _ = canvas.box(x, y, rng.uniform(1, 9), rng.uniform(0.3, 1.2), rng.uniform(0, np.pi))
+        tall = rng.uniform(0, 0.6)
+    else:
+        radius = rng.uniform(0.4, 2.5)
+        part = canvas.window(x, y, radius + canvas.step_m)
+        spread = np.hypot(canvas.xx[part] - x, canvas.yy[part] - y) / radius
+        inside = spread + 0.3 * rng.standard_normal(spread.shape) < 1
+        tall = rng.uniform(0, 1.3) * radius
+    colour = _ground_colour(str(rng.choice(["grass", "crop", "dark soil", "dry grass", "gravel"])), rng)
+    canvas.albedo[(slice(None), *part)][:, inside] = colour[:, None] * rng.uniform(0.4, 1.2)
+    canvas.height[part][inside] += tall
+
+
 def sunlight(canvas: Canvas, azimuth_deg: float, elevation_deg: float) -> tuple[Array, Array]:
     """Return (direct, sky): cosine on the slope times visibility of the sun, and share of open sky."""
     height, step = canvas.height, canvas.step_m

@@ -37,12 +37,12 @@ COARSEST_GSD_M = 4.0
 # pooling cell depends on where a tile began.
 _ALIGN = 32
 _MARGIN = 64
-_TILE = 1024
+_CORE = 1280  # a tile without its margins; a whole number of _ALIGN
 
 # Brightness statistics come from blocks of three by three cells of so many pixels: about what one training
 # patch covers, so that a dark field beside a bright pad is stretched as it was in training.
 _CELL = 128
-_STRIDE = 3
+_STRIDE = 5
 _MIN_SAMPLES = 200
 _LEAST_SPREAD = 0.25  # of the whole look's: calm water is not stretched into waves
 _FIVE_TO_NINETY_FIVE = 3.29  # standard deviations between those percentiles of a normal distribution
@@ -165,11 +165,10 @@ def _averaging(look: Look) -> int:
 
 def _tiles(length: int) -> Iterator[tuple[int, int]]:
     """Return (start, length) of the pieces of one side: one piece if it fits, else fixed steps."""
-    core = _TILE - 2 * _MARGIN
     start = 0
     while start < length:
-        yield start, min(core, length - start)
-        start += core
+        yield start, min(_CORE, length - start)
+        start += _CORE
 
 
 def _away_from_missing(observed: NDArray[np.bool_], gsd_m: float) -> NDArray[np.bool_]:

@@ -166,11 +166,11 @@ def test_constant_ground_is_answered_without_warnings(network: PresenceNetwork) 
 
 @pytest.mark.long
 def test_tiles_leave_no_seams(network: PresenceNetwork) -> None:
-    full = ground((160, 1400), seed=3)
-    left, right = full[:, :, :1000], full[:, :, 600:]
+    full = ground((160, 1700), seed=3)
+    left, right = full[:, :, :1000], full[:, :, 900:]
     whole = network.log_odds(look_of(full))
-    # Tiles begin at pixel 896; the parts are answered in one piece each. Brightness cells differ a little.
-    for part, start in ((left, 0), (right, 600)):
+    # Tiles begin at pixel 1280; the parts are answered in one piece each. Brightness cells differ a little.
+    for part, start in ((left, 0), (right, 900)):
         found = network.log_odds(look_of(part))
         middle = slice(200, found.shape[2] - 200)
         difference = np.abs(found - whole[:, :, start : start + found.shape[2]])[:, :, middle]
