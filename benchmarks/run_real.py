@@ -21,7 +21,9 @@ def main() -> int:
     parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args()
     if not (args.source / "oscd_train_cities").is_dir():
-        print(f"run-real: {args.source} holds no oscd_train_cities; the real imagery is not here, nothing to do")
+        print(
+            f"run-real: {args.source} holds no oscd_train_cities; the real imagery is not here, nothing to do"
+        )
         return 0
     failed = 0
     for entry in write_catalogs(args.source, args.out / "catalogs", "oscd"):

@@ -15,7 +15,9 @@ from pipelines.products import DamagedProduct, ProductStore, decode, encode, pro
     st.dictionaries(st.text(max_size=5), st.integers() | st.text(max_size=5), max_size=3),
     st.dictionaries(
         st.text("abc", min_size=1, max_size=3),
-        hnp.arrays(st.sampled_from([np.int8, np.float16, np.float32, np.uint8]), hnp.array_shapes(max_dims=3)),
+        hnp.arrays(
+            st.sampled_from([np.int8, np.float16, np.float32, np.uint8]), hnp.array_shapes(max_dims=3)
+        ),
         max_size=3,
     ),
 )
