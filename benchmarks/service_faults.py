@@ -32,6 +32,14 @@ from service.tables import changes, feed, jobs, report_files, reports, units
 
 # An API that never lives long enough to answer would only show how patient a client is.
 API_LIFE_S = 3.0
+PRELOADED = [
+    "benchmarks.service_fake",
+    "service.server",
+    "service.worker_process",
+    "psycopg",
+    "sqlalchemy.dialects.postgresql.psycopg",
+    "sqlalchemy.dialects.sqlite.pysqlite",
+]
 FORK = multiprocessing.get_context("forkserver")
 
 
@@ -102,7 +110,7 @@ class Arena:
         self.database.migrate()
         parsed = Settings(**self.settings)
         self.key = create_key(self.database, pepper(parsed), "faults", ["admin"])
-        FORK.set_forkserver_preload(["benchmarks.service_fake", "service.server", "service.worker_process"])
+        FORK.set_forkserver_preload(PRELOADED)
         self.api = self._start_api()
         self.workers = [self._start_worker() for _ in range(workers)]
 

@@ -73,10 +73,19 @@ def _openapi(app: FastAPI) -> dict[str, Any]:
     for path in made["paths"].values():
         for operation in path.values():
             operation["responses"].pop("422", None)
+            for response in operation["responses"].values():
+                _name_geojson(response.get("content", {}))
     for name in ("HTTPValidationError", "ValidationError"):
         known.pop(name, None)
     app.openapi_schema = made
     return made
+
+
+def _name_geojson(content: dict[str, Any]) -> None:
+    """Features are GeoJSON: FastAPI calls every model's content plain JSON."""
+    schema = content.get("application/json", {}).get("schema", {})
+    if schema.get("$ref", "").endswith(("/Feature", "/FeatureCollection")):
+        content["application/geo+json"] = content.pop("application/json")
 
 
 def _answer(status: int, body: dict[str, Any], headers: Any = None) -> Response:

@@ -6,6 +6,7 @@ import secrets
 import shutil
 import socket
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -57,7 +58,7 @@ class PostgresServer:
         command = [
             str(self.bin / "postgres"), "-D", str(self.folder), "-p", str(self.port), "-k", str(self.folder),
             "-c", "listen_addresses=127.0.0.1", "-c", "fsync=off", "-c", "max_connections=300",
-            "-c", "synchronous_commit=off", "-c", "full_page_writes=off",
+            "-c", "full_page_writes=off",
         ]  # fmt: skip
         self.process = subprocess.Popen(
             _as_postgres(command), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
@@ -170,3 +171,56 @@ def work_off(service: Service, runner: Any = None, limit: int = 1_000) -> int:
     while ran < limit and worker.run_one():
         ran += 1
     return ran
+
+
+@dataclass
+class LiveService:
+    """``depotwatch serve`` as a process of its own, with stand-in workers beside it."""
+
+    address: str
+    process: subprocess.Popen[str]
+    workers: list[subprocess.Popen[bytes]]
+    key: str
+
+
+@contextmanager
+def live_service(settings: Settings, *, workers: int = 1, tenant: str = "first") -> Iterator[LiveService]:
+    """Serve on a free port until the block ends."""
+    from service.context import open_service
+
+    service = open_service(settings)
+    key = create_key(service.database, pepper(settings), tenant, SCOPES, burst=settings.rate_burst)
+    service.close()
+    environment = environment_of(settings)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tests.service.run", "serve", "--port", "0", "--workers", "0"],
+        env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
+    )  # fmt: skip
+    crew = [
+        subprocess.Popen(
+            [sys.executable, "-m", "benchmarks.service_fake"], env=environment, stderr=subprocess.DEVNULL
+        )
+        for _ in range(workers)
+    ]
+    try:
+        assert process.stdout is not None
+        address = process.stdout.readline().strip()
+        assert address.startswith("http://"), "the service did not start"
+        yield LiveService(address, process, crew, key)
+    finally:
+        for running in (process, *crew):
+            running.terminate()
+        for running in (process, *crew):
+            try:
+                running.wait(15)
+            except subprocess.TimeoutExpired:
+                running.kill()
+                running.wait()
+        assert process.stdout is not None
+        process.stdout.close()
+
+
+def environment_of(settings: Settings) -> dict[str, str]:
+    """The environment that gives a process the same settings."""
+    values = {f"DEPOTWATCH_{k.upper()}": str(v) for k, v in settings.model_dump(mode="json").items()}
+    return {**os.environ, **values, "PYTHONPATH": os.getcwd()}
