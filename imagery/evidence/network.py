@@ -111,15 +111,14 @@ class PresenceNetwork:
         shape = look.grid.shape
         factor = _averaging(look)
         gsd_m = look.grid.gsd_m * factor
-        answer: Float32Image = np.full((len(CLASSES), *shape), np.nan, np.float32)
         if max(gsd_m, look.gsd_m) > COARSEST_GSD_M or not look.observed.any():
-            return answer
+            return np.full((len(CLASSES), *shape), np.nan, np.float32)
         seen = _away_from_missing(look.observed, look.grid.gsd_m)
         image = slots(look.bands, normalised(block_mean(look.reflectance, factor)))
         condition = condition_vector(look.bands, look.sun, look.view, gsd_m)
         coarse = self._run(image, condition)
-        full = coarse if factor == 1 else np.stack([_enlarged(plane, factor, shape) for plane in coarse])
-        answer[:, seen] = full[:, seen]
+        answer = coarse if factor == 1 else np.stack([_enlarged(plane, factor, shape) for plane in coarse])
+        answer[:, ~seen] = np.nan
         return answer
 
     def _run(self, image: Float32Image, condition: NDArray[np.float32]) -> Float32Image:
