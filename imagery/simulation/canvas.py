@@ -15,6 +15,8 @@ from scipy import fft
 Array = NDArray[np.float32]
 Mask = NDArray[np.bool_]
 Window = tuple[slice, slice]
+# Noise up to this size meets itself at its edges; larger noise is cut from a size that transforms fast.
+PERIODIC_SIZE = 700
 
 
 @dataclass
@@ -78,7 +80,7 @@ def spectral_noise(
     rng: np.random.Generator, size: int, slope: float, anisotropy: float = 1.0, angle: float = 0.0
 ) -> Array:
     """Return (size, size) zero-mean unit-variance noise with a power law spectrum, optionally stretched along an angle."""
-    padded = int(fft.next_fast_len(size, real=True))
+    padded = size if size <= PERIODIC_SIZE else int(fft.next_fast_len(size, real=True))
     fy, fx = np.meshgrid(
         np.fft.fftfreq(padded).astype(np.float32), np.fft.rfftfreq(padded).astype(np.float32), indexing="ij"
     )
@@ -94,14 +96,18 @@ def spectral_noise(
 
 
 def smooth_noise(rng: np.random.Generator, size: int, slope: float, factor: int = 8) -> Array:
-    """Return (size, size) noise without detail below ``factor`` cells: cheap, for what is soft by nature."""
-    few = size // factor + 2
+    """Return (size, size) noise without detail below ``factor`` cells: cheap, for what is soft by nature.
+
+    Opposite edges meet where ``size`` is a multiple of ``factor``.
+    """
+    few = -(-size // factor)
     coarse = spectral_noise(rng, few, slope)
     at = np.arange(size) / factor
     low = at.astype(np.intp)
+    high = (low + 1) % few
     share = (at - low).astype(np.float32)
-    rows: Array = coarse[low] * (1 - share[:, None]) + coarse[low + 1] * share[:, None]
-    result = rows[:, low] * (1 - share) + rows[:, low + 1] * share
+    rows: Array = coarse[low] * (1 - share[:, None]) + coarse[high] * share[:, None]
+    result = rows[:, low] * (1 - share) + rows[:, high] * share
     return result.astype(np.float32)
 
 

@@ -38,10 +38,12 @@ def ground_colour(name: str, rng: np.random.Generator) -> Array:
 def blank(rng: np.random.Generator, extent_m: float, step_m: float) -> Canvas:
     """Return natural ground: fields of different cover with soft or hard borders and texture at several scales."""
     size = int(np.ceil(extent_m / step_m / 8) * 8)
-    names = rng.choice([n for n in GROUNDS if n not in {"snow", "water"}], size=rng.integers(1, 6))
-    cells = max(1, int(rng.integers(1, 9)))
+    names = rng.choice(
+        [n for n in GROUNDS if n not in {"snow", "water"}], size=rng.integers(1, 6 if extent_m < 600 else 9)
+    )
+    cells = int(rng.integers(1, 9) * max(1.0, (extent_m / 400) ** 1.5))
     seeds = rng.uniform(0, size, (cells, 2)).astype(np.float32)
-    warp = spectral_noise(rng, size, 1.8) * np.float32(rng.uniform(0, 12 / step_m))
+    warp = spectral_noise(rng, size, 1.8) * np.float32(rng.uniform(0, 12 / step_m) / max(1.0, extent_m / 600))
     rows, cols = np.mgrid[0:size, 0:size].astype(np.float32)
     stretch = np.float32(rng.uniform(0.3, 3.0))
     closest = np.full((size, size), np.inf, np.float32)

@@ -145,3 +145,10 @@ def seen(canvas: Canvas, planes: Array, view: View, wall: float = 1.0) -> Array:
     out = planes.copy()
     out[:, rows[found], cols[found]] = flat[:, source[found]] * bright
     return out
+
+
+def wall_light(sun: Sun, view: View, fill: float) -> float:
+    """Return how bright a wall that faces the sensor is, relative to level ground in the sun."""
+    turn = math.cos(math.radians(sun.azimuth_deg - view.azimuth_deg))
+    facing = turn / math.tan(math.radians(sun.elevation_deg))
+    return fill + (1 - fill) * min(max(facing, 0.0), 1.5)

@@ -21,7 +21,7 @@ from imagery.illumination import Sun, View
 from imagery.observability import ObservationState
 from imagery.simulation.canvas import Array, Canvas, smooth_noise
 from imagery.simulation.ground import blank, road, slab, trees
-from imagery.simulation.light import seen, sun_position, sunlight
+from imagery.simulation.light import seen, sun_position, sunlight, wall_light
 from imagery.simulation.scenery import dress
 from imagery.simulation.sensor import Sensor, band_planes, numbers, sample
 from imagery.simulation.things import berm, containers, decoy_box, disturbance, ditch_or_heap
@@ -130,14 +130,10 @@ def simulate_series(seed: int, options: SeriesOptions) -> Series:
     times = look_times(rng, options)
     things = plan(np.random.default_rng([seed, 2]), options, times)
     if options.inset is not None:
-        inner = plan(
-            np.random.default_rng([seed, 2]),
-            options.inset,
-            look_times(np.random.default_rng([seed, 1]), options.inset),
-        )
         off = (options.extent_m - options.inset.extent_m) / 2
         things += tuple(
-            replace(t, number=len(things) + t.number, x_m=t.x_m + off, y_m=t.y_m + off) for t in inner
+            replace(t, number=len(things) + t.number, x_m=t.x_m + off, y_m=t.y_m + off)
+            for t in _inner_things(seed, options.inset)
         )
     coarse = options.sensor.gsd_m >= COARSE_GSD_M
     bare = _bare(options)
@@ -148,6 +144,26 @@ def simulate_series(seed: int, options: SeriesOptions) -> Series:
         for number, t_utc in enumerate(times)
     )
     return Series(options, looks, tuple(t for t in truths if not t.footprint.is_empty))
+
+
+def _inner_things(seed: int, inset: SeriesOptions) -> tuple[Thing, ...]:
+    """Return the containers and berms of the finer series; its passing decoys are too small to matter from further up."""
+    times = look_times(np.random.default_rng([seed, 1]), inset)
+    planned = plan(np.random.default_rng([seed, 2]), inset, times)
+    return tuple(thing for thing in planned if thing.kind != "other")
+
+
+def _paste_inset(canvas: Canvas, seed: int, options: SeriesOptions, inset: SeriesOptions) -> None:
+    """Lay the finer series' unchanging ground into the middle, averaged over the coarser cells."""
+    times = look_times(np.random.default_rng([seed, 1]), inset)
+    inner = _world(seed, inset, plan(np.random.default_rng([seed, 2]), inset, times))
+    factor = round(canvas.step_m / inner.step_m)
+    side = inner.size // factor
+    first = round((options.extent_m - inset.extent_m) / 2 / canvas.step_m)
+    part = (slice(first, first + side), slice(first, first + side))
+    for plane, fine in ((canvas.height, inner.height), *zip(canvas.albedo, inner.albedo, strict=True)):
+        blocks = fine[: side * factor, : side * factor].reshape(side, factor, side, factor)
+        plane[part] = blocks.mean(axis=(1, 3))
 
 
 def look_times(rng: np.random.Generator, options: SeriesOptions) -> tuple[datetime, ...]:
@@ -257,8 +273,9 @@ def _world(seed: int, options: SeriesOptions, things: Sequence[Thing]) -> Canvas
     """Paint what never changes; most containers get a yard to stand on."""
     rng = np.random.default_rng([seed, 4])
     canvas = blank(rng, options.extent_m + 2 * MARGIN_M, _step(options))
-    hectares = (options.extent_m / 100) ** 2
-    dress(canvas, round(min(hectares, 60) * rng.uniform(0.1, 0.9)))
+    # Cover does not grow as fast as area: a large site has larger fields, not a web of roads.
+    hectares = min((options.extent_m / 100) ** 2, 7 * (options.extent_m / 265) ** 0.9)
+    dress(canvas, round(hectares * rng.uniform(0.1, 0.9)))
     for _ in range(max(2, round(hectares * rng.uniform(0.3, 0.7)))):
         x, y = rng.uniform(0.1, 0.9, 2) * canvas.extent
         slab(canvas, x, y, rng.uniform(25, 110), rng.uniform(18, 70), rng.uniform(0, np.pi))
@@ -273,6 +290,8 @@ def _world(seed: int, options: SeriesOptions, things: Sequence[Thing]) -> Canvas
         ditch_or_heap(canvas)
     for _ in range(round(hectares * rng.uniform(0.2, 0.8))):
         trees(canvas)
+    if options.inset is not None:
+        _paste_inset(canvas, seed, options, options.inset)
     return canvas
 
 
@@ -330,7 +349,7 @@ def _render(
     light = direct / np.sin(np.radians(max(sun.elevation_deg, 12.0))) * (1 - fill) + fill * sky
     air = (np.array([1.5, 1.0, 0.7, 0.4], np.float32) * haze)[:, None, None]
     radiance = (albedo * light * rng.uniform(0.85, 1.1) * (1 - haze) + air).astype(np.float32)
-    radiance = seen(canvas, radiance, view, _wall_light(sun, view, fill))
+    radiance = seen(canvas, radiance, view, wall_light(sun, view, fill))
     cover, shadow = _clouds(canvas, sun, options, rng)
     radiance = radiance * (1 - 0.55 * shadow) * (1 - cover) + cover * rng.uniform(0.6, 0.9)
     shift = tuple(float(v) for v in rng.normal(0, options.geolocation_m / 1.5, 2))
@@ -347,13 +366,6 @@ def _render(
         options,
         rng,
     )
-
-
-def _wall_light(sun: Sun, view: View, fill: float) -> float:
-    """Return how bright a wall that faces the sensor is, relative to level ground in the sun."""
-    turn = np.cos(np.radians(sun.azimuth_deg - view.azimuth_deg))
-    facing = float(turn) / float(np.tan(np.radians(sun.elevation_deg)))
-    return fill + (1 - fill) * float(np.clip(facing, 0, 1.5))
 
 
 def _photograph(

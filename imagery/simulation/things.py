@@ -103,6 +103,8 @@ def containers(canvas: Canvas, x: float, y: float) -> tuple[int, float]:
     angle = rng.uniform(0, np.pi)
     gap_long, gap_wide = rng.uniform(0.2, 3.0), rng.choice([0.05, 0.3, rng.uniform(0.3, 3)])
     fleet = [paint_colour(rng) for _ in range(rng.integers(1, 6))]
+    # Wear has a generator of its own, so that the same containers stand there on any cell size.
+    wear = np.random.default_rng(rng.integers(1 << 31))
     number, highest = 0, 0.0
     missing, disorder = rng.uniform(0, 0.35), rng.choice([0, 0, 0.02, 0.06])
     for i in range(rows):
@@ -112,15 +114,15 @@ def containers(canvas: Canvas, x: float, y: float) -> tuple[int, float]:
             du, dv = (i - (rows - 1) / 2) * (length + gap_long), (j - (cols - 1) / 2) * (2.44 + gap_wide)
             cx, cy = x + du * np.cos(angle) - dv * np.sin(angle), y + du * np.sin(angle) + dv * np.cos(angle)
             own = length if rng.random() < 0.85 else (6.06 if length > 7 else 12.19)
-            part, inside, u, _ = canvas.box(cx, cy, own, 2.44, angle + rng.normal(0, disorder))
-            if not inside.any():
-                continue
             tiers = int(rng.choice([1, 1, 1, 2, 3]))
             tall = float(rng.choice([2.59, 2.9])) * tiers
             number, highest = number + tiers, max(highest, tall)
             colour = fleet[rng.integers(len(fleet))] * rng.uniform(0.85, 1.15)
-            rust = 1 + rng.uniform(0, 0.3) * ndimage.gaussian_filter(rng.standard_normal(u.shape), 1.5)
-            ribs = 1 + rng.uniform(0, 0.06) * np.sign(np.sin(2 * np.pi * u / rng.uniform(0.6, 1.5)))
+            part, inside, u, _ = canvas.box(cx, cy, own, 2.44, angle + rng.normal(0, disorder))
+            if not inside.any():
+                continue
+            rust = 1 + wear.uniform(0, 0.3) * ndimage.gaussian_filter(wear.standard_normal(u.shape), 1.5)
+            ribs = 1 + wear.uniform(0, 0.06) * np.sign(np.sin(2 * np.pi * u / wear.uniform(0.6, 1.5)))
             fill(
                 canvas,
                 part,
