@@ -16,7 +16,7 @@ from tempfile import TemporaryDirectory
 import shapely
 from shapely.geometry.base import BaseGeometry
 
-from imagery.changes import Detection
+from imagery.changes import Change, Detection, Direction, Standing
 from imagery.detection import DetectionOptions, find_changes
 from imagery.displacement import Displacement, no_displacement
 from imagery.errors import DepotwatchError
@@ -385,12 +385,20 @@ def _detect(
                 min_confidence=parameters.min_confidence, max_false_alarms=parameters.max_false_alarms
             )
             parts.append(find_changes(seen, inside, options, reader))
+    changes = tuple(c for part in parts for c in part.changes if c.confidence >= parameters.min_confidence)
     return Detection(
-        tuple(c for part in parts for c in part.changes if c.confidence >= parameters.min_confidence),
-        tuple(row for part in parts for row in part.standing),
+        changes,
+        tuple(_told(row, changes) for part in parts for row in part.standing),
         tuple(limit for part in parts for limit in part.limits),
         tuple(warning for part in parts for warning in part.warnings),
     )
+
+
+def _told(row: Standing, changes: Sequence[Change]) -> Standing:
+    """Count in a row what the report lists, and nothing it leaves out."""
+    mine = [c for c in changes if c.object_class is row.object_class and c.after_scene == row.scene_id]
+    came = sum(c.direction is Direction.APPEARED for c in mine)
+    return replace(row, appeared=came, removed=len(mine) - came)
 
 
 def _summary(
