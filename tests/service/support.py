@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import create_engine, text
+from sqlalchemy import NullPool, create_engine, text
 from starlette.testclient import TestClient
 
 from benchmarks.service_fake import FakeRunner
@@ -81,7 +81,8 @@ class PostgresServer:
     def database(self, template: str | None = None) -> Iterator[str]:
         """A fresh database; its URL."""
         name = f"t{secrets.token_hex(6)}"
-        admin = create_engine(f"{self.url}/postgres", isolation_level="AUTOCOMMIT")
+        # No pool: the server may be restarted while the database is in use.
+        admin = create_engine(f"{self.url}/postgres", isolation_level="AUTOCOMMIT", poolclass=NullPool)
         with admin.connect() as connection:
             connection.execute(text(f"CREATE DATABASE {name} TEMPLATE {template or 'template1'}"))
         try:

@@ -1,0 +1,333 @@
+"""How fast the service answers on loopback, beside a static file from the same server (G19).
+
+``python -m benchmarks.service [--database URL] [--out FILE.json]`` fills a service with a site of 200,000 changes,
+then measures each call from client processes of its own: latency at a steady rate, and 500 pollers of the feed at once.
+Every figure is client-side, connections kept alive, errors counted. The floor is a file of the same size as the report
+served by the same uvicorn.
+"""
+
+import argparse
+import asyncio
+import json
+import multiprocessing
+import os
+import platform
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from benchmarks.service_faults import free_port
+from service.identifiers import encode_cursor
+
+CHANGES = 200_000
+REQUESTS = 2_000
+POLLERS = 500
+POLLS_EACH = 4
+SITES = 1_000
+FORK = multiprocessing.get_context("spawn")
+
+
+@dataclass(slots=True)
+class Measured:
+    """One call: milliseconds as the client saw them."""
+
+    name: str
+    requests: int
+    errors: int
+    p50_ms: float
+    p99_ms: float
+    per_second: float
+
+
+def run_api(settings: dict[str, Any], port: int, floor: bytes) -> None:
+    """Answer until killed; ``/floor`` is a static answer before any of our code."""
+    import uvicorn
+
+    from service.app import build_app
+    from service.context import open_service
+    from service.server import bind
+    from service.settings import Settings
+    from service.telemetry import configure_logging
+
+    configure_logging("ERROR")
+    app = build_app(open_service(Settings(**settings)))
+
+    async def with_floor(scope: Any, receive: Any, send: Any) -> None:
+        if scope.get("path") != "/floor":
+            await app(scope, receive, send)
+            return
+        headers = [(b"content-type", b"application/json"), (b"content-length", str(len(floor)).encode())]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": floor})
+
+    config = uvicorn.Config(with_floor, log_config=None, access_log=False, lifespan="off")
+    asyncio.run(uvicorn.Server(config).serve(sockets=[bind("127.0.0.1", port)]))
+
+
+def percentile(values: list[float], share: float) -> float:
+    """Return the value that ``share`` of the sorted values lie below."""
+    ordered = sorted(values)
+    return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
+
+
+def summarise(name: str, taken_ms: list[float], errors: int, seconds: float) -> Measured:
+    """Return the figures of one call."""
+    return Measured(
+        name,
+        len(taken_ms) + errors,
+        errors,
+        round(statistics.median(taken_ms), 2),
+        round(percentile(taken_ms, 0.99), 2),
+        round(len(taken_ms) / seconds, 1),
+    )
+
+
+def one_after_the_other(
+    name: str,
+    base: str,
+    call: Callable[[httpx.Client, int], httpx.Response],
+    key: str,
+    wanted: int,
+    count: int,
+) -> Measured:
+    """Send requests over one connection, one after the other."""
+    taken, errors = [], 0
+    with httpx.Client(base_url=base, headers={"Authorization": f"Bearer {key}"}, timeout=60) as client:
+        for number in range(20):
+            call(client, number)
+        started = time.perf_counter()
+        for number in range(count):
+            begun = time.perf_counter()
+            answer = call(client, number)
+            if answer.status_code == wanted:
+                taken.append((time.perf_counter() - begun) * 1e3)
+            else:
+                errors += 1
+        seconds = time.perf_counter() - started
+    return summarise(name, taken, errors, seconds)
+
+
+async def many_pollers(base: str, key: str, cursor: str) -> Measured:
+    """Let 500 clients poll the feed, each every two seconds, as they would in life but closer together."""
+    taken: list[float] = []
+    errors = 0
+    limits = httpx.Limits(max_connections=POLLERS, max_keepalive_connections=POLLERS)
+    async with httpx.AsyncClient(
+        base_url=base, headers={"Authorization": f"Bearer {key}"}, limits=limits, timeout=60
+    ) as client:
+
+        async def poll(number: int) -> None:
+            nonlocal errors
+            await asyncio.sleep(2.0 * number / POLLERS)
+            for _ in range(POLLS_EACH):
+                begun = time.perf_counter()
+                answer = await client.get("/changes", params={"since": cursor})
+                spent = time.perf_counter() - begun
+                if answer.status_code == 200:
+                    taken.append(spent * 1e3)
+                else:
+                    errors += 1
+                await asyncio.sleep(max(0.0, 2.0 - spent))
+
+        started = time.perf_counter()
+        await asyncio.gather(*(poll(number) for number in range(POLLERS)))
+        return summarise(f"feed, {POLLERS} clients", taken, errors, time.perf_counter() - started)
+
+
+@contextmanager
+def filled_service(folder: Path, database: str) -> Iterator[tuple[dict[str, Any], str, str]]:
+    """Yield (settings, key, site) of a service with one site of 200,000 changes."""
+    from service import jobs
+    from service.context import open_service
+    from service.intake import read_document
+    from service.keys import create_key, pepper
+    from service.settings import Settings
+    from service.sites import create_site
+    from service.tenancy import ensure_tenant
+
+    values: dict[str, Any] = {
+        "data": str(folder),
+        "database": database,
+        "secret": "benchmark",
+        "rate_per_s": 1e6,
+        "rate_burst": 1e7,
+        "lease_s": 600.0,
+    }
+    settings = Settings(**values)
+    service = open_service(settings)
+    key = create_key(service.database, pepper(settings), "bench", ["admin"], burst=1e7)
+    square = {"type": "Polygon", "coordinates": [[[30, 50], [30.1, 50], [30.1, 50.1], [30, 50.1], [30, 50]]]}
+    feature = {"type": "Feature", "properties": {"name": "large"}, "geometry": square}
+    with service.database.write() as connection:
+        tenant = ensure_tenant(service.database, connection, "bench")
+        draft = read_document(feature).drafts[0]
+        site = create_site(service.database, connection, tenant, draft, max_sites=10).id
+        request = jobs.JobRequest("analyse", [site], None, {})
+        jobs.submit(service.database, connection, tenant, request, max_queued=10)
+    _publish_large(service, site, draft.aoi)
+    service.close()
+    yield values, key, site
+
+
+def _publish_large(service: Any, site: str, aoi: Any) -> None:
+    """Publish a report of 200,000 changes as a worker would, without writing its files first."""
+    from benchmarks.service_fake import fake_feature, fake_look
+    from service.analysis_unit import AnalyseUnit
+    from service.leases import claim, finish
+    from service.publishing import StoredReport, publish_report
+    from service.worker import rules_of
+
+    lease = claim(service.database, "benchmark", rules_of(service.settings))
+    if lease is None:
+        raise RuntimeError("there is nothing to publish")
+    unit = AnalyseUnit(site, "large", aoi, (), None, {})
+    report = {"schema": "depotwatch-report/1", "site": {"name": "large"}, "looks": ["x" * 400] * 50}
+    features = tuple(fake_feature(unit, number) for number in range(CHANGES))
+    looks = tuple(fake_look(unit, number) for number in range(3))
+    stored = StoredReport((), report, features, looks, "large")
+    finish(service.database, lease, lambda c: publish_report(service.database, c, lease, stored), "large")
+
+
+def wait_until_ready(base: str) -> float:
+    """Return how long the service took to answer."""
+    started = time.perf_counter()
+    while True:
+        try:
+            if httpx.get(f"{base}/readyz", timeout=5).status_code == 200:
+                return time.perf_counter() - started
+        except httpx.TransportError:
+            time.sleep(0.02)
+
+
+def measure(database: str) -> dict[str, Any]:
+    """Fill, serve, measure; return what is written as JSON."""
+    with (
+        tempfile.TemporaryDirectory(prefix="bench-") as place,
+        filled_service(Path(place), database) as (settings, key, site),
+    ):
+        report = _report_size(settings, site)
+        port = free_port()
+        process = FORK.Process(target=run_api, args=(settings, port, b"x" * report), daemon=True)
+        process.start()
+        base = f"http://127.0.0.1:{port}"
+        ready_s = wait_until_ready(base)
+        try:
+            calls = list(_calls(base, key, site))
+        finally:
+            process.kill()
+            process.join()
+    return {
+        "machine": {"cores": os.cpu_count(), "load": os.getloadavg()[0], "python": platform.python_version()},
+        "database": database.partition(":")[0] or "sqlite",
+        "changes": CHANGES,
+        "report_bytes": report,
+        "api_ready_s": round(ready_s, 2),
+        "calls": [asdict(call) for call in calls],
+    }
+
+
+def _report_size(settings: dict[str, Any], site: str) -> int:
+    from sqlalchemy import func, select
+
+    from service.database import Database
+    from service.settings import Settings
+    from service.tables import reports
+
+    database = Database(Settings(**settings).database_url)
+    with database.read() as connection:
+        size = connection.execute(
+            select(func.length(reports.c.body)).where(reports.c.site == site)
+        ).scalar_one()
+    database.close()
+    return int(size)
+
+
+def _calls(base: str, key: str, site: str) -> Iterator[Measured]:
+    here = f"/sites/{site}"
+    with httpx.Client(base_url=base, headers={"Authorization": f"Bearer {key}"}, timeout=60) as client:
+        tag = client.get(f"{here}/reports/latest").headers["etag"]
+    cursor = encode_cursor("feed", CHANGES)
+
+    def box(number: int) -> dict[str, str]:
+        west, south = 30 + (number * 7 % 90) / 1000, 50 + (number * 13 % 90) / 1000
+        return {"bbox": f"{west},{south},{west + 0.005},{south + 0.005}", "limit": "100"}
+
+    filters = {"class": "container,berm", "status": "confirmed", "min_confidence": "0.5"}
+    cases: list[tuple[str, Callable[[httpx.Client, int], httpx.Response], int, int]] = [
+        ("floor: static answer", lambda c, _n: c.get("/floor"), 200, REQUESTS),
+        (
+            "report, 304",
+            lambda c, _n: c.get(f"{here}/reports/latest", headers={"If-None-Match": tag}),
+            304,
+            REQUESTS,
+        ),
+        ("report, 200", lambda c, _n: c.get(f"{here}/reports/latest"), 200, REQUESTS),
+        (
+            "changes of 200,000, bbox",
+            lambda c, n: c.get(f"{here}/changes", params=box(n)),
+            200,
+            REQUESTS // 4,
+        ),
+        (
+            "changes of 200,000, bbox and filters",
+            lambda c, n: c.get(f"{here}/changes", params={**box(n), **filters}),
+            200,
+            REQUESTS // 4,
+        ),
+        ("site submitted", _submit, 201, SITES),
+    ]
+    for name, call, wanted, count in cases:
+        print(f"measuring {name}", file=sys.stderr)
+        yield one_after_the_other(name, base, call, key, wanted, count)
+    yield asyncio.run(many_pollers(base, key, cursor))
+
+
+def _submit(client: httpx.Client, number: int) -> httpx.Response:
+    west, south = -170 + (number % 300), -60 + (number // 300) * 5
+    ring = [
+        [west, south],
+        [west + 0.01, south],
+        [west + 0.01, south + 0.01],
+        [west, south + 0.01],
+        [west, south],
+    ]
+    feature = {
+        "type": "Feature",
+        "properties": {"name": f"site {number} {time.monotonic_ns()}"},
+        "geometry": {"type": "Polygon", "coordinates": [ring]},
+    }
+    return client.post("/sites", json=feature)
+
+
+def main() -> int:
+    """Print a table and write JSON."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--database", default="", help="PostgreSQL URL of an empty database; default SQLite")
+    parser.add_argument("--out", type=Path)
+    args = parser.parse_args()
+    found = measure(args.database)
+    floor = found["calls"][0]["p50_ms"]
+    print(f"{found['database']}, {found['changes']:,} changes, ready after {found['api_ready_s']} s")
+    print(f"{'call':40} {'p50 ms':>8} {'p99 ms':>8} {'x floor':>8} {'per s':>8} {'errors':>7}")
+    for call in found["calls"]:
+        ratio = call["p50_ms"] / floor
+        print(
+            f"{call['name']:40} {call['p50_ms']:8.2f} {call['p99_ms']:8.2f} {ratio:8.1f} "
+            f"{call['per_second']:8.1f} {call['errors']:7}"
+        )
+    if args.out:
+        args.out.parent.mkdir(parents=True, exist_ok=True)
+        args.out.write_text(json.dumps(found, indent=2) + "\n", "utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
