@@ -9,6 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from imagery.calibration import PRIOR
 from imagery.changes import (
     LOG_ODDS_STEP,
     UNSEEN,
@@ -33,6 +34,12 @@ Box = tuple[int, float, float, float, float, int, int]
 """Class index, row m, col m, length m (along columns), width m, first look, first look without."""
 
 CONTAINER_BOX: Box = (0, 20.0, 20.0, 12.19, 2.44, 3, 99)
+
+
+@pytest.fixture(autouse=True)
+def plain_verifier(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Judge made-up evidence by the prior: the stored verifier knows one network's numbers."""
+    monkeypatch.setattr("imagery.detection.stored_verifier", lambda: PRIOR)
 
 
 def series(
@@ -153,7 +160,7 @@ def test_nothing_outside_the_area_is_claimed() -> None:
     assert find_changes(series([CONTAINER_BOX], 8), inside).changes == ()
 
 
-@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=8, deadline=None, suppress_health_check=list(HealthCheck))
 @given(onset=st.integers(1, 5), seed=st.integers(0, 1000))
 def test_hiding_every_look_after_the_onset_leaves_no_claim(onset: int, seed: int) -> None:
     looks = series([(0, 20.0, 20.0, 12.19, 2.44, onset, 99)], 6, clouded=range(onset, 6), seed=seed)
@@ -162,7 +169,7 @@ def test_hiding_every_look_after_the_onset_leaves_no_claim(onset: int, seed: int
     assert not any(row.scene_id >= f"S{onset:02d}" for row in found.standing)
 
 
-@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=8, deadline=None, suppress_health_check=list(HealthCheck))
 @given(onset=st.integers(1, 6), length=st.sampled_from([6.06, 12.19, 24.0]), seed=st.integers(0, 1000))
 def test_time_reversed_swaps_appeared_and_removed(onset: int, length: float, seed: int) -> None:
     looks = series([(0, 25.0, 30.0, length, 2.44, onset, 99)], 8, seed=seed)
@@ -173,7 +180,7 @@ def test_time_reversed_swaps_appeared_and_removed(onset: int, length: float, see
     assert [c.confidence for c in forward] == pytest.approx([c.confidence for c in backward], abs=0.02)
 
 
-@settings(max_examples=6, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=6, deadline=None, suppress_health_check=list(HealthCheck))
 @given(order=st.permutations(range(8)))
 def test_the_order_of_looks_does_not_matter(order: list[int]) -> None:
     looks = series([CONTAINER_BOX, (1, 45.0, 30.0, 30.0, 6.0, 0, 5)], 8)

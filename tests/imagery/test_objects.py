@@ -1,0 +1,63 @@
+"""Sizes and counts of outlines."""
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from shapely import affinity, unary_union
+from shapely.geometry import box
+
+from imagery.limits import detection_limits
+from imagery.objects import area_estimate, box_sides, count_containers, crest_length_m
+
+
+@given(length=st.floats(6.0, 60.0), width=st.floats(1.0, 5.0), heading=st.floats(1.0, 179.0))
+def test_box_sides_give_back_what_was_drawn(length: float, width: float, heading: float) -> None:
+    drawn = affinity.rotate(box(-width / 2, -length / 2, width / 2, length / 2), -heading, origin=(0, 0))
+    assert box_sides(drawn) == pytest.approx((length, width, heading), abs=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("rows", "length", "true"), [(1, 6.06, 1), (1, 12.19, 1), (2, 12.19, 2), (5, 12.19, 5)]
+)
+def test_rows_of_containers_are_counted(rows: int, length: float, true: int) -> None:
+    drawn = affinity.rotate(box(0, 0, length, rows * 2.75 - 0.31), 33.0)
+    count, reason = count_containers(drawn, 0.5)
+    assert reason is None
+    assert count is not None
+    assert count.low <= true <= count.high
+    assert count.value == pytest.approx(true, abs=1)
+
+
+def test_separate_containers_add_up() -> None:
+    drawn = unary_union([box(20.0 * k, 0, 20.0 * k + 12.19, 2.44) for k in range(6)])
+    count, _ = count_containers(drawn, 0.3)
+    assert count is not None
+    assert count.low <= 6 <= count.high
+
+
+def test_coarse_pixels_are_not_counted_and_say_why() -> None:
+    count, reason = count_containers(box(0, 0, 30, 10), 3.0)
+    assert count is None
+    assert reason is not None
+    assert "too coarse" in reason
+
+
+def test_a_bent_bank_is_longer_than_its_box() -> None:
+    angle = unary_union([box(0, 0, 40, 6), box(0, 0, 6, 40)])
+    assert crest_length_m(angle, 0.5) == pytest.approx(74.0, rel=0.12)
+
+
+@settings(max_examples=20)
+@given(st.floats(0.3, 1.5), st.floats(0.3, 1.5))
+def test_coarser_pixels_know_areas_less_well(one: float, other: float) -> None:
+    fine, coarse = sorted((one, other))
+    drawn = box(0, 0, 12.19, 2.44)
+    assert area_estimate(drawn, fine).low >= area_estimate(drawn, coarse).low
+    assert area_estimate(drawn, fine).high <= area_estimate(drawn, coarse).high
+
+
+@pytest.mark.parametrize("gsd_m", [0.3, 0.8, 1.2, 3.0, 10.0])
+def test_every_class_has_its_limit_said(gsd_m: float) -> None:
+    limits = detection_limits(gsd_m)
+    assert [str(limit.object_class) for limit in limits] == ["container", "berm", "other"]
+    assert all(limit.statement and limit.observable == (gsd_m <= 3.5) for limit in limits)
