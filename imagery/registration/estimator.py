@@ -37,8 +37,11 @@ from imagery.registration.voting import Vote, vote
 from imagery.registration.windows import Lattice, lattice
 
 MIN_SIDE_PX = 40
+# Votes need larger windows than refinement: a third of a changed place must still find its peak.
+VOTE_CELL_PX = 32
 # Votes that differ by less tie.
 TIE = 0.98
+CARRYING = 0.5
 FLAT_SHARE = 1e-3
 # Windows that disagree by more than this may be pulled by shadows; leaving those out must cut the decorrelation to 0.8.
 SHADOW_DOUBT_PX = 0.045
@@ -215,7 +218,7 @@ def _search(level: _Level, reach_px: float) -> tuple[Vote, Peak, float] | None:
     surface = masked_correlation(
         feature_r, feature_t, level.reference_valid, level.target_valid, (reach[0], reach[1])
     )
-    cells = lattice(level.shape)
+    cells = lattice(level.shape, VOTE_CELL_PX)
     peaks = best_peaks(surface)
     if not peaks or cells is None:
         return None
@@ -306,7 +309,9 @@ def _judge(
         3.0 * refined.cells.cell_px,
         affine=affine,
     )
-    shared = shared_information(refined.bands, refined.bands.warped(fit.motion))
+    shared = shared_information(
+        refined.bands, refined.bands.warped(fit.motion), refined.cells, windows.index[fit.weights > CARRYING]
+    )
     evidence = Evidence(best.agree, peak.z, ambiguity, fit.predicted_px * scale, split * scale, shared)
     quality = evidence.quality
     reasons = list(_reasons(evidence))

@@ -9,7 +9,7 @@ from imagery.displacement import RegistrationState
 USE_QUALITY = 2.5
 WIDER_QUALITY = 1.0
 # Below this share of common gradient power in the weakest direction the windows agree by chance or along an edge.
-SHARED = 0.08
+SHARED = 0.06
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Evidence:
 
     @property
     def quality(self) -> float:
-        """``min(agree/.5, 1) min(z/12, 1) min(shared/.08, 1) max(1 - amb, 1e-4)^.25 / (.1 + hypot(pe, sh))``."""
+        """``min(agree/.5, 1) min(z/12, 1) min(shared/.06, 1) max(1 - amb, 1e-4)^.25 / (.1 + hypot(pe, sh))``."""
         doubt = max(1.0 - self.ambiguity, 1e-4) ** 0.25
         error = float(np.hypot(self.predicted_px, self.split_px))
         return float(

@@ -116,13 +116,17 @@ def gradients(image: Float32Image) -> tuple[Float32Image, Float32Image]:
     return down, across
 
 
-def shared_information(bands: Bands, warped: Warped) -> float:
+def shared_information(bands: Bands, warped: Warped, cells: Lattice, chosen: NDArray[np.intp]) -> float:
     """Return how much of the weakest direction's gradient power both images share, at most 1.
 
     Gradients of noise agree with nothing: products of the two images' gradients hold only what both saw. An edge
-    without corners, a ramp or noise give about 0, whatever the windows claim.
+    without corners, a ramp or noise give about 0, whatever the windows claim. Only the cells at the middle of the
+    ``chosen`` windows count: ground that changed shares nothing and says nothing of the rest.
     """
-    mask = warped.both.astype(np.float32)
+    middle = np.zeros(cells.shape[0] * cells.shape[1])
+    middle[chosen] = 1.0
+    shape = (bands.reference.shape[0], bands.reference.shape[1])
+    mask = warped.both * _to_pixels(middle, cells, shape)
     down_r, across_r = gradients(bands.reference)
     down_t, across_t = gradients(warped.image)
 

@@ -45,10 +45,10 @@ class Lattice:
         return both.reshape(*both.shape[:-2], -1)  # type: ignore[no-any-return]
 
 
-def lattice(shape: tuple[int, int]) -> Lattice | None:
-    """Return cells of 32 px, down to 8 px on small chips; None where not even 3 x 3 cells fit."""
+def lattice(shape: tuple[int, int], largest_px: int = 16) -> Lattice | None:
+    """Return cells of ``largest_px`` at most, down to 8 px on small chips; None where not even 3 x 3 cells fit."""
     small = min(shape)
-    cell = 16 if small >= 192 else min(max(small // 8, 8), 16)
+    cell = largest_px if small >= 192 else min(max(small // 8, 8), 16)
     if small < 3 * cell:
         return None
     return Lattice(shape[0] // cell, shape[1] // cell, cell)
