@@ -6,7 +6,8 @@ per object (``class`` with ``appeared``/``removed``, null where it stood from th
 what must be added to its coordinates to bring it onto the truth: a report lies where its reference scene lies, so
 truth is moved there first and geolocation is not scored twice.
 
-Rules. Objects of one class and direction, and one time in the truth, closer than 3 m are merged on both sides. A
+Rules. Objects of one class and direction, and one time in the truth, closer than 3 m are merged on both sides; a scattered
+group is taken apart first. A
 prediction matches where its intersection over union with the truth reaches 0.3 or 0.5; berms are widened by 3 m on both
 sides first, since their foot is a matter of opinion. Each truth and each prediction matches once, best overlap first.
 Unmatched predictions are false alarms; *clean* ones touch no true change of any class. What was clear in no look on one
@@ -21,7 +22,7 @@ import csv
 import json
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -164,7 +165,7 @@ def read_claims(path: Path, project: Callable[[BaseGeometry], BaseGeometry]) -> 
 def merged(events: Sequence[Event], *, by_time: bool) -> list[Event]:
     """Merge events of one class and direction (and one time) that lie within ``MERGE_M`` of each other."""
     groups: dict[tuple[str, str, str], list[Event]] = {}
-    for event in events:
+    for event in (part for whole in events for part in parts_of(whole)):
         when = event.start.isoformat() if by_time else ""
         groups.setdefault((event.object_class, event.direction, when), []).append(event)
     out = []
@@ -175,6 +176,24 @@ def merged(events: Sequence[Event], *, by_time: bool) -> list[Event]:
             if inside:
                 out.append(_joined(inside))
     return out
+
+
+def parts_of(event: Event) -> list[Event]:
+    """Take a scattered group apart: one event per polygon, the count shared out by area."""
+    parts = [p for p in shapely.get_parts(event.geometry) if p.area > 0]
+    if len(parts) <= 1:
+        return [event]
+    shares = [p.area / event.geometry.area for p in parts]
+    count = event.count
+    return [
+        replace(
+            event,
+            geometry=part,
+            count=None if count is None else (count[0] * share, count[1] * share, count[2] * share),
+            members=(event,),
+        )
+        for part, share in zip(parts, shares, strict=True)
+    ]
 
 
 def _joined(members: list[Event]) -> Event:
@@ -198,7 +217,7 @@ def _joined(members: list[Event]) -> Event:
         count,
         first.visible_in,
         strongest.scene_first,
-        tuple(members),
+        tuple(m.members[0] if m.members else m for m in members),
     )
 
 
@@ -319,7 +338,7 @@ def _add_details(
         claim, truth = grouped[i], true_groups[j]
         score.onset.append(claim.start <= truth.start <= claim.end)
         if claim.count is not None and truth.count is not None and claim.object_class == "container":
-            score.counts.append(claim.count[1] <= truth.count[0] <= claim.count[2])
+            score.counts.append(claim.count[1] <= round(truth.count[0]) <= claim.count[2])
         if truth.visible_in is not None:
             seen = sorted(scene_times[s] for s in truth.visible_in if s in scene_times)
             score.lags.append(sum(truth.start < t < claim.end for t in seen))

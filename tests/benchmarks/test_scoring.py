@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 
 import pytest
-from shapely.geometry import box
+from shapely.geometry import MultiPolygon, box
 
 from benchmarks.scoring import (
     Event,
@@ -120,3 +120,11 @@ def test_looks_that_saw_nothing_do_not_dilute_false_alarms():
     numbers = summary([blind])
     assert numbers["false_alarms.all.per_km2_look"] == 0.5
     assert numbers["looks_used"] == pytest.approx(2 / len(TIMES))
+
+
+def test_a_scattered_group_is_as_many_objects_as_it_has_places():
+    scattered = MultiPolygon([box(0, 0, 10, 10), box(30, 0, 40, 10), box(41, 0, 51, 10)])
+    groups = merged([truth(scattered, count=(6, 6, 6))], by_time=True)
+    assert sorted((round(g.geometry.area), round(g.count[0])) for g in groups) == [(100, 2), (200, 4)]
+    found = score([claim(box(0, 0, 10, 10))], [truth(scattered)])
+    assert found.hits["container", "appeared", 0.5] == [1, 1, 2]
