@@ -140,8 +140,8 @@ def analysed(catalog: Path, aoi: Path, out: Path, *, network: bool) -> Any:
         yield finished
 
 
-def run_set(test: TestSet, sites: int, work: Path, *, network: bool) -> Outcome:
-    """Make, analyse and score the sites of one set."""
+def run_set(test: TestSet, sites: int, work: Path, *, network: bool, rescore: bool = False) -> Outcome:
+    """Make, analyse and score the sites of one set; ``rescore`` scores reports that are there already, without peers."""
     outcome = Outcome()
     for index in range(sites):
         name = f"{test.name}-{index}"
@@ -150,19 +150,18 @@ def run_set(test: TestSet, sites: int, work: Path, *, network: bool) -> Outcome:
         try:
             if not (scenes / "truth.geojson").is_file():
                 test.make(scenes, seed)
-            _clear(report)
-            start = time.process_time()
-            with analysed(
-                scenes / "catalog.json", scenes / "aoi.geojson", report, network=network
-            ) as finished:
-                outcome.seconds += time.process_time() - start
-                truth, aoi = scenes / "truth.geojson", scenes / "aoi.geojson"
-                outcome.scores.append(scoring.score_report(report, truth, aoi, classless=test.classless))
-                outcome.place_scores.append(scoring.score_report(report, truth, aoi, classless=True))
-                outcome.timeline_violations += scoring.timeline_violations(report)
-                if test.peers:
-                    for peer, score in peer_scores(finished, report, truth, aoi).items():
-                        outcome.peer_scores.setdefault(peer, []).append(score)
+            truth, aoi = scenes / "truth.geojson", scenes / "aoi.geojson"
+            if not (rescore and (report / "timeline.csv").is_file()):
+                _clear(report)
+                start = time.process_time()
+                with analysed(scenes / "catalog.json", aoi, report, network=network) as finished:
+                    outcome.seconds += time.process_time() - start
+                    if test.peers:
+                        for peer, score in peer_scores(finished, report, truth, aoi).items():
+                            outcome.peer_scores.setdefault(peer, []).append(score)
+            outcome.scores.append(scoring.score_report(report, truth, aoi, classless=test.classless))
+            outcome.place_scores.append(scoring.score_report(report, truth, aoi, classless=True))
+            outcome.timeline_violations += scoring.timeline_violations(report)
         except Exception as error:  # the edge: a site that fails is a result, printed and written down
             outcome.failures.append(f"{name}: {type(error).__name__}: {error}")
         print(f"  {name}: {_one_line(outcome)}", file=sys.stderr, flush=True)
@@ -363,6 +362,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--work", type=Path, help="keep scenes and reports here (and reuse the scenes)")
     parser.add_argument("--real", type=Path, help="folder with the real pairs")
     parser.add_argument("--no-network", action="store_true")
+    parser.add_argument(
+        "--rescore", action="store_true", help="score reports found in --work instead of analysing"
+    )
     parser.add_argument("--out", type=Path, default=RESULTS)
     args = parser.parse_args(arguments)
     wanted = args.sets.split(",") if args.sets else [t.name for t in SETS] + ["real_pairs", "real_oscd"]
@@ -373,7 +375,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         work = args.work or Path(scratch)
         for test in SETS:
             if test.name in wanted:
-                outcome = run_set(test, args.sites or test.sites, work, network=not args.no_network)
+                outcome = run_set(
+                    test, args.sites or test.sites, work, network=not args.no_network, rescore=args.rescore
+                )
                 found = as_json(test, outcome)
                 print_set(test.name, found)
                 write_results({test.name: found}, args.out, network=not args.no_network)
