@@ -47,7 +47,7 @@ PHYSICAL_CLASSES = (ObjectClass.CONTAINER, ObjectClass.BERM)
 # Two classes claimed for one place at one time: the likelier one is kept where they share so much of the other's area.
 _SAME_PLACE = 0.3
 _EVIDENCE_CAP = 15.0
-_LEAST_POSTERIOR = 0.02
+_LEAST_POSTERIOR = 0.08
 _MARGIN_M = 12.0
 
 WindowReader = Callable[[str, SiteGrid], Look]

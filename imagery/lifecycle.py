@@ -20,6 +20,8 @@ from imagery.changes import Direction, ObjectClass, Status
 
 Float64Array = NDArray[np.float64]
 
+_CONFIRMED_FROM = 0.6
+
 
 @dataclass(frozen=True, slots=True)
 class LifecycleOptions:
@@ -229,13 +231,13 @@ def _independent(days: Float64Array, dependence_days: float) -> int:
 def status_of(found: Lifecycle, object_class: ObjectClass, confidence: float, *, verified: bool) -> Status:
     """Return the rung of CONTRACT section 1 that a change has reached.
 
-    Nothing that only unlearned evidence supports climbs above ``provisional``, nor does what is less likely than not.
+    Nothing that only unlearned evidence supports climbs above ``provisional``, nor does what is not clearly likelier than not.
     """
     if found.independent < 2 or not found.earlier:
         return Status.FIRST
     if found.reversed_at is not None and verified:
         return Status.CLOSED
     enough = found.independent >= 3 or (found.strong >= 2 and object_class is not ObjectClass.OTHER)
-    if enough and verified and confidence >= 0.5:
+    if enough and verified and confidence >= _CONFIRMED_FROM:
         return Status.CONFIRMED
     return Status.PROVISIONAL

@@ -33,6 +33,9 @@ _BOX_FILL = 0.72
 _BLOCK_FILL = 0.88
 _SINGLE_WIDTH_M = 4.5
 _SHARE_FORTY = 0.55
+# True counts over counts by outline on rendered series, 5 % and 95 %: outlines swallow gaps, and stacks hold up to three
+# layers of which the outline shows one, so the interval reaches much further up than down.
+_FEWEST, _MOST = 0.5, 2.4
 # How well an edge is placed, in pixels, one standard deviation.
 _EDGE_PX = 0.35
 
@@ -172,10 +175,9 @@ def count_containers(polygon: BaseGeometry, gsd_m: float) -> tuple[Estimate | No
         mean, variance, least = mean + one_mean, variance + one_variance, least + one_least
     spread = 1.645 * math.sqrt(variance)
     value = max(round(mean), 1)
-    low = max(math.floor(mean - spread + 0.5), least, 1)
-    return Estimate(
-        float(value), float(min(low, value)), float(max(math.ceil(mean + spread - 0.5), value))
-    ), None
+    low = max(min(math.floor(mean - spread + 0.5), math.ceil(_FEWEST * value)), least, 1)
+    high = max(math.ceil(mean + spread - 0.5), math.ceil(_MOST * value))
+    return Estimate(float(value), float(min(low, value)), float(high)), None
 
 
 def _count_part(part: BaseGeometry, gsd_m: float) -> tuple[float, float, int]:
