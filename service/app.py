@@ -8,6 +8,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.openapi.utils import get_openapi
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
 
 from imagery.errors import DepotwatchError
 from service.api import archives, changes, features, jobs, landing, reports, schemas, sites
@@ -17,6 +18,7 @@ from service.telemetry import Observed, Telemetry
 
 log = logging.getLogger(__name__)
 
+MODULES = (landing, sites, reports, jobs, changes, archives, features)
 PROBLEMS: dict[int | str, dict[str, Any]] = {
     "default": {
         "description": "A problem, as RFC 9457 has it.",
@@ -45,7 +47,7 @@ def build_app(service: Service) -> FastAPI:
     )
     app.state.service = service
     app.state.telemetry = Telemetry()
-    for module in (landing, sites, reports, jobs, changes, archives, features):
+    for module in MODULES:
         app.include_router(module.router)
     app.add_middleware(Observed, telemetry=app.state.telemetry)
     app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]
@@ -106,7 +108,20 @@ async def _http_fault(request: Request, error: Exception) -> Response:
         405: f"{request.method[:20]} is not done here",
     }
     detail = details.get(error.status_code, str(error.detail))
-    return _answer(error.status_code, problem(error.status_code, code, detail), error.headers)
+    headers = dict(error.headers or {})
+    if error.status_code == 405:
+        headers["Allow"] = ", ".join(_methods_at(request.url.path))
+    return _answer(error.status_code, problem(error.status_code, code, detail), headers)
+
+
+def _methods_at(path: str) -> list[str]:
+    """Return every method some route answers at this path; the router itself names only the first route's."""
+    found: set[str] = set()
+    routes = [route for module in MODULES for route in module.router.routes if isinstance(route, Route)]
+    for route in routes:
+        if route.path_regex.match(path):
+            found |= route.methods or set()
+    return sorted(found | ({"HEAD"} if "GET" in found else set()))
 
 
 async def _query_fault(_request: Request, error: Exception) -> Response:

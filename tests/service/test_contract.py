@@ -27,6 +27,7 @@ def test_every_fault_is_a_problem(lite_client: TestClient, lite_service: Service
     is_problem(c.get("/nowhere"), 404, "not-found")
     is_problem(c.get("/sites/site-0"), 404, "not-found")
     is_problem(c.put("/sites", json={}), 405, "method-not-allowed")
+    assert c.put("/sites", json={}).headers["allow"] == "GET, HEAD, POST"
     is_problem(
         c.post("/sites", content=b"{}", headers={"Content-Type": "text/plain"}), 415, "unsupported-media-type"
     )

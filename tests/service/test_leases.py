@@ -115,11 +115,12 @@ def test_a_fenced_finish_leaves_nothing_of_its_effect(service: Service) -> None:
 
 def test_a_heartbeat_keeps_a_lease(service: Service) -> None:
     with_work(service)
-    lease = held(claim(service.database, "one", SHORT))
+    steady = LeaseRules(lease_s=1.5, max_attempts=3, backoff_s=0.0, max_running_per_tenant=8)
+    lease = held(claim(service.database, "one", steady))
     for _ in range(4):
-        time.sleep(0.15)
-        heartbeat(service.database, lease, SHORT, "looks", 0.5)
-    assert claim(service.database, "two", SHORT) is None
+        time.sleep(0.5)
+        heartbeat(service.database, lease, steady, "looks", 0.5)
+    assert claim(service.database, "two", steady) is None
     finish(service.database, lease, nothing, "")
 
 

@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
@@ -307,3 +308,27 @@ def test_an_idle_key_of_another_tenant_reads_nothing(settings: Settings, live: L
         f"{live.address}/collections/changes/items", headers={"Authorization": f"Bearer {key}"}
     )
     assert answer.json()["numberMatched"] == 0
+
+
+def test_the_four_lines_of_a_first_day_work_as_printed(live: LiveService, tmp_path: Path) -> None:
+    text = (Path(__file__).parents[2] / "docs" / "operations.md").read_text("utf-8")
+    lines = [line for line in text.splitlines() if line.startswith("curl ")]
+    assert len(lines) == 4
+    (tmp_path / "aoi.geojson").write_text(json.dumps(feature("first day", geometry=square(-3.0))))
+    variables = {"URL": live.address, "DEPOTWATCH_KEY": live.key, "SITE": "", "CURSOR": ""}
+
+    def run(line: str) -> dict[str, Any]:
+        done = subprocess.run(
+            ["bash", "-c", line], cwd=tmp_path, env={**os.environ, **variables},
+            capture_output=True, timeout=30, text=True, check=True,
+        )  # fmt: skip
+        answer: dict[str, Any] = json.loads(done.stdout)
+        return answer
+
+    site = run(lines[0])
+    variables["SITE"] = site["id"]
+    assert run(lines[1])["jobs"][0]["id"] == site["job"]
+    with Client(live.address, live.key) as client:
+        client.wait(site["job"], timeout_s=60)
+    assert run(lines[2])["site_id"] == site["id"]
+    assert run(lines[3])["entries"]
