@@ -340,7 +340,7 @@ class _Series:
             drawn.footprint,
             OnsetInterval(looks[found.before].t_utc, looks[found.after].t_utc),
             looks[found.last_seen if place.direction is Direction.APPEARED else found.before].t_utc,
-            status_of(found, kind, confidence, verified=learned),
+            status_of(found, kind, confidence, verified=learned and values["rival"] >= 0.0),
             confidence,
             count,
             reason,
@@ -382,6 +382,8 @@ def _against(
         said.append("The texture inside its outline changed little between the looks before and after.")
     if kind is ObjectClass.BERM and values.get("light", 1.0) < 0.26:
         said.append("It runs nearly along the sun's azimuth, where banks hardly show.")
+    if values["rival"] < 0.0:
+        said.append("Each look alone takes it for another kind of structure at least as readily.")
     if values["shift"] > 0.5:
         said.append("Half a pixel of misregistration would explain much of it.")
     return tuple(said)

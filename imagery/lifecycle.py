@@ -231,7 +231,7 @@ def _independent(days: Float64Array, dependence_days: float) -> int:
 def status_of(found: Lifecycle, object_class: ObjectClass, confidence: float, *, verified: bool) -> Status:
     """Return the rung of CONTRACT section 1 that a change has reached.
 
-    Nothing that only unlearned evidence supports climbs above ``provisional``, nor does what is not clearly likelier than not.
+    ``verified`` tells that the learned detector spoke, and for this class before any other. Nothing else climbs above ``provisional``, nor does what is not clearly likelier than not.
     """
     if found.independent < 2 or not found.earlier:
         return Status.FIRST
