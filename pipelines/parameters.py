@@ -10,6 +10,9 @@ from imagery.errors import DepotwatchError
 DEFAULT_MAX_SHIFT_M = 25.0
 MIN_SEARCH_PX = 6.0
 COARSE_GSD_M = 3.5
+# Where the fitted verifier expects 30 false reports per km2 and year on rendered depots (55 at 0.3).
+FINE_MIN_CONFIDENCE = 0.5
+COARSE_MIN_CONFIDENCE = 0.3
 
 
 class BadParameter(DepotwatchError):
@@ -26,14 +29,14 @@ class Parameters:
     ----------
     gsd_m : pixel size of the site grid in metres; None takes the finest scene's own
     max_shift_m : how far a scene may lie off the reference and still be searched for
-    min_confidence : changes below it are not reported
+    min_confidence : changes below it are not reported; None takes the default of each path
     max_false_alarms : wanted false reports per km2 and year; None keeps the default operating point
     network : False leaves the learned detector out; what is found then stays unverified
     """
 
     gsd_m: float | None = None
     max_shift_m: float = DEFAULT_MAX_SHIFT_M
-    min_confidence: float = 0.3
+    min_confidence: float | None = None
     max_false_alarms: float | None = None
     network: bool = True
 
@@ -47,6 +50,12 @@ class Parameters:
     def search_m(self, gsd_m: float) -> float:
         """Return the search radius in metres for scenes of one pixel size."""
         return max(self.max_shift_m, MIN_SEARCH_PX * gsd_m)
+
+    def least_confidence(self, coarse: bool) -> float:
+        """Return the confidence below which a change is not reported: lower where pixels can only hint at a place."""
+        if self.min_confidence is not None:
+            return self.min_confidence
+        return COARSE_MIN_CONFIDENCE if coarse else FINE_MIN_CONFIDENCE
 
     def as_pairs(self) -> tuple[tuple[str, str], ...]:
         """Return names and values as text, for provenance."""

@@ -378,17 +378,20 @@ def _detect(
         products = [store.get(outcome.product) for _, outcome in mine if outcome.product is not None]
         if flag:
             looks = [look_from(product) for product in products if product is not None]
-            parts.append(find_disturbances(looks, inside))
+            found = find_disturbances(looks, inside)
+            least = parameters.least_confidence(flag)
+            kept = tuple(change for change in found.changes if change.confidence >= least)
+            told = tuple(_told(row, kept) for row in found.standing)
+            parts.append(replace(found, changes=kept, standing=told))
         else:
             seen = [evidence_from(product) for product in products if product is not None]
             options = DetectionOptions(
-                min_confidence=parameters.min_confidence, max_false_alarms=parameters.max_false_alarms
+                min_confidence=parameters.least_confidence(flag), max_false_alarms=parameters.max_false_alarms
             )
             parts.append(find_changes(seen, inside, options, reader))
-    changes = tuple(c for part in parts for c in part.changes if c.confidence >= parameters.min_confidence)
     return Detection(
-        changes,
-        tuple(_told(row, changes) for part in parts for row in part.standing),
+        tuple(change for part in parts for change in part.changes),
+        tuple(row for part in parts for row in part.standing),
         tuple(limit for part in parts for limit in part.limits),
         tuple(warning for part in parts for warning in part.warnings),
     )

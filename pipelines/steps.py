@@ -37,7 +37,7 @@ from imagery.scene import Scene
 from imagery.warp import read_look
 from pipelines.products import Product, ProductStore, product_key
 
-VERSIONS = {"chip": 1, "displacement": 1, "evidence": 1, "look": 1}
+VERSIONS = {"chip": 1, "displacement": 1, "evidence": 2, "look": 1}
 """Step name to step version."""
 
 # Enough pixels to fit a gain on, few enough to cost nothing beside the reading.
@@ -456,7 +456,7 @@ def weights_sha256(network: bool) -> str:
 
 @lru_cache(maxsize=1)
 def algorithm_sha256() -> str:
-    """Return one hash over the source of everything that decides what a report says.
+    """Return one hash over the source and fitted numbers of everything that decides what a report says.
 
     Taken from the files themselves, so that no change of the method can forget to call itself a new version.
     """
@@ -468,7 +468,7 @@ def algorithm_sha256() -> str:
 
 
 def _sources(place: Path) -> list[Path]:
-    return sorted(place.rglob("*.py")) if place.is_dir() else [place]
+    return [p for p in place.rglob("*") if p.suffix in {".py", ".json"}] if place.is_dir() else [place]
 
 
 def processing_version(parameters: Mapping[str, str], weights: str) -> str:
