@@ -549,9 +549,11 @@ def _evidence(
     span = looks[-1].t_utc - looks[course.split].t_utc
     parts = {
         "base": -1.5,
-        "rarity": float(np.clip(1.0 * np.log(0.01 / place.commonness), -2.5, 2.0)),
-        "contrast": float(np.clip(0.25 * (place.spot.peak_z - options.high_z), 0.0, 2.0)),
-        "persistence": float(np.interp(sides, (1, 2, 3, 5), (-3.0, -1.0, 0.0, 1.5))),
+        "rarity": float(np.clip(np.log(0.01 / place.commonness), -1.0 if len(looks) == 2 else -2.5, 2.0)),
+        "contrast": float(
+            np.clip(0.25 * (place.spot.peak_z - options.high_z), 0.0, 1.0 if len(looks) == 2 else 2.0)
+        ),
+        "persistence": _persistence_evidence(sides, len(looks) == 2),
         "step": 0.0 if np.isinf(course.step) else float(np.clip(0.15 * (course.step - 5.0), -0.8, 1.2)),
         "extent": _extent_evidence(area.value, sides),
     }
@@ -571,6 +573,13 @@ def _evidence(
     if sides < 2:
         sentences.append("Only one independent date shows one side of the change.")
     return tuple((name, round(value, 3)) for name, value in parts.items()), tuple(sentences)
+
+
+def _persistence_evidence(sides: int, pair: bool) -> float:
+    """More dates on the thinner side say more; in a longer series a single odd date says less than in a pair."""
+    if pair:
+        return -1.2
+    return float(np.interp(sides, (1, 2, 3, 5), (-3.0, -1.0, 0.0, 1.5)))
 
 
 def _extent_evidence(area_m2: float, sides: int) -> float:
