@@ -549,13 +549,15 @@ def _evidence(
     span = looks[-1].t_utc - looks[course.split].t_utc
     parts = {
         "base": -1.5,
-        "rarity": float(np.clip(np.log(0.01 / place.commonness), -1.0 if len(looks) == 2 else -2.5, 2.0)),
+        "rarity": float(
+            np.clip(np.log(0.01 / place.commonness), *((-1.0, 1.2) if len(looks) == 2 else (-2.5, 2.0)))
+        ),
         "contrast": float(
             np.clip(0.25 * (place.spot.peak_z - options.high_z), 0.0, 1.0 if len(looks) == 2 else 2.0)
         ),
         "persistence": _persistence_evidence(sides, len(looks) == 2),
         "step": 0.0 if np.isinf(course.step) else float(np.clip(0.15 * (course.step - 5.0), -0.8, 1.2)),
-        "extent": _extent_evidence(area.value, sides),
+        "extent": _extent_evidence(area.value, len(looks) == 2 or sides >= EARLIEST_CONFIRMED_DATES),
     }
     sentences = []
     if course.sun_rivalry < SUN_RIVAL:
@@ -578,17 +580,18 @@ def _evidence(
 def _persistence_evidence(sides: int, pair: bool) -> float:
     """More dates on the thinner side say more; in a longer series a single odd date says less than in a pair."""
     if pair:
-        return -1.2
+        return -0.7
     return float(np.interp(sides, (1, 2, 3, 5), (-3.0, -1.0, 0.0, 1.5)))
 
 
-def _extent_evidence(area_m2: float, sides: int) -> float:
-    """Small places are near the limit; wide ones on few dates are the cloud shadow and haze that masks miss."""
+def _extent_evidence(area_m2: float, wide_is_usual: bool) -> float:
+    """Small places are near the limit; wide ones on few of many dates are the cloud shadow and haze
+    that masks miss."""
     if area_m2 < SMALLEST_CERTAIN_M2:
         return -0.5
     if area_m2 <= LARGEST_USUAL_M2:
         return 0.5
-    return -0.5 if sides >= EARLIEST_CONFIRMED_DATES else -2.0
+    return -0.5 if wide_is_usual else -2.0
 
 
 def _standing(look: Look, aoi_mask: Mask, changes: list[Change]) -> Standing:
