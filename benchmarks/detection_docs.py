@@ -1,4 +1,4 @@
-"""Write ``docs/accuracy-detection.md`` and ``docs/performance.md`` from the measured JSON files, so they cannot drift.
+"""Write ``docs/accuracy-detection.md`` and ``docs/performance-analysis.md`` from the measured JSON files, so they cannot drift.
 
 python -m benchmarks.detection_docs
 """
@@ -324,7 +324,7 @@ def main() -> int:
     """Write both pages from what has been measured."""
     for source, page, write in (
         ("detection.json", "accuracy-detection.md", detection_page),
-        ("throughput.json", "performance.md", performance_page),
+        ("throughput.json", "performance-analysis.md", performance_page),
     ):
         path = RESULTS / source
         if not path.is_file():
