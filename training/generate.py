@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from imagery.simulation.training import training_site
 from training import painter
 from training.real_ground import RealGround
 
@@ -42,6 +43,26 @@ def place(number: int, real: RealGround, pool: Path, country: bool) -> None:
         _write(
             painter.photograph(canvas, gsd_m, pixels), pool / f"s_{number:06d}_{number_of_look}.npz", on_real
         )
+
+
+def rendered(number: int, pool: Path) -> None:
+    """Render one place with the project's own simulator, the second generator; keep looks whose geometry is known."""
+    rng = np.random.default_rng([number, 5])
+    gsd_m = pixel_size(rng)
+    for number_of_look, look in enumerate(training_site(number, gsd_m, 256 if gsd_m < 1.6 else 160, LOOKS)):
+        path = pool / f"s_{number:06d}_{number_of_look}.npz"
+        if look.sun is not None and look.view is not None and look.observed.all() and not path.exists():
+            painted = painter.PaintedLook(
+                look.bands,
+                look.image,
+                look.fractions,
+                look.observed,
+                look.sun,
+                look.view,
+                look.gsd_m,
+                look.season,
+            )
+            _write(painted, path, False)
 
 
 def _furnish_real(canvas: painter.Canvas, real: RealGround) -> None:
@@ -94,6 +115,9 @@ def main() -> None:
     parser.add_argument("--pool", type=Path, required=True)
     parser.add_argument("--real", type=Path, required=True, help="the folder ../shared/data/real")
     parser.add_argument("--country", action="store_true", help="fields, tracks and streams with few objects")
+    parser.add_argument(
+        "--rendered", action="store_true", help="places of imagery.simulation instead of painted ones"
+    )
     parser.add_argument("--first", type=int, default=0)
     parser.add_argument("--step", type=int, default=1)
     parser.add_argument("--places", type=int, default=3000, help="the number after the last")
@@ -101,7 +125,10 @@ def main() -> None:
     args.pool.mkdir(parents=True, exist_ok=True)
     real = RealGround(args.real)
     for number in range(args.first, args.places, args.step):
-        place(number, real, args.pool, args.country)
+        if args.rendered:
+            rendered(number, args.pool)
+        else:
+            place(number, real, args.pool, args.country)
 
 
 if __name__ == "__main__":
