@@ -200,17 +200,20 @@ def peer_scores(finished: Any, report: Path, truth: Path, aoi: Path) -> dict[str
         for t in scoring.read_truth(truth, project, scoring.reference_scene(report))
         if t.geometry.intersects(inside) and first.t_utc < t.start <= last.t_utc
     ]
+    looked = {look.scene_id: look.t_utc for look in (first, last)}
+    hidden = [t for t in truths if not scoring.could_be_seen(t, looked)]
+    truths = [t for t in truths if scoring.could_be_seen(t, looked)]
     bands = [b for b in first.bands if b in last.bands]
     before, after = (np.stack([look.band(b) for b in bands]) for look in (first, last))
     seen = first.observed & last.observed & np.isfinite(before + after).all(axis=0)
-    times = {look.scene_id: look.t_utc for look in (first, last)}
     out = {}
     for name in peers.PEERS:
         claims = peers.peer_changes(
             name, before, after, seen, grid.transform, grid.gsd_m, (first.t_utc, last.t_utc)
         )
         claims = [c for c in claims if c.geometry.intersects(inside)]
-        out[name] = scoring.score_events(name, claims, truths, area_km2=inside.area / 1e6, scene_times=times)
+        claims = scoring.without_hidden(claims, hidden, truths)
+        out[name] = scoring.score_events(name, claims, truths, area_km2=inside.area / 1e6, scene_times=looked)
     return out
 
 

@@ -176,8 +176,8 @@ def drop_lines(sets: dict[str, Any]) -> str:
 def reliability_table(sets: dict[str, Any]) -> str:
     """Said and true over all rendered sets."""
     total: dict[int, list[float]] = {}
-    for said in sets.values():
-        for cell in said.get("reliability", []):
+    for name, said in sets.items():
+        for cell in said.get("reliability", []) if not name.startswith("real") else []:
             row = total.setdefault(min(int(cell["said"] * 10), 9), [0.0, 0.0, 0.0])
             row[0] += cell["n"]
             row[1] += cell["n"] * cell["said"]

@@ -474,8 +474,8 @@ def score_report(report: Path, truth: Path, aoi: Path, *, classless: bool = Fals
     times = scene_times(report)
     if times:  # what happened before the first or after the last look is nobody's to see
         truths = [t for t in truths if min(times.values()) < t.start <= max(times.values())]
-    hidden = [t for t in truths if not _could_be_seen(t, times)]
-    truths = [t for t in truths if _could_be_seen(t, times)]
+    hidden = [t for t in truths if not could_be_seen(t, times)]
+    truths = [t for t in truths if could_be_seen(t, times)]
     claims = read_claims(report / "changes.geojson", project)
     claims = without_hidden(claims, hidden, truths)
     return score_events(
@@ -489,7 +489,7 @@ def score_report(report: Path, truth: Path, aoi: Path, *, classless: bool = Fals
     )
 
 
-def _could_be_seen(truth: Event, times: dict[str, datetime]) -> bool:
+def could_be_seen(truth: Event, times: dict[str, datetime]) -> bool:
     """Whether a place was clear in a used look on either side of its time; True where the truth does not say."""
     if truth.visible_in is None:
         return True
