@@ -148,7 +148,7 @@ def page(result: dict[str, Any]) -> str:
             "`benchmarks/registration.py` to make that anew. Cases have exact truth: PSF first, then both images sampled from one "
             "surface by a quintic spline, which the code under test does not use. **Scenes are warped real images and renderings "
             f"of our own; seed {result['seed']}, scenes never used for tuning.** numpy {versions['numpy']}, "
-            f"scipy {versions['scipy']}; rivals: {rivals}, each in its best configuration found, on every fifth case (real pairs: on every third).",
+            f"scipy {versions['scipy']}; rivals: {rivals}, each in its best configuration found, on every fifth case (real pairs: on two of every five).",
             "",
             "## Median RMSE in pixels (failures: more than 0.5 px or no answer / cases)",
             "",
