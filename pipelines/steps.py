@@ -37,7 +37,7 @@ from imagery.scene import Scene
 from imagery.warp import read_look
 from pipelines.products import Product, ProductStore, product_key
 
-VERSIONS = {"chip": 1, "displacement": 1, "evidence": 2, "look": 1}
+VERSIONS = {"chip": 1, "displacement": 2, "evidence": 2, "look": 1}
 """Step name to step version."""
 
 # Enough pixels to fit a gain on, few enough to cost nothing beside the reading.

@@ -1,6 +1,7 @@
 """Registration of one look against another on one site grid, in metres."""
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import ndimage
 
 from imagery.displacement import Displacement, DisplacementField, RegistrationState
@@ -37,14 +38,45 @@ def estimate_displacement(
     """
     if reference.grid != target.grid:
         raise ValueError("both looks must lie on one grid; read the target onto the reference's first")
-    grid = reference.grid
+    gsd_m = reference.grid.gsd_m
     first, second = common_luminance(reference, target)
-    first, second = equal_sharpness(first, second, reference.gsd_m / grid.gsd_m, target.gsd_m / grid.gsd_m)
+    first, second = equal_sharpness(first, second, reference.gsd_m / gsd_m, target.gsd_m / gsd_m)
     seen = reference.observed if reference_weight is None else reference.observed & (reference_weight > 0.5)
+    part = common_part(seen, target.observed, max_shift_m / gsd_m)
     result = register_arrays(
-        first, second, seen, target.observed, max_shift_px=max_shift_m / grid.gsd_m, options=options
+        first[part],
+        second[part],
+        seen[part],
+        target.observed[part],
+        max_shift_px=max_shift_m / gsd_m,
+        options=options,
     )
+    rows, cols = part
+    grid = reference.grid.window(rows.start, cols.start, rows.stop - rows.start, cols.stop - cols.start)
     return _in_metres(result, grid, _parallax_reasons(reference.view, target.view))
+
+
+def common_part(
+    reference_observed: NDArray[np.bool_], target_observed: NDArray[np.bool_], reach_px: float
+) -> tuple[slice, slice]:
+    """Return the rows and columns where both looks may show the same ground: what one shows, within reach of the other.
+
+    A small scene on a large chip would otherwise be judged by windows that are mostly empty.
+    """
+    reach = int(np.ceil(reach_px)) + 8
+
+    def span(axis: int) -> slice:
+        size = reference_observed.shape[1 - axis]
+        shown = [np.flatnonzero(mask.any(axis=axis)) for mask in (reference_observed, target_observed)]
+        if not all(len(line) for line in shown):
+            return slice(0, size)
+        first = max(int(shown[0][0]), int(shown[1][0])) - reach
+        last = min(int(shown[0][-1]), int(shown[1][-1])) + reach
+        low = max(first, min(int(line[0]) for line in shown), 0)
+        high = min(last, max(int(line[-1]) for line in shown), size - 1)
+        return slice(low, high + 1) if high - low >= 1 else slice(0, size)
+
+    return span(1), span(0)
 
 
 def common_luminance(reference: Look, target: Look) -> tuple[Float32Image, Float32Image]:

@@ -1,0 +1,50 @@
+"""Registration looks where both looks show ground, however large the chip around it is."""
+
+from datetime import UTC, datetime
+
+import numpy as np
+import pytest
+from scipy import ndimage
+
+from imagery.grid import SiteGrid
+from imagery.look import Look
+from imagery.observability import ObservationState
+from imagery.registration import estimate_displacement
+from imagery.registration.looks import common_part
+
+GRID = SiteGrid(32633, 500_000.0, 5_550_000.0, 10.0, 386, 385)
+
+
+def small_look(shift_px: tuple[float, float], inset: int) -> Look:
+    """Return a look of a hundred textured pixels amid a chip that is otherwise outside the scene."""
+    rng = np.random.default_rng(5)
+    ground = ndimage.gaussian_filter(rng.standard_normal(GRID.shape), 1.5).astype(np.float32)
+    image = ndimage.shift(ground, shift_px, order=5, mode="reflect").astype(np.float32) + 0.2
+    state = np.full(GRID.shape, ObservationState.OUTSIDE_FOOTPRINT, np.uint8)
+    state[inset : inset + 100, inset : inset + 100] = ObservationState.OBSERVED
+    image[state != ObservationState.OBSERVED] = np.nan
+    when = datetime(2024, 1, 1, tzinfo=UTC)
+    return Look(f"look {shift_px}", when, GRID, ("red",), image[None], state, 10.0, None, None)
+
+
+@pytest.mark.parametrize("inset", [0, 143, 280])
+def test_a_small_scene_on_a_large_chip_is_registered(inset: int) -> None:
+    found = estimate_displacement(
+        small_look((0, 0), inset), small_look((0.37, -1.6), inset), max_shift_m=60.0
+    )
+    assert found.registered
+    assert found.east_m == pytest.approx(16.0, abs=0.5)
+    assert found.north_m == pytest.approx(3.7, abs=0.5)
+
+
+def test_the_common_part_is_what_one_shows_within_reach_of_the_other() -> None:
+    first, second = np.zeros((2, 200, 300), bool)
+    first[20:120, 30:280] = True
+    second[60:190, 100:150] = True
+    rows, cols = common_part(first, second, 10.0)
+    assert (rows, cols) == (slice(42, 138), slice(82, 168))
+
+
+def test_without_anything_seen_the_whole_chip_is_the_part() -> None:
+    nothing = np.zeros((50, 60), bool)
+    assert common_part(nothing, nothing, 5.0) == (slice(0, 50), slice(0, 60))
