@@ -285,9 +285,14 @@ def _calls(base: str, key: str, site: str) -> Iterator[Measured]:
         ("site submitted", _submit, 201, SITES),
     ]
     for name, call, wanted, count in cases:
-        print(f"measuring {name}", file=sys.stderr)
-        yield one_after_the_other(name, base, call, key, wanted, count)
-    yield asyncio.run(many_pollers(base, key, cursor))
+        yield told(one_after_the_other(name, base, call, key, wanted, count))
+    yield told(asyncio.run(many_pollers(base, key, cursor)))
+
+
+def told(measured: Measured) -> Measured:
+    """Say what was measured as soon as it was."""
+    print(f"{measured.name}: p50 {measured.p50_ms} ms, p99 {measured.p99_ms} ms", file=sys.stderr, flush=True)
+    return measured
 
 
 def _submit(client: httpx.Client, number: int) -> httpx.Response:

@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, select
+from sqlalchemy import ColumnElement, Connection, select
 
 from service.database import Record, Statement
 from service.sites import BBox
-from service.tables import changes
+from service.tables import changes, reports
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,10 +44,14 @@ def of_report(
     connection: Connection, report: str, wanted: ChangeFilter, after: int, limit: int | None
 ) -> Sequence[Record]:
     """Return (position, feature) of a report's changes after a position, in the report's order."""
-    statement = select(changes.c.position, changes.c.feature).where(
-        changes.c.report == report, changes.c.position > after
-    )
-    statement = wanted.apply(statement).order_by(changes.c.position)
+    position: ColumnElement[int] = changes.c.position
+    statement = select(changes.c.position, changes.c.feature).where(changes.c.report == report)
+    if wanted.bbox is not None and wanted.bbox.west <= wanted.bbox.east:
+        # A box is looked up by its western edge. The sum keeps planners from walking all positions in order instead.
+        widest = select(reports.c.widest).where(reports.c.id == report).scalar_subquery()
+        statement = statement.where(changes.c.minx >= wanted.bbox.west - widest)
+        position = changes.c.position + 0
+    statement = wanted.apply(statement).where(position > after).order_by(position)
     return connection.execute(statement if limit is None else statement.limit(limit)).all()
 
 

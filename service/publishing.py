@@ -74,6 +74,8 @@ def publish_report(
     report, number = new_id("report"), site.reports + 1
     supersedes = previous.id if previous is not None and current else None
     body = _body(report, number, lease, stored, supersedes)
+    box = (site.minx, site.miny, site.maxx, site.maxy)
+    change_rows = _change_rows(lease, report, stored.changes, box, current)
     connection.execute(
         reports.insert().values(
             id=report,
@@ -88,6 +90,7 @@ def publish_report(
             supersedes=supersedes,
             created=database.now,
             etag=hashlib.sha256(body.encode()).hexdigest()[:32],
+            widest=max((row["maxx"] - row["minx"] for row in change_rows), default=0.0),
             body=body,
             content=stored.content,
         )
@@ -97,7 +100,6 @@ def publish_report(
         report_files.insert(),
         [{"report": report, "path": f.path, "sha256": f.sha256, "size": f.size} for f in stored.files],
     )
-    box = (site.minx, site.miny, site.maxx, site.maxy)
     if current:
         news = _news(connection, lease.site, report, supersedes, stored.changes)
         for table in (changes, looks):
@@ -113,7 +115,7 @@ def publish_report(
     else:
         news = []
         connection.execute(update(sites).where(sites.c.id == lease.site).values(reports=number))
-    many(connection, changes.insert(), _change_rows(lease, report, stored.changes, box, current))
+    many(connection, changes.insert(), change_rows)
     many(connection, looks.insert(), _look_rows(lease, report, stored.looks, box, current))
     # Last, because it holds the tenant's counter until the commit.
     publish(database, connection, lease.tenant, news)

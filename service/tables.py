@@ -245,6 +245,9 @@ reports = Table(
     Column("supersedes", Text),
     Column("created", Double, nullable=False),
     Column("etag", Text, nullable=False),
+    Column(
+        "widest", Double, nullable=False
+    ),  # of its changes, degrees of longitude: bounds a box search below
     Column("body", Text, nullable=False),
     Column("content", Text, nullable=False),  # digest of the files: equal content is not published twice
     UniqueConstraint("site", "number"),

@@ -207,6 +207,7 @@ def upgrade() -> None:
         sa.Column("supersedes", sa.Text(), nullable=True),
         sa.Column("created", sa.Double(), nullable=False),
         sa.Column("etag", sa.Text(), nullable=False),
+        sa.Column("widest", sa.Double(), nullable=False),
         sa.Column("body", sa.Text(), nullable=False),
         sa.Column("content", sa.Text(), nullable=False),
         sa.ForeignKeyConstraint(["site"], ["sites.id"], name=op.f("fk_reports_site")),
