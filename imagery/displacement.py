@@ -67,5 +67,14 @@ class Displacement:
 def no_displacement(centre: tuple[float, float], reason: str) -> Displacement:
     """Return the identity, in use: for the reference itself, or for scenes taken as they claim to lie."""
     return Displacement(
-        centre, 0.0, 0.0, ((0.0, 0.0), (0.0, 0.0)), None, RegistrationState.USE, float("inf"), 0.0, 0, (reason,)
+        centre,
+        0.0,
+        0.0,
+        ((0.0, 0.0), (0.0, 0.0)),
+        None,
+        RegistrationState.USE,
+        float("inf"),
+        0.0,
+        0,
+        (reason,),
     )
