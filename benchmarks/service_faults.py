@@ -17,6 +17,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -148,28 +149,40 @@ class Arena:
         self.workers[index] = self._start_worker()
         outcome.kills += 1
 
+    def revive(self) -> None:
+        """Start again whoever gave up because the database was away, as ``serve`` does with its workers."""
+        if not self.api.is_alive():
+            self.api = self._start_api()
+        self.workers = [w if w.is_alive() else self._start_worker() for w in self.workers]
+
     def _freeze(self, victim: Any, outcome: Outcome) -> None:
         """Stop a worker for longer than its lease, then let it go on believing it still holds it."""
-        os.kill(victim.pid, signal.SIGSTOP)
+        _signal(victim, signal.SIGSTOP)
         outcome.freezes += 1
 
         def thaw() -> None:
             if victim.is_alive():
-                os.kill(victim.pid, signal.SIGCONT)
+                _signal(victim, signal.SIGCONT)
 
         threading.Timer(1.6, thaw).start()
 
     def end(self) -> None:
         """Kill everybody."""
         for process in (self.api, *self.workers):
-            os.kill(process.pid, signal.SIGCONT)
+            _signal(process, signal.SIGCONT)
             _kill(process)
         self.database.close()
 
 
 def _kill(process: Any) -> None:
-    os.kill(process.pid, signal.SIGKILL)
+    _signal(process, signal.SIGKILL)
     process.join()
+
+
+def _signal(process: Any, number: signal.Signals) -> None:
+    """Signal a process; one that gave up by itself, its database being away when it started, is dead already."""
+    with suppress(ProcessLookupError):
+        os.kill(process.pid, number)
 
 
 def square(index: int) -> dict[str, Any]:
@@ -245,6 +258,7 @@ def run_faults(
                 disturb(outcome.kills)
                 told(outcome)
             submitter.stopping.set()
+            arena.revive()
             submitter.join()
             for job in submitter.jobs:
                 client.wait(job, timeout_s=300)

@@ -65,7 +65,7 @@ def test_many_claimers_never_share_a_unit(service: Service) -> None:
 
     def take(owner: int) -> list[int]:
         taken = []
-        for _ in range(30):
+        for _ in range(300):  # a claim that loses a race comes back empty-handed
             if lease := claim(service.database, f"w{owner}", generous):
                 taken.append(lease.unit)
         return taken
@@ -170,7 +170,10 @@ def test_a_tenant_never_holds_more_than_its_cap(service: Service) -> None:
     capped = LeaseRules(30.0, 3, 0.0, max_running_per_tenant=3)
     with ThreadPoolExecutor(6) as pool:
         leases = list(pool.map(lambda i: claim(service.database, f"w{i}", capped), range(12)))
-    assert sum(lease is not None for lease in leases) == 3
+    held_at_once = sum(lease is not None for lease in leases)
+    assert 1 <= held_at_once <= 3  # a claim that loses a race comes back empty-handed and asks again
+    late = [claim(service.database, f"late {i}", capped) for i in range(3)]
+    assert held_at_once + sum(lease is not None for lease in late) == 3
     with service.database.write() as connection:
         connection.execute(update(tenants).values(max_running=4))
     assert claim(service.database, "more", capped) is not None
