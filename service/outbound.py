@@ -1,8 +1,8 @@
 """Where this service may go when somebody else names the address: public hosts, and those the operator allowed.
 
 A name is resolved once and judged by every address it has, so that one private address among public ones is refused.
-``pinned_transport`` then connects to the judged address and no other: a name that changes its mind between judgement and
-connection (DNS rebinding) gains nothing. Redirects are never followed blindly; each is judged again.
+This is asked when an archive is added. What is fetched later goes through ``pipelines.archives.download``, which checks
+the address again before and after it connects and at every redirect, so that a name that changes its mind gains nothing.
 """
 
 import ipaddress
