@@ -3,14 +3,14 @@
 Each is a module-level function of one picklable unit, reads and writes products, and has no other effects; a runner
 may call it in any process, twice, or not at all where its product is there already.
 
-A step's version below is part of its product's key: change what a step computes and raise it. ``tests/pipelines/
-test_golden.py`` fails when a digest moves and the version does not.
+A step's version below is part of its product's key: change what a step computes and raise it.
+``tests/pipelines/test_golden.py`` fails when a step's numbers move and its version does not.
 """
 
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from functools import lru_cache
 from importlib import resources
@@ -31,13 +31,19 @@ from imagery.grid import SiteGrid, transformer
 from imagery.illumination import Sun, View
 from imagery.look import Look
 from imagery.observability import ObservationState
-from imagery.radiometry import Normalisation, apply_normalisation, normalise
+from imagery.radiometry import (
+    Normalisation,
+    WholeSiteChange,
+    WholeSiteKind,
+    apply_normalisation,
+    normalise,
+)
 from imagery.registration import estimate_displacement
 from imagery.scene import Scene
 from imagery.warp import read_look
 from pipelines.products import Product, ProductStore, product_key
 
-VERSIONS = {"chip": 1, "displacement": 2, "evidence": 2, "look": 1}
+VERSIONS = {"chip": 1, "displacement": 2, "evidence": 3, "look": 1}
 """Step name to step version."""
 
 # Enough pixels to fit a gain on, few enough to cost nothing beside the reading.
@@ -372,6 +378,7 @@ def _see(unit: LookUnit, store: ProductStore, displacement: Displacement, key: s
         return store.put(
             key, _look_header(look) | shared, {"reflectance": look.reflectance, "state": look.state}
         )
+    look = hidden_by(normalisation.whole_site_change, look)
     found = look_evidence(
         look,
         registration_residual_m=displacement.residual_m,
@@ -398,6 +405,18 @@ def _evidence_parts(found: LookEvidence) -> tuple[dict[str, Any], dict[str, NDAr
         else:
             header[name] = value
     return header, arrays
+
+
+# What lies over a whole site and hides small objects: such a look may neither show one nor say that there is none.
+HIDING = {WholeSiteKind.SNOW: ObservationState.SNOW, WholeSiteKind.HAZE: ObservationState.CLOUD}
+
+
+def hidden_by(change: WholeSiteChange | None, look: Look) -> Look:
+    """Return a look with nothing observed where snow or haze over the whole site hides objects, else as it is."""
+    if change is None or not change.hides_objects or change.kind not in HIDING:
+        return look
+    state = np.where(look.observed, np.uint8(HIDING[change.kind]), look.state).astype(np.uint8)
+    return replace(look, state=state, reflectance=np.full_like(look.reflectance, np.nan))
 
 
 def remarks_of(normalisation: Normalisation) -> tuple[str, ...]:
