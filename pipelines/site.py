@@ -16,7 +16,7 @@ from tempfile import TemporaryDirectory
 import shapely
 from shapely.geometry.base import BaseGeometry
 
-from imagery.changes import Change, Detection, Direction, Standing
+from imagery.changes import Change, Detection, Direction, ObjectClass, Standing
 from imagery.detection import DetectionOptions, find_changes
 from imagery.displacement import Displacement, no_displacement
 from imagery.errors import DepotwatchError
@@ -379,16 +379,18 @@ def _detect(
         if flag:
             looks = [look_from(product) for product in products if product is not None]
             found = find_disturbances(looks, inside)
-            least = parameters.least_confidence(flag)
-            kept = tuple(change for change in found.changes if change.confidence >= least)
-            told = tuple(_told(row, kept) for row in found.standing)
-            parts.append(replace(found, changes=kept, standing=told))
         else:
             seen = [evidence_from(product) for product in products if product is not None]
-            options = DetectionOptions(
-                min_confidence=parameters.least_confidence(flag), max_false_alarms=parameters.max_false_alarms
-            )
-            parts.append(find_changes(seen, inside, options, reader))
+            lowest = min(parameters.least_confidence(kind, flag) for kind in ObjectClass)
+            options = DetectionOptions(min_confidence=lowest, max_false_alarms=parameters.max_false_alarms)
+            found = find_changes(seen, inside, options, reader)
+        kept = tuple(
+            change
+            for change in found.changes
+            if change.confidence >= parameters.least_confidence(change.object_class, flag)
+        )
+        told = tuple(_told(row, kept) for row in found.standing)
+        parts.append(replace(found, changes=kept, standing=told))
     return Detection(
         tuple(change for part in parts for change in part.changes),
         tuple(row for part in parts for row in part.standing),
