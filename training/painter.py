@@ -1,8 +1,8 @@
-"""A second, plainer scene painter, for training only: so that the network does not learn one renderer.
+"""A second, plainer scene painter, for training only.
 
 Everything is a height map and an albedo map on one fine grid, painted with primitives (oriented boxes, strips along
-polylines, blobs) over spectral-noise ground, lit by one sun with marched shadows, seen from one direction. It shares
-no code with ``imagery.simulation``; what both have in common is only what the world has in common.
+polylines, blobs) over spectral-noise ground, lit by one sun with marched shadows, seen from one direction. ``imagery.simulation``
+grew from an early copy of it and went its own way: scores on that are no scores on a foreign renderer.
 """
 
 import itertools
