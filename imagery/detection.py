@@ -5,7 +5,7 @@
 counted, and given a confidence. The order in which looks come in does not matter.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -27,7 +27,6 @@ from imagery.changes import (
 from imagery.errors import DepotwatchError
 from imagery.evidence.background import brightness
 from imagery.evidence.physics import physical_log_odds
-from imagery.grid import SiteGrid
 from imagery.lifecycle import Lifecycle, LifecycleOptions, day_numbers, follow, status_of
 from imagery.limits import detection_limits, smallest_area_m2
 from imagery.look import Look
@@ -49,8 +48,6 @@ _SAME_PLACE = 0.3
 _EVIDENCE_CAP = 15.0
 _LEAST_POSTERIOR = 0.08
 _MARGIN_M = 12.0
-
-WindowReader = Callable[[str, SiteGrid], Look]
 
 
 class PresenceNetwork(Protocol):
@@ -134,7 +131,6 @@ def find_changes(
     evidence: Sequence[LookEvidence],
     aoi_mask: NDArray[np.bool_],
     options: DetectionOptions | None = None,
-    read_window: WindowReader | None = None,
 ) -> Detection:
     """Find what appeared and what was removed over a series of looks.
 
@@ -142,7 +138,6 @@ def find_changes(
     ----------
     evidence : one per look, any order, one grid; arrays may be memory-mapped
     aoi_mask : (row, col) bool, where changes are claimed
-    read_window : reads a look's pixels again, by scene id; what is known of each look suffices without it
 
     Returns
     -------

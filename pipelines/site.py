@@ -20,14 +20,14 @@ from imagery.changes import Change, Detection, Direction, ObjectClass, Standing
 from imagery.detection import DetectionOptions, find_changes
 from imagery.displacement import Displacement, no_displacement
 from imagery.errors import DepotwatchError
-from imagery.grid import SiteGrid, snapped_grid, utm_epsg
+from imagery.grid import SiteGrid, snapped_grid
 from imagery.look import Look
 from imagery.radiometry import Normalisation, apply_normalisation
 from imagery.scene import Scene
 from imagery.timeseries import find_disturbances
 from imagery.warp import read_look
 from pipelines.analysis import Analysis, LookSummary, Site, WindowReader
-from pipelines.aoi import outside_scenes
+from pipelines.aoi import outside_scenes, utm_zone
 from pipelines.archives import ArchiveResult, open_archive
 from pipelines.parameters import COARSE_GSD_M, Parameters
 from pipelines.products import ProductStore
@@ -100,8 +100,7 @@ class Finished:
 
 def site_grid(aoi: BaseGeometry, scenes: Sequence[Scene], gsd_m: float | None) -> SiteGrid:
     """Return the site's grid: UTM zone of the AOI, snapped origin, finest pixel size, a margin around the AOI."""
-    centre = aoi.centroid
-    epsg = utm_epsg(centre.x, centre.y)
+    epsg = utm_zone(aoi)
     size = gsd_m if gsd_m is not None else round(min(scene.gsd_m for scene in scenes), 3)
     west, south, east, north = project(aoi, "EPSG:4326", f"EPSG:{epsg}").bounds
     margin = max(MARGIN_M, MARGIN_PX * size)
@@ -212,7 +211,7 @@ def analyse_scenes(
 
     progress("changes", 0, 1)
     reader = partial(_read_window, _readable(scenes, by_scene))
-    detection = _detect(ProductStore(store), units, outcomes, aoi, reader, parameters)
+    detection = _detect(ProductStore(store), units, outcomes, aoi, parameters)
     progress("changes", 1, 1)
 
     summaries = [
@@ -363,7 +362,6 @@ def _detect(
     units: Sequence[LookUnit],
     outcomes: Sequence[LookOutcome],
     aoi: BaseGeometry,
-    reader: WindowReader,
     parameters: Parameters,
 ) -> Detection:
     """Run the two paths over the looks that belong to each and put what they found together."""
@@ -383,7 +381,7 @@ def _detect(
             seen = [evidence_from(product) for product in products if product is not None]
             lowest = min(parameters.least_confidence(kind, flag) for kind in ObjectClass)
             options = DetectionOptions(min_confidence=lowest, max_false_alarms=parameters.max_false_alarms)
-            found = find_changes(seen, inside, options, reader)
+            found = find_changes(seen, inside, options)
         kept = tuple(
             change
             for change in found.changes
@@ -533,8 +531,7 @@ def _empty(
     site: Site, found: SceneSet, period: tuple[datetime, datetime] | None, parameters: Parameters
 ) -> Finished:
     """Say of a site without scenes that it could not be observed."""
-    centre = site.aoi.centroid
-    epsg = utm_epsg(centre.x, centre.y)
+    epsg = utm_zone(site.aoi)
     bounds = project(site.aoi, "EPSG:4326", f"EPSG:{epsg}").bounds
     analysis = Analysis(
         site,

@@ -19,7 +19,6 @@ from sqlalchemy import (
     Select,
     create_engine,
     event,
-    func,
     literal_column,
     text,
 )
@@ -191,14 +190,6 @@ def seconds(database: Database, connection: Connection) -> float:
     from sqlalchemy import select
 
     return float(connection.execute(select(database.now)).scalar_one())
-
-
-def next_number(connection: Connection, column: Any, *where: Any) -> int:
-    """Return one more than the largest value of a column."""
-    from sqlalchemy import select
-
-    statement = select(func.coalesce(func.max(column), 0) + 1)
-    return int(connection.execute(statement.where(*where)).scalar_one())
 
 
 def many(connection: Connection, statement: Any, rows: Sequence[dict[str, Any]]) -> None:

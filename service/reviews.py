@@ -9,8 +9,6 @@ from service.database import Database, Record
 from service.moments import rfc3339
 from service.tables import reviews
 
-VERDICTS = ("confirmed", "rejected", "relabelled")
-
 
 def add_review(
     database: Database,

@@ -15,7 +15,6 @@ from scipy import ndimage
 from imagery.evidence.background import Float32Image, Mask, smooth
 
 CONTAINER_WIDTH_M = 2.44
-CONTAINER_LENGTHS_M = (6.06, 12.19, 13.72)
 MAX_GSD_M = 1.25
 
 _WIDTHS_M = (2.1, 2.45, 2.8)

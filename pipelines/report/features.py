@@ -15,7 +15,7 @@ import shapely
 from shapely.geometry import mapping
 from shapely.geometry.base import BaseGeometry
 
-from imagery.changes import Change, Direction
+from imagery.changes import Change
 from imagery.displacement import Displacement, DisplacementField
 from imagery.grid import SiteGrid, transformer
 from pipelines.analysis import Analysis, LookSummary
@@ -280,8 +280,3 @@ def window_of(change: Change, grid: SiteGrid) -> SiteGrid:
     side = max(96, round((size + 2 * min(max(25.0, size), 250.0)) / grid.gsd_m))
     row, col = grid.pixel((west + east) / 2, (south + north) / 2)
     return grid.window(round(row - side / 2), round(col - side / 2), side, side)
-
-
-def is_removal(feature: Feature) -> bool:
-    """Tell a removal from an appearance."""
-    return bool(feature["properties"]["direction"] == Direction.REMOVED)

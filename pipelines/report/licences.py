@@ -21,11 +21,6 @@ def forbids_chips(licence: str | None) -> bool:
     return bool(licence and _FORBIDS_CHIPS.search(licence.strip().lower().replace(" ", "-")))
 
 
-def licence_of(analysis: Analysis) -> dict[str, str]:
-    """Map scene id to its terms as printed."""
-    return {look.scene.id: look.scene.licence or UNSTATED for look in analysis.looks}
-
-
 def withheld(analysis: Analysis) -> frozenset[str]:
     """Return the ids of scenes of which no picture may leave."""
     return frozenset(look.scene.id for look in analysis.looks if forbids_chips(look.scene.licence))
