@@ -129,6 +129,12 @@ def apply_normalisation(look: Look, normalisation: Normalisation) -> Look:
     return replace(look, reflectance=look.reflectance * gain + offset)
 
 
+# Canonical correlations that move less than this between two rounds of IR-MAD no longer move the weights.
+STEADY = 1e-4
+# Enough values for a median, few enough to try a ladder of gains on.
+MAJORITY_SAMPLES = 2000
+
+
 # --- invariant pixels ----------------------------------------------------------------------------------------------
 
 
@@ -165,13 +171,13 @@ def _flat(image: Float32Image, valid: Mask) -> Mask:
 
 
 def _invariance(first: Float64, second: Float64, iterations: int) -> Float64:
-    """Return the (n,) probability of no change by IR-MAD; more iterations than needed do no harm."""
+    """Return the (n,) probability of no change by IR-MAD; stops when the correlations stand still."""
     count = first.shape[0]
     both = np.concatenate([first, second])
     weights = np.prod([_majority(a, b) for a, b in zip(first, second, strict=True)], axis=0)
-    probability = weights
+    probability, before = weights, np.full(count, np.inf)
     for _ in range(iterations):
-        mean = np.average(both, axis=1, weights=weights)
+        mean = (both @ weights) / weights.sum()
         centred = both - mean[:, None]
         covariance = (centred * weights) @ centred.T / weights.sum()
         covariance += np.eye(2 * count) * 1e-9 * max(float(np.trace(covariance)), 1e-12)
@@ -179,23 +185,32 @@ def _invariance(first: Float64, second: Float64, iterations: int) -> Float64:
         chi = np.sum(variates**2 / np.maximum(2.0 * (1.0 - rho), 1e-6)[:, None], axis=0)
         probability = special.gammaincc(count / 2.0, chi / 2.0)
         weights = np.maximum(probability, 1e-6)
+        if np.abs(rho - before).max() < STEADY:
+            break
+        before = rho
     return np.asarray(probability)
 
 
 def _majority_line(first: Float64, second: Float64) -> tuple[float, float, float]:
-    """Return gain, offset and median misfit of the line most values lie on: least median over a ladder of gains."""
-    few = slice(None, None, max(1, first.size // 4000))
+    """Return gain, offset and median misfit of the line most values lie on: least median over a ladder of gains.
+
+    The ladder is climbed in wide steps first and in narrow ones around the best of them.
+    """
+    few = slice(None, None, max(1, first.size // MAJORITY_SAMPLES))
     x, y = second[few], first[few]
-    best, line = np.inf, (1.0, 0.0, 1.0)
-    for gain in np.geomspace(0.25, 4.0, 61):
-        left = y - gain * x
-        middle = float(np.median(left))
-        off = float(np.median(np.abs(left - middle)))
-        # In units of both looks together, or the flattest line would always win.
-        scaled = off / float(np.sqrt(1.0 + gain**2))
-        if scaled < best:
-            best, line = scaled, (float(gain), middle, off)
-    return line
+    gain, _, _ = _best_line(x, y, np.geomspace(0.25, 4.0, 21))
+    step = 16.0 ** (1 / 20)
+    return _best_line(x, y, np.geomspace(gain / step, gain * step, 13))
+
+
+def _best_line(x: Float64, y: Float64, gains: Float64) -> tuple[float, float, float]:
+    """Return the gain of ``gains`` with the least median misfit, its offset and that misfit."""
+    left = y - gains[:, None] * x
+    middle = np.median(left, axis=1)
+    off = np.median(np.abs(left - middle[:, None]), axis=1)
+    # In units of both looks together, or the flattest line would always win.
+    best = int(np.argmin(off / np.sqrt(1.0 + gains**2)))
+    return float(gains[best]), float(middle[best]), float(off[best])
 
 
 def _majority(first: Float64, second: Float64) -> Float64:
