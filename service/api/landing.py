@@ -9,6 +9,7 @@ from imagery.errors import DepotwatchError
 from service.api import schemas
 from service.api.dependencies import GEOJSON, JSON, ServiceOf, answer, base_of
 from service.api.features import CONFORMANCE
+from service.api.page import page, prefers_page
 from service.database import HEAD
 from service.errors import NotAvailable
 
@@ -28,7 +29,9 @@ LINKS = (
 
 @router.get("/", responses={200: {"model": schemas.Listing}})
 def get_landing(request: Request, service: ServiceOf) -> Response:
-    """Return where everything is."""
+    """Return where everything is: as links, or as the page where the client prefers HTML."""
+    if prefers_page(request.headers.get("accept")):
+        return page(request)
     base = base_of(request)
     links = [{"rel": "self", "href": f"{base}/", "type": JSON, "title": "This page"}]
     links += [{"rel": r, "href": base + h, "type": t, "title": title} for r, h, t, title in LINKS]
@@ -37,7 +40,8 @@ def get_landing(request: Request, service: ServiceOf) -> Response:
             "title": "depotwatch",
             "description": "Containers and berms that appeared on or were removed from watched sites.",
             "links": links,
-        }
+        },
+        headers={"Vary": "Accept"},
     )
 
 
