@@ -62,7 +62,7 @@ CASES = (
     Case("series_10m", 300, 10.0, 40, "9 km2, 40 looks at 10 m (G20)"),
 )
 INCREMENT = Case(
-    "increment", 300, 0.5, 20, "20 looks at 0.5 m, one more, and one parameter changed (G21, G22)"
+    "increment", 300, 0.5, 100, "100 looks at 0.5 m, one more, and one parameter changed (G21, G22)"
 )
 MEMORY = Case("memory", 3225, 0.5, 24, "2.6 km2 at 0.5 m, 24 looks (G24)")
 

@@ -1,14 +1,18 @@
-"""``map(step, units)`` in this process, on local processes, or on an existing Dask cluster.
+"""``map(step, units)`` in this process, on local processes or threads, or on an existing Dask cluster.
 
 Steps passed to a runner are module-level functions of picklable values. Results come back in the order of the units
-whatever the order of completion, so that one worker and sixteen give the same bytes.
+whatever the order of completion, so that one worker and sixteen give the same bytes. Dask may run a unit twice when a
+worker dies: steps have no effects but their write-once products.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Protocol, TypeVar
+
+from imagery.errors import DepotwatchError
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -19,15 +23,37 @@ Result = TypeVar("Result")
 # A cluster is never handed more than this many unfinished units per worker: the graph stays small
 # however large the archive, and the scheduler's memory bounded.
 WINDOW_PER_WORKER = 4
+# The rest is for the file cache, the operating system and whoever else is there.
+SHARE_OF_MEMORY = 0.8
+CONNECT_S = 15
+
+
+class WrongCode(DepotwatchError):
+    """A worker runs another version of the algorithm than the one that handed it work."""
+
+    code = "wrong-worker-code"
+
+
+class UnknownScheduler(DepotwatchError):
+    """Nothing answers at the scheduler's address, or it has no workers."""
+
+    code = "no-scheduler"
 
 
 class Runner(Protocol):
     """Anything that can run one step over many units."""
 
     def map(
-        self, step: Callable[[Unit], Result], units: Sequence[Unit], done: Callable[[int], None]
+        self,
+        step: Callable[[Unit], Result],
+        units: Sequence[Unit],
+        done: Callable[[int], None],
+        unit_bytes: int = 0,
     ) -> list[Result]:
-        """Run ``step`` on every unit; call ``done(1)`` as each ends; return results in unit order."""
+        """Run ``step`` on every unit; call ``done(1)`` as each ends; return results in unit order.
+
+        ``unit_bytes`` is the memory one unit needs at its peak: no more units run at once than fit.
+        """
         ...
 
 
@@ -35,7 +61,11 @@ class SerialRunner:
     """One unit after the other in this process."""
 
     def map(
-        self, step: Callable[[Unit], Result], units: Sequence[Unit], done: Callable[[int], None]
+        self,
+        step: Callable[[Unit], Result],
+        units: Sequence[Unit],
+        done: Callable[[int], None],
+        unit_bytes: int = 0,
     ) -> list[Result]:
         """See ``Runner``."""
         results = []
@@ -46,41 +76,87 @@ class SerialRunner:
 
 
 class DaskRunner:
-    """Units as Dask tasks, a bounded window of them at a time."""
+    """Units as Dask tasks, a bounded window of them at a time.
 
-    def __init__(self, client: Client) -> None:
+    Parameters
+    ----------
+    client : of the cluster to run on
+    memory_bytes : what all units that run at once may take together; 0 for no bound
+    """
+
+    def __init__(self, client: Client, memory_bytes: int = 0) -> None:
         self._client = client
+        self._memory_bytes = memory_bytes
+
+    def width(self, unit_bytes: int) -> int:
+        """Return how many units may be unfinished at once: a few per worker, and no more than fit into memory."""
+        most: int = max(1, sum(self._client.nthreads().values())) * WINDOW_PER_WORKER
+        if unit_bytes > 0 and self._memory_bytes > 0:
+            return max(1, min(most, self._memory_bytes // unit_bytes))
+        return most
 
     def map(
-        self, step: Callable[[Unit], Result], units: Sequence[Unit], done: Callable[[int], None]
+        self,
+        step: Callable[[Unit], Result],
+        units: Sequence[Unit],
+        done: Callable[[int], None],
+        unit_bytes: int = 0,
     ) -> list[Result]:
-        """See ``Runner``. Tasks are impure on purpose: products, not the scheduler, remember results."""
+        """See ``Runner``. Tasks are impure on purpose: products, not the scheduler, remember results.
+
+        Raises
+        ------
+        WrongCode : a worker, also one that joined later, runs another version of the algorithm
+        """
         from distributed import as_completed
 
         waiting = iter(enumerate(units))
-        width = max(1, sum(self._client.nthreads().values())) * WINDOW_PER_WORKER
+        checked = partial(_checked, _code(), step)
         position: dict[object, int] = {}
         results: dict[int, Result] = {}
 
         def submit(count: int) -> Iterable[object]:
             for _, (index, unit) in zip(range(count), waiting, strict=False):
-                future = self._client.submit(step, unit, pure=False)
+                future = self._client.submit(checked, unit, pure=False)
                 position[future.key] = index
                 yield future
 
         with self._client.as_current():
-            running = as_completed(list(submit(width)), with_results=True)
+            running = as_completed(list(submit(self.width(unit_bytes))), with_results=True)
             for future, result in running:
-                results[position[future.key]] = result
+                results[position.pop(future.key)] = result
                 done(1)
                 for fresh in submit(1):
                     running.add(fresh)
         return [results[index] for index in range(len(units))]
 
 
+def _code() -> str:
+    from pipelines.steps import algorithm_sha256
+
+    return algorithm_sha256()
+
+
+def _checked(code: str, step: Callable[[Unit], Result], unit: Unit) -> Result:
+    """Run a step on a worker, where the worker's own code is the caller's."""
+    if _code() != code:
+        from distributed import get_worker
+
+        raise WrongCode(
+            f"worker {get_worker().address} runs algorithm {_code()[:12]}, this process {code[:12]}; "
+            "install the same version of depotwatch on both and start the worker again"
+        )
+    return step(unit)
+
+
 @contextmanager
 def open_runner(workers: int = 1, scheduler: str | None = None) -> Iterator[Runner]:
-    """Yield a runner: serial for one worker, local processes for more, an existing cluster by ``scheduler`` address."""
+    """Yield a runner: serial for one worker, local processes for more, an existing cluster by ``scheduler`` address.
+
+    Raises
+    ------
+    UnknownScheduler : nothing answers there, or no worker has joined it
+    """
     if scheduler is None and workers <= 1:
         yield SerialRunner()
         return
@@ -88,9 +164,11 @@ def open_runner(workers: int = 1, scheduler: str | None = None) -> Iterator[Runn
     from distributed import Client, LocalCluster
 
     if scheduler is not None:
-        with Client(scheduler, set_as_default=False) as client:
-            yield DaskRunner(client)
+        with _joined(scheduler) as client:
+            yield DaskRunner(client, _declared_bytes(client))
         return
+    from distributed.system import MEMORY_LIMIT  # what the machine or its container allows
+
     quiet = {"distributed.admin.log-format": "%(message)s", "distributed.worker.daemon": True}
     with (
         dask.config.set(quiet),
@@ -105,4 +183,28 @@ def open_runner(workers: int = 1, scheduler: str | None = None) -> Iterator[Runn
         ) as cluster,
         Client(cluster, set_as_default=False) as client,
     ):
-        yield DaskRunner(client)
+        yield DaskRunner(client, int(MEMORY_LIMIT * SHARE_OF_MEMORY))
+
+
+@contextmanager
+def _joined(scheduler: str) -> Iterator[Client]:
+    from distributed import Client
+
+    try:
+        client = Client(scheduler, set_as_default=False, timeout=CONNECT_S)
+    except (OSError, ValueError) as error:
+        raise UnknownScheduler(
+            f"no Dask scheduler answers at {scheduler}; start one there or leave --scheduler out"
+        ) from error
+    with client:
+        if not client.scheduler_info()["workers"]:
+            raise UnknownScheduler(
+                f"the Dask scheduler at {scheduler} has no workers; start `dask worker {scheduler}` first"
+            )
+        yield client
+
+
+def _declared_bytes(client: Client) -> int:
+    """Return the memory that a cluster's workers say they may use together; 0 where one sets no bound."""
+    limits = [int(worker["memory_limit"]) for worker in client.scheduler_info()["workers"].values()]
+    return 0 if 0 in limits else int(sum(limits) * SHARE_OF_MEMORY)

@@ -1,12 +1,37 @@
-"""Results come back in unit order whoever did the work."""
+"""Results come back in unit order whoever did the work: this process, local processes, or a cluster of real ones."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
-from pipelines.runner import open_runner
+from pipelines import runner as runners
+from pipelines.runner import DaskRunner, UnknownScheduler, WrongCode, open_runner
+
+UNITS = list(range(40))
+SQUARES = [n * n for n in UNITS]
 
 
 def _square(value: int) -> int:
     return value * value
+
+
+def _slow_square(value: int) -> int:
+    time.sleep(0.05)
+    return value * value
+
+
+def _fail_at_seven(value: int) -> int:
+    if value == 7:
+        raise WrongCode("unit 7 is broken")
+    return value
 
 
 def test_one_worker_keeps_the_order_and_reports_each_end() -> None:
@@ -20,5 +45,138 @@ def test_one_worker_keeps_the_order_and_reports_each_end() -> None:
 def test_processes_give_the_same_results_in_the_same_order() -> None:
     ended: list[int] = []
     with open_runner(2) as runner:
-        assert runner.map(_square, list(range(30)), ended.append) == [n * n for n in range(30)]
-    assert sum(ended) == 30
+        assert runner.map(_square, UNITS, ended.append) == SQUARES
+    assert sum(ended) == len(UNITS)
+
+
+class _Cluster:
+    """A scheduler and workers as processes of their own, as an operator starts them."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.address = ""
+        self.running: list[subprocess.Popen[bytes]] = []
+        self.workers: list[subprocess.Popen[bytes]] = []
+
+    def start(self) -> None:
+        file = self.folder / "scheduler.json"
+        self._start(
+            "scheduler", "--host", "127.0.0.1", "--port", "0", "--scheduler-file", str(file), "--no-dashboard"
+        )
+        _until(file.is_file)
+        self.address = json.loads(file.read_text())["address"]
+
+    def worker(self, **environment: str) -> None:
+        more = ["--nthreads", "1", "--no-nanny", "--memory-limit", "1GiB", "--no-dashboard"]
+        self.workers.append(self._start("worker", self.address, "--host", "127.0.0.1", *more, **environment))
+
+    def _start(self, what: str, *arguments: str, **environment: str) -> subprocess.Popen[bytes]:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "dask", what, *arguments],
+            cwd=self.folder,
+            env=os.environ | {"PYTHONPATH": str(Path(__file__).parent)} | environment,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        self.running.append(process)
+        return process
+
+
+def _until(holds: Callable[[], bool], seconds: float = 30.0) -> None:
+    end = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < end, "waited too long"
+        time.sleep(0.05)
+
+
+@contextmanager
+def _cluster(folder: Path, workers: int) -> Iterator[_Cluster]:
+    cluster = _Cluster(folder)
+    try:
+        cluster.start()
+        for _ in range(workers):
+            cluster.worker()
+        yield cluster
+    finally:
+        for process in cluster.running:
+            process.kill()
+            process.wait()
+
+
+def _joined(cluster: _Cluster, count: int) -> None:
+    from distributed import Client
+
+    with Client(cluster.address, set_as_default=False) as client:
+        client.wait_for_workers(count, timeout=30)
+
+
+@pytest.fixture(scope="module")
+def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a cluster of two workers."""
+    with _cluster(tmp_path_factory.mktemp("cluster"), 2) as cluster:
+        _joined(cluster, 2)
+        yield cluster.address
+
+
+@pytest.mark.long
+def test_a_cluster_of_real_processes_gives_the_same_and_survives_the_death_of_a_worker(
+    tmp_path: Path,
+) -> None:
+    with _cluster(tmp_path, 2) as cluster:
+        _joined(cluster, 2)
+        killed: list[int] = []
+
+        def done(_count: int) -> None:
+            if not killed:
+                killed.append(1)
+                cluster.workers[0].send_signal(signal.SIGKILL)
+
+        with open_runner(scheduler=cluster.address) as runner:
+            assert isinstance(runner, DaskRunner)
+            assert runner.map(_slow_square, UNITS, done) == SQUARES
+            assert killed
+
+
+@pytest.mark.long
+@pytest.mark.xdist_group("cluster")
+def test_the_window_is_bounded_by_workers_and_by_what_memory_holds(pair: str) -> None:
+    gib = 1 << 30
+    with open_runner(scheduler=pair) as runner:
+        assert isinstance(runner, DaskRunner)
+        assert runner.width(0) == 2 * runners.WINDOW_PER_WORKER
+        assert runner.width(gib // 2) == int(2 * runners.SHARE_OF_MEMORY / 0.5)
+        assert runner.width(100 * gib) == 1
+
+
+@pytest.mark.long
+@pytest.mark.xdist_group("cluster")
+def test_a_unit_that_breaks_ends_the_map_with_its_own_error(pair: str) -> None:
+    with open_runner(scheduler=pair) as runner, pytest.raises(WrongCode, match="unit 7"):
+        runner.map(_fail_at_seven, UNITS, lambda _count: None)
+
+
+@pytest.mark.long
+@pytest.mark.xdist_group("cluster")
+def test_a_worker_of_another_version_is_refused_by_name(pair: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runners, "_code", lambda: "f" * 64)
+    said = r"worker tcp://127.0.0.1:\d+ runs algorithm \w{12}, this process ffff"
+    with open_runner(scheduler=pair) as runner, pytest.raises(WrongCode, match=said):
+        runner.map(_square, UNITS, lambda _count: None)
+
+
+@pytest.mark.long
+def test_a_scheduler_that_is_not_there_or_has_no_workers_is_said_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runners, "CONNECT_S", 1)
+    with (
+        pytest.raises(UnknownScheduler, match="no Dask scheduler answers"),
+        open_runner(scheduler="tcp://127.0.0.1:9"),
+    ):
+        pass
+    with (
+        _cluster(tmp_path, 0) as cluster,
+        pytest.raises(UnknownScheduler, match="has no workers"),
+        open_runner(scheduler=cluster.address),
+    ):
+        pass
