@@ -13,6 +13,7 @@ import json
 import os
 import platform
 import resource
+import shutil
 import statistics
 import subprocess
 import sys
@@ -183,9 +184,9 @@ def measure_analyse(args: argparse.Namespace) -> dict[str, Any]:
         catalog=str(args.catalog), site=read_aoi(args.aoi), out=args.report, parameters=parameters, store=store, workers=args.workers
     )  # fmt: skip
     plain = {"wall_s": time.perf_counter() - start, "cpu_s": time.process_time() - cpu}
+    if args.keep is not None:
+        shutil.copytree(args.report, args.keep)
     if args.steps:
-        import shutil
-
         shutil.rmtree(args.report)
         last = time.perf_counter()
         analyse(
@@ -338,7 +339,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, default=RESULTS)
     parser.add_argument("--no-network", action="store_true")
     parser.add_argument("--measure", choices=("analyse", "floor"), help=argparse.SUPPRESS)
-    for name in ("--catalog", "--aoi", "--report", "--store"):
+    for name in ("--catalog", "--aoi", "--report", "--store", "--keep"):
         parser.add_argument(name, type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--min-confidence", type=float, help=argparse.SUPPRESS)
     parser.add_argument("--workers", type=int, default=1, help=argparse.SUPPRESS)
