@@ -41,6 +41,7 @@ from pipelines.steps import (
     algorithm_sha256,
     aoi_mask,
     evidence_from,
+    look_bytes,
     look_from,
     make_chip,
     make_look,
@@ -201,7 +202,8 @@ def analyse_scenes(
         runner=runner,
         parameters=parameters,
     )
-    outcomes = runner.map(make_look, units, _counter(progress, "looks", len(units)))
+    need = max((look_bytes(unit.grid) for unit in units), default=0)
+    outcomes = runner.map(make_look, units, _counter(progress, "looks", len(units)), need)
     for _ in range(BRIDGES):
         units, outcomes = _bridge(units, outcomes, runner, chip_grids)
     by_scene = {unit.scene.id: outcome for unit, outcome in zip(units, outcomes, strict=True)}
@@ -316,7 +318,8 @@ def _bridge(
     made = dict(zip(chips, runner.map(make_chip, list(chips.values()), lambda _count: None), strict=True))
     for index, unit in again.items():
         again[index] = replace(unit, reference_chip=made[str(unit.through), unit.coarse].key)
-    found = runner.map(make_look, list(again.values()), lambda _count: None)
+    need = max((look_bytes(unit.grid) for unit in again.values()), default=0)
+    found = runner.map(make_look, list(again.values()), lambda _count: None, need)
     units, outcomes = list(units), list(outcomes)
     for index, outcome in zip(again, found, strict=True):
         units[index] = again[index]
