@@ -210,13 +210,25 @@ def dask(seconds: float = 0.0) -> dict[str, Any]:
         }
         here = [sys.executable, "-m", "dask"]
         at = ["--host", "127.0.0.1", "--scheduler-file", str(file)]
-        running = [subprocess.Popen([*here, "scheduler", *at, "--port", "0", "--no-dashboard"], **quiet)]
+        running = [
+            subprocess.Popen(
+                [*here, "scheduler", *at, "--port", "0", "--dashboard-address", "127.0.0.1:0"], **quiet
+            )
+        ]
         try:
             end = time.monotonic() + START_LIMIT_S
             while not file.is_file() and time.monotonic() < end:
                 time.sleep(0.05)
             address = json.loads(file.read_text())["address"]
-            more = ["--nthreads", "8", "--no-nanny", "--no-dashboard", "--memory-limit", "0"]
+            more = [
+                "--nthreads",
+                "8",
+                "--no-nanny",
+                "--dashboard-address",
+                "127.0.0.1:0",
+                "--memory-limit",
+                "0",
+            ]
             running += [
                 subprocess.Popen([*here, "worker", address, "--host", "127.0.0.1", *more], **quiet)
                 for _ in range(DASK_WORKERS)

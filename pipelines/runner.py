@@ -176,7 +176,7 @@ def open_runner(workers: int = 1, scheduler: str | None = None) -> Iterator[Runn
             n_workers=workers,
             threads_per_worker=1,
             processes=True,
-            dashboard_address=None,
+            dashboard_address="127.0.0.1:0",  # any free port: the usual one may be taken
             host="127.0.0.1",
             silence_logs="ERROR",
             memory_limit=0,

@@ -61,13 +61,29 @@ class _Cluster:
     def start(self) -> None:
         file = self.folder / "scheduler.json"
         self._start(
-            "scheduler", "--host", "127.0.0.1", "--port", "0", "--scheduler-file", str(file), "--no-dashboard"
+            "scheduler",
+            "--host",
+            "127.0.0.1",
+            "--port",
+            "0",
+            "--scheduler-file",
+            str(file),
+            "--dashboard-address",
+            "127.0.0.1:0",
         )
         _until(file.is_file)
         self.address = json.loads(file.read_text())["address"]
 
     def worker(self, **environment: str) -> None:
-        more = ["--nthreads", "1", "--no-nanny", "--memory-limit", "1GiB", "--no-dashboard"]
+        more = [
+            "--nthreads",
+            "1",
+            "--no-nanny",
+            "--memory-limit",
+            "1GiB",
+            "--dashboard-address",
+            "127.0.0.1:0",
+        ]
         self.workers.append(self._start("worker", self.address, "--host", "127.0.0.1", *more, **environment))
 
     def _start(self, what: str, *arguments: str, **environment: str) -> subprocess.Popen[bytes]:
