@@ -1,0 +1,141 @@
+/** Jobs, live: what runs, what came of it, and why something did not. */
+
+import { followJob, get, pages, request } from "./api";
+import { append, h, replace } from "./dom";
+import { siteNames } from "./overview";
+import { type Page, type Place } from "./places";
+import { toast } from "./toast";
+import type { Job } from "./types";
+import { ago, moment, plural, STATES } from "./words";
+
+const MOST_STREAMS = 4;
+const LISTED = 100;
+
+interface LogLine {
+  time: string;
+  level: string;
+  site: string | null;
+  code: string;
+  message: string;
+}
+
+interface Outcome {
+  site: string;
+  state: string;
+  report: string | null;
+  code: string | null;
+  detail: string | null;
+}
+
+export async function openJobs(place: Place, root: HTMLElement, signal: AbortSignal): Promise<Page> {
+  return place.job ? openJob(place.job, root, signal) : openList(root, signal);
+}
+
+function active(job: Job): boolean {
+  return job.state === "accepted" || job.state === "running";
+}
+
+async function openList(root: HTMLElement, signal: AbortSignal): Promise<Page> {
+  const { jobs } = await get<{ jobs: Job[] }>(`/jobs?limit=${LISTED}`, signal);
+  const stop = new AbortController();
+  const rows = jobs.map((job) => {
+    const row = h("li", { class: "job-row" });
+    replace(row, summary(job, true));
+    return row;
+  });
+  append(root, [
+    h("section", { class: "narrow" }, h("h1", { tabindex: "-1" }, "Jobs"), jobs.length ? h("ul", { class: "job-list" }, rows) : h("p", { class: "deck" }, "No jobs yet. Adding a site starts the first one.")),
+  ]);
+  jobs
+    .map((job, index) => ({ job, row: rows[index] }))
+    .filter(({ job }) => active(job))
+    .slice(0, MOST_STREAMS)
+    .forEach(({ job, row }) => {
+      if (row) void followJob(job.id, (seen) => replace(row, summary(seen, true)), stop.signal).catch(() => undefined);
+    });
+  return { title: "Jobs", dispose: () => stop.abort() };
+}
+
+function summary(job: Job, linked: boolean): HTMLElement {
+  const units = job.units;
+  const name = `${job.type === "reprocess" ? "Reprocess" : "Analyse"} ${plural(units.total, "unit")}`;
+  const counts = [
+    `${units.done} done`,
+    units.cached ? `${units.cached} unchanged` : "",
+    units.skipped ? `${units.skipped} skipped` : "",
+    units.failed ? `${units.failed} failed` : "",
+  ].filter(Boolean);
+  return h(
+    "div",
+    { class: `job ${job.state}` },
+    h("div", { class: "job-title" }, linked ? h("a", { href: `#/jobs/${job.id}` }, name) : h("b", {}, name), " ", h("span", { class: `badge state ${job.state}` }, STATES[job.state]), h("span", { class: "quiet" }, ` ${ago(job.created)}, ${job.reason.replaceAll("-", " ")}`)),
+    h("progress", { max: "100", value: String(job.progress), "aria-label": `Progress of ${name}` }),
+    h("div", { class: "quiet" }, `${Math.round(job.progress)} % · ${counts.join(", ")}${job.step && active(job) ? ` · now: ${job.step}` : ""}`),
+  );
+}
+
+async function openJob(id: string, root: HTMLElement, signal: AbortSignal): Promise<Page> {
+  const job = await get<Job>(`/jobs/${id}`, signal);
+  const stop = new AbortController();
+  const head = h("div", {});
+  const below = h("div", {});
+  const names = siteNames().catch(() => new Map<string, string>());
+  const show = (seen: Job): void => {
+    replace(
+      head,
+      summary(seen, false),
+      h("p", { class: "quiet" }, `Asked ${moment(seen.created)}${seen.started ? `, begun ${moment(seen.started)}` : ""}${seen.finished ? `, ended ${moment(seen.finished)}` : ""}`),
+      active(seen) && h("p", {}, h("button", { type: "button", onclick: () => void dismiss(id) }, "Dismiss"), h("span", { class: "quiet" }, " What is finished stays.")),
+      !active(seen) && seen.type === "reprocess" && h("p", {}, h("a", { class: "button primary", href: `#/compare/${id}..job` }, "Compare with what was current")),
+    );
+  };
+  show(job);
+  append(root, [h("section", { class: "narrow" }, h("p", { class: "crumbs" }, h("a", { href: "#/jobs" }, "Jobs")), h("h1", { tabindex: "-1" }, "Job"), head, below)]);
+  const finish = async (): Promise<void> => replace(below, await results(id, await names), await logs(id, await names));
+  if (active(job)) {
+    void followJob(id, show, stop.signal)
+      .then(async () => {
+        if (!stop.signal.aborted) await finish();
+      })
+      .catch((error: Error) => toast(error.message, null));
+  } else await finish();
+  return { title: "Job", dispose: () => stop.abort() };
+}
+
+async function dismiss(id: string): Promise<void> {
+  try {
+    await request(`/jobs/${id}`, { method: "DELETE" });
+  } catch (error) {
+    toast((error as Error).message, null);
+  }
+}
+
+async function results(id: string, names: ReadonlyMap<string, string>): Promise<HTMLElement> {
+  const { results: found } = await get<{ results: Outcome[] }>(`/jobs/${id}/results?limit=200`);
+  return h(
+    "section",
+    {},
+    h("h2", {}, "Results"),
+    h("ul", { class: "plain" }, found.map((outcome) =>
+      h("li", {}, h("a", { href: `#/sites/${outcome.site}` }, names.get(outcome.site) ?? "a site"), ` ${outcome.report ? "has a report" : outcome.state}`, outcome.code && h("span", { class: "fault" }, ` ${outcome.detail ?? outcome.code}`)),
+    )),
+  );
+}
+
+async function logs(id: string, names: ReadonlyMap<string, string>): Promise<HTMLElement> {
+  const lines: LogLine[] = [];
+  for await (const page of pages<{ lines: LogLine[]; links: { rel: string; href: string }[] }>(`/jobs/${id}/logs?limit=1000`)) {
+    lines.push(...page.lines);
+    if (lines.length >= 2000) break;
+  }
+  return h(
+    "section",
+    {},
+    h("h2", {}, "Log"),
+    lines.length
+      ? h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Log" }, h("table", {}, h("thead", {}, h("tr", {}, ["Time", "Site", "Code", "What"].map((name) => h("th", { scope: "col" }, name)))), h("tbody", {}, lines.map((line) =>
+          h("tr", { class: line.level }, h("td", {}, moment(line.time)), h("td", {}, line.site ? (names.get(line.site) ?? "") : ""), h("td", {}, h("code", {}, line.code)), h("td", {}, line.message)),
+        ))))
+      : h("p", { class: "quiet" }, "Nothing out of the ordinary."),
+  );
+}

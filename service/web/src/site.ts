@@ -1,0 +1,486 @@
+/** One site: its map, its changes, its timeline, and one change at a time. */
+
+import { ApiError, download, get, pages, send, followJob } from "./api";
+import { ChangeList } from "./changelist";
+import { ChangeView, Reviewer, facts } from "./changeview";
+import { clear, compare, partners } from "./comparable";
+import { announce, append, h, later, replace } from "./dom";
+import { EventsPanel } from "./events";
+import { go, type Page, type Place } from "./places";
+import { SiteMap, type Mode } from "./sitemap";
+import { COLOURS } from "./symbols";
+import { LookLayers } from "./tiles";
+import { looksTable, Timeline } from "./timeline";
+import { toast } from "./toast";
+import type { Change, Job, Look, Report, Review, Site, TimelinePoint } from "./types";
+import { area, date, plural, reason, mainReason, shortDate, STATES, visibility, percent } from "./words";
+
+const PAGE = 1000;
+
+export async function openSite(place: Place, root: HTMLElement, signal: AbortSignal): Promise<Page> {
+  const site = await get<Site>(`/sites/${place.site}`, signal);
+  return new SitePage(site, root, place);
+}
+
+class SitePage implements Page {
+  readonly title: string;
+  private readonly abort = new AbortController();
+  private readonly reviews = new Map<string, Review>();
+  private readonly reviewer: Reviewer;
+  private readonly list: ChangeList;
+  private readonly timeline: Timeline;
+  private readonly map: SiteMap;
+  private readonly layers: LookLayers;
+  private readonly events: EventsPanel;
+  private readonly panel = h("aside", { class: "panel", "aria-label": "Changes" });
+  private readonly detail = h("div", { class: "detail" });
+  private readonly head = h("div", { class: "site-said" });
+  private readonly below = h("div", { class: "below" });
+  private readonly toolbar = h("div", { class: "toolbar", role: "group", "aria-label": "Pictures on the map" });
+  private readonly mapSaid = h("p", { class: "map-said", role: "status" });
+  private readonly known = new Map<string, Change>();
+  private changes: Change[] = [];
+  private looks: Look[] = [];
+  private view: ChangeView | null = null;
+  private first: Look | null = null;
+  private second: Look | null = null;
+  private mode: Mode = "one";
+  private wanted: string | null;
+  private withheld = false;
+
+  constructor(
+    readonly site: Site,
+    root: HTMLElement,
+    place: Place,
+  ) {
+    this.title = site.properties.name;
+    this.wanted = place.change ?? null;
+    this.reviewer = new Reviewer(this.reviews, toast, () => {
+      this.list.refresh();
+      this.view?.showReview();
+    });
+    this.list = new ChangeList(this.reviews, (change) => this.open(change.id), (shown) => this.onFilter(shown));
+    this.timeline = new Timeline((look, second) => this.chooseLook(look, second));
+    this.events = new EventsPanel(site.id, (spans) => this.timeline.setEvents(spans), (id) => this.open(id));
+    const mapBox = h("div", { class: "map", tabindex: "0", role: "application", "aria-label": `Map of ${site.properties.name}; arrow keys move, plus and minus zoom` });
+    append(root, [
+      h(
+        "div",
+        { class: "first-screen" },
+        h("header", { class: "site-head" }, h("div", { class: "site-title" }, h("a", { href: "#/", class: "crumb" }, "All sites"), h("h1", { tabindex: "-1" }, site.properties.name), this.menu()), this.head),
+        h(
+          "div",
+          { class: "site-body" },
+          this.panel,
+          h("section", { class: "stage", "aria-label": "Map and timeline" }, this.toolbar, h("div", { class: "map-box" }, mapBox, this.mapSaid, h("button", { type: "button", class: "fit", onclick: () => this.map.showAll() }, "Whole site")), this.timeline.element),
+        ),
+      ),
+      this.below,
+    ]);
+    append(this.panel, [this.list.element, this.detail]);
+    this.detail.hidden = true;
+    this.map = new SiteMap(mapBox, site, (id) => this.open(id));
+    this.map.onFlicker = (upper) => this.say(this.pair()[upper ? 1 : 0]);
+    this.layers = new LookLayers(site, this.map.projection);
+    document.addEventListener("keydown", this.onKey);
+    void this.load();
+  }
+
+  dispose(): void {
+    this.abort.abort();
+    document.removeEventListener("keydown", this.onKey);
+    void this.reviewer.flush();
+    this.timeline.dispose();
+    this.map.dispose();
+  }
+
+  /** The address changed while the site stayed. */
+  moved(place: Place): boolean {
+    if (place.site !== this.site.id) return false;
+    this.wanted = place.change ?? null;
+    this.show(this.wanted, true);
+    return true;
+  }
+
+  private async load(): Promise<void> {
+    const here = `/sites/${this.site.id}`;
+    const { signal } = this.abort;
+    try {
+      const [report] = await Promise.all([
+        get<Report>(`${here}/reports/latest`, signal),
+        this.loadLooks(here, signal),
+        this.loadChanges(here, signal),
+      ]);
+      this.showReport(report);
+      void this.events.load();
+    } catch (error) {
+      if (signal.aborted) return;
+      if (error instanceof ApiError && error.code === "no-report-yet") await this.waitForReport();
+      else this.fail(error);
+    }
+  }
+
+  private async loadLooks(here: string, signal: AbortSignal): Promise<void> {
+    const [points] = await Promise.all([
+      get<{ points: TimelinePoint[] }>(`${here}/timeline`, signal),
+      this.layers.load(signal),
+      (async () => {
+        for await (const page of pages<{ features: Look[]; links: { rel: string; href: string }[] }>(`${here}/looks?limit=${PAGE}`, signal)) {
+          this.looks.push(...page.features);
+        }
+      })(),
+    ]);
+    this.looks.sort((one, two) => one.properties.datetime.localeCompare(two.properties.datetime));
+    this.timeline.show(this.looks, points.points);
+    this.firstPictures();
+  }
+
+  private async loadChanges(here: string, signal: AbortSignal): Promise<void> {
+    this.list.show([], true);
+    for await (const page of pages<{ features: Change[]; links: { rel: string; href: string }[] }>(`${here}/changes?limit=${PAGE}`, signal)) {
+      for (const change of page.features) this.known.set(change.id, change);
+      this.changes = [...this.changes, ...page.features];
+      this.list.show(this.changes, page.links.some((link) => link.rel === "next"));
+      if (this.wanted && !this.view) this.show(this.wanted, true);
+    }
+    if (this.wanted && !this.view) await this.showForeign(this.wanted);
+  }
+
+  private fail(error: unknown): void {
+    const text = error instanceof Error ? error.message : String(error);
+    replace(this.head, h("p", { class: "notice error", role: "alert" }, h("b", {}, "This did not work. "), text, " ", h("button", { type: "button", onclick: () => location.reload() }, "Try again")));
+  }
+
+  private async waitForReport(): Promise<void> {
+    this.list.show([], false);
+    this.timeline.show([], []);
+    const bar = h("progress", { max: "100", "aria-label": "Progress of the analysis" });
+    const said = h("span", {}, "The first report of this site is not there yet.");
+    replace(this.head, h("div", { class: "notice" }, h("b", {}, "No report yet. "), said, bar));
+    const job = this.site.job ?? (await this.runningJob());
+    if (!job) {
+      bar.hidden = true;
+      said.textContent = "No analysis was asked for. Press “Analyse again” to have one.";
+      return;
+    }
+    await followJob(job, (seen: Job) => {
+      bar.value = seen.progress;
+      said.textContent = `The first analysis is ${STATES[seen.state]}${seen.step ? ` (${seen.step})` : ""}.`;
+    }, this.abort.signal);
+    if (!this.abort.signal.aborted) void this.load();
+  }
+
+  private async runningJob(): Promise<string | null> {
+    const { jobs } = await get<{ jobs: Job[] }>("/jobs?limit=100", this.abort.signal);
+    return jobs.find((job) => job.state === "running" || job.state === "accepted")?.id ?? null;
+  }
+
+  private showReport(report: Report): void {
+    const clearLooks = this.looks.filter(clear).length;
+    replace(
+      this.head,
+      this.verdict(report, clearLooks),
+      ...(this.site.standing_warnings ?? []).map((warning) => h("p", { class: "notice blind" }, warning.detail)),
+    );
+    this.showBelow(report, clearLooks);
+  }
+
+  private verdict(report: Report, clearLooks: number): HTMLElement {
+    const verdict = report.verdict ?? (this.changes.length ? "changes_found" : clearLooks > 1 ? "no_change_found" : clearLooks === 1 ? "nothing_to_compare" : "not_observable");
+    const headline = report.headline ?? "";
+    switch (verdict) {
+      case "not_observable":
+        return notice("blind", "Not observable", "No scene of this period showed the ground well enough. This is not a finding of no change: whatever happened here went unseen. The timeline says why for every look.", headline);
+      case "nothing_to_compare":
+        return notice("blind", "Nothing to compare", "Only one clear look exists, so nothing can have been seen to change. What stands on the site in it is not reported as new.", headline);
+      case "no_change_found":
+        return notice("calm", "No change found in what could be seen", `${plural(clearLooks, "clear look")} were compared. What is smaller than the limits below, or stood only between two looks, would have gone unseen.`, headline);
+      default:
+        return h("p", { class: "deck" }, headline);
+    }
+  }
+
+  private showBelow(report: Report, clearLooks: number): void {
+    const period = typeof report.period === "object" && report.period ? `${shortDate(report.period.start)} – ${shortDate(report.period.end)}` : "all scenes";
+    const blind = this.looks.filter((look) => !clear(look));
+    const partly = this.looks.filter((look) => clear(look) && look.properties.usable_fraction < 0.9);
+    const days = (looks: Look[]): string =>
+      looks.slice(0, 8).map((look) => `${date(look.properties.datetime)} (${reason(mainReason(look.properties))})`).join(", ") + (looks.length > 8 ? ` and ${looks.length - 8} more` : "");
+    const lines = [
+      blind.length ? h("li", {}, h("b", {}, "Not at all"), ` on ${days(blind)}.`) : null,
+      partly.length ? h("li", {}, h("b", {}, "In part"), ` on ${days(partly)}.`) : null,
+      ...(report.detection_limits ?? []).map((limit) => h("li", {}, h("b", {}, "Limit: "), limit.statement)),
+      ...(report.limits_in_words ?? []).map((text) => h("li", {}, text)),
+      ...report.warnings.map((text) => h("li", {}, text)),
+    ];
+    replace(
+      this.below,
+      facts([
+        ["Looks that showed the site", `${clearLooks} of ${this.looks.length}`],
+        ["Period", period],
+        ["Area", area(this.site.properties.area_m2)],
+        ["Report", `number ${report.number}, version ${report.processing_version.slice(0, 12)}`],
+      ]),
+      h("section", { class: "unseen" }, h("h2", {}, "What could not be seen"), h("ul", {}, lines)),
+      this.events.element,
+      h("details", { class: "looks" }, h("summary", {}, h("h2", {}, `All ${plural(this.looks.length, "look")}`)), looksTable(this.looks)),
+    );
+  }
+
+  private menu(): HTMLElement {
+    const { id, properties } = this.site;
+    const name = properties.name.replace(/[^\p{L}\p{N}]+/gu, "-").toLowerCase();
+    const files: [string, string, string][] = [
+      ["Changes as GeoJSON", `/sites/${id}/changes?f=geojson&limit=${PAGE}`, `${name}.geojson`],
+      ["Changes as CSV", `/sites/${id}/changes?f=csv`, `${name}.csv`],
+      ["Changes for Google Earth (KMZ)", `/sites/${id}/changes?f=kmz`, `${name}.kmz`],
+      ["Changes for QGIS (GeoPackage)", `/sites/${id}/changes?f=gpkg`, `${name}.gpkg`],
+      ["Changes as GeoParquet", `/sites/${id}/changes?f=parquet`, `${name}.parquet`],
+      ["Report to read and print (HTML)", `/sites/${id}/reports/latest.html`, `${name}.html`],
+      ["Evidence bundle (zip)", `/sites/${id}/reports/latest/bundle.zip`, `${name}.zip`],
+    ];
+    const save = (path: string, file: string): void => {
+      download(path, file).catch((error: Error) => toast(`The file could not be saved: ${error.message}`, null));
+    };
+    return h(
+      "div",
+      { class: "site-menu" },
+      h(
+        "details",
+        { class: "menu" },
+        h("summary", {}, "Download"),
+        h("ul", {}, files.map(([words, path, file]) => h("li", {}, h("button", { type: "button", onclick: () => save(path, file) }, words)))),
+      ),
+      h("a", { class: "button", href: `#/sites/${id}/versions` }, "Compare versions"),
+      h("button", { type: "button", onclick: () => void this.analyse() }, "Analyse again"),
+    );
+  }
+
+  private async analyse(): Promise<void> {
+    try {
+      const job = await send<Job>("POST", "/jobs", { type: "analyse", sites: [this.site.id] });
+      go(`/jobs/${job.id}`);
+    } catch (error) {
+      toast(`The analysis was not started: ${(error as Error).message}`, null);
+    }
+  }
+
+  // Changes
+
+  private open(id: string): void {
+    go(`/sites/${this.site.id}/changes/${id}`);
+  }
+
+  private show(id: string | null, move: boolean): void {
+    const change = id === null ? null : (this.known.get(id) ?? null);
+    this.list.select(change?.id ?? null);
+    this.map.select(change, move);
+    this.timeline.mark(change);
+    this.detail.hidden = change === null;
+    this.list.element.hidden = change !== null;
+    this.panel.classList.toggle("has-detail", change !== null);
+    if (!change) {
+      this.view = null;
+      this.detail.replaceChildren();
+      if (this.mode !== "one" && !this.layers.there) this.map.setPictures(null, null, "one");
+      return;
+    }
+    this.view = new ChangeView(change, {
+      site: this.site.id,
+      looks: this.looks,
+      kinds: [...new Set([...Object.keys(COLOURS), ...this.changes.map((c) => c.properties.change_type)])],
+      reviews: this.reviews,
+      reviewer: this.reviewer,
+      place: this.list.place(change.id),
+      close: () => go(`/sites/${this.site.id}`),
+      step: (by) => this.step(by),
+    });
+    this.detail.replaceChildren(this.view.element);
+    this.detail.scrollTop = 0;
+    this.view.element.querySelector<HTMLElement>("#change-title")?.focus({ preventScroll: true });
+    this.showPair(change);
+  }
+
+  /** A change of an earlier report: told with what the service still knows of it. */
+  private async showForeign(id: string): Promise<void> {
+    try {
+      const change = await get<Change>(`/changes/${id}`, this.abort.signal);
+      this.known.set(id, change);
+      if (this.wanted === id) this.show(id, true);
+    } catch (error) {
+      if (!this.abort.signal.aborted) toast(`This change cannot be shown: ${(error as Error).message}`, null);
+    }
+  }
+
+  private step(by: 1 | -1): void {
+    const next = this.list.neighbour(by);
+    if (next) this.open(next.id);
+    else announce(by > 0 ? "That was the last change" : "That was the first change");
+  }
+
+  private readonly onKey = (event: KeyboardEvent): void => {
+    const target = event.target as HTMLElement;
+    const typing = target.closest("input:not([type=range]):not([type=checkbox]), textarea, select, dialog") !== null;
+    if (typing || event.ctrlKey || event.metaKey || event.altKey) return;
+    if (event.key === "j") this.step(1);
+    else if (event.key === "k") this.step(-1);
+    else if (event.key === "u") this.reviewer.undo();
+    else if (event.key === "Escape" && this.view) go(`/sites/${this.site.id}`);
+    else if (event.key === "f") this.setMode(this.mode === "flicker" ? "one" : "flicker");
+    else if (event.key === "s") this.setMode(this.mode === "swipe" ? "one" : "swipe");
+    else if (!this.view?.key(event.key)) return;
+    event.preventDefault();
+  };
+
+  private readonly onFilter = later(30, (shown: Change[]): void => {
+    this.map.setChanges(shown);
+  });
+
+  // Pictures
+
+  private firstPictures(): void {
+    const clearOnes = this.looks.filter(clear);
+    const last = clearOnes.at(-1) ?? null;
+    const best = last ? (partners(last, this.looks).good.at(0) ?? null) : null;
+    [this.first, this.second] = [last ?? this.looks.at(-1) ?? null, best];
+    if (!this.view) this.pictures();
+  }
+
+  private showPair(change: Change): void {
+    const find = (scene: string | undefined): Look | null => this.looks.find((look) => look.properties.scene_id === scene) ?? null;
+    const [before, after] = [find(change.properties.before_scene), find(change.properties.after_scene)];
+    if (before && after) [this.first, this.second] = [before, after];
+    if (this.layers.there) {
+      if (this.mode === "one") this.mode = "swipe";
+      this.pictures();
+    } else if (change.properties.evidence) void this.chips(change);
+  }
+
+  private async chips(change: Change): Promise<void> {
+    try {
+      const [before, after] = await this.layers.chips(change.id);
+      if (this.view?.change.id !== change.id) return;
+      if (this.mode === "one") this.mode = "swipe";
+      this.map.setPictures(before, after, this.mode);
+      this.buildToolbar();
+      this.timeline.choose(this.first?.properties.scene_id ?? null, this.second?.properties.scene_id ?? null);
+      this.say(this.first);
+    } catch {
+      this.map.setPictures(null, null, "one");
+    }
+  }
+
+  private chooseLook(look: Look, second: boolean): void {
+    if (second || (this.mode !== "one" && this.second === look)) this.second = look;
+    else {
+      this.first = look;
+      if (this.mode !== "one") {
+        const { good } = partners(look, this.looks);
+        if (!this.second || this.second === look || compare(look, this.second).reasons.length) this.second = good[0] ?? this.second;
+      }
+    }
+    if (second && this.mode === "one") this.mode = "swipe";
+    this.pictures();
+    announce(`${date(look.properties.datetime)}: ${visibility(look)}`);
+  }
+
+  private setMode(mode: Mode): void {
+    this.mode = mode;
+    if (!this.layers.there && this.view) void this.chips(this.view.change);
+    else this.pictures();
+  }
+
+  private pictures(): void {
+    this.buildToolbar();
+    this.timeline.choose(this.first?.properties.scene_id ?? null, this.mode === "one" ? null : (this.second?.properties.scene_id ?? null));
+    if (!this.layers.there) {
+      this.say(this.first);
+      return;
+    }
+    const [early, late] = this.pair();
+    const lower = early ? this.layers.of(early) : null;
+    const upper = late ? this.layers.of(late, true) : null;
+    this.withheld = Boolean(this.first && !lower && clear(this.first));
+    this.map.setPictures(lower, upper, this.mode);
+    this.say(this.first);
+  }
+
+  /** What lies left and right of the divider: the earlier and the later look; one alone where only one is shown. */
+  private pair(): [Look | null, Look | null] {
+    const [one, two] = [this.first, this.second];
+    if (this.mode === "one" || !one || !two || one === two) return [one, null];
+    return one.properties.datetime <= two.properties.datetime ? [one, two] : [two, one];
+  }
+
+  private say(look: Look | null): void {
+    if (!look) {
+      this.mapSaid.textContent = this.looks.length ? "No clear look: the ground was not seen." : "";
+      return;
+    }
+    const [early, late] = this.pair();
+    const why = this.withheld && clear(look) ? "picture withheld by its licence" : visibility(look);
+    if (this.mode === "flicker") this.mapSaid.textContent = shortDate(look.properties.datetime);
+    else if (early && late) this.mapSaid.textContent = `${shortDate(early.properties.datetime)} ◀ ▶ ${shortDate(late.properties.datetime)}`;
+    else this.mapSaid.textContent = `${shortDate(look.properties.datetime)}: ${why}`;
+    this.mapSaid.classList.toggle("blind", !clear(look));
+  }
+
+  private buildToolbar(): void {
+    const usable = this.looks.filter(clear).length;
+    const modes: [Mode, string, string][] = [
+      ["one", "One look", ""],
+      ["swipe", "Swipe", "s"],
+      ["flicker", "Flicker", "f"],
+    ];
+    replace(
+      this.toolbar,
+      this.chooser("Look", this.first, (look) => {
+        this.first = look;
+        this.pictures();
+      }, null),
+      h(
+        "div",
+        { class: "segmented", role: "group", "aria-label": "How to compare" },
+        modes.map(([mode, words, key]) =>
+          h(
+            "button",
+            { type: "button", "aria-pressed": String(this.mode === mode), disabled: mode !== "one" && usable < 2, "aria-keyshortcuts": key || undefined, onclick: () => this.setMode(mode) },
+            words,
+          ),
+        ),
+      ),
+      this.mode !== "one" &&
+        this.chooser("with", this.second, (look) => {
+          this.second = look;
+          this.pictures();
+        }, this.first),
+    );
+  }
+
+  /** All looks by time; beside another one those that go with it first. */
+  private chooser(words: string, chosen: Look | null, take: (look: Look) => void, beside: Look | null): HTMLElement {
+    const option = (look: Look, more = ""): HTMLElement =>
+      h("option", { value: look.properties.scene_id, selected: look === chosen }, `${shortDate(look.properties.datetime)}${more}`);
+    const unseen = this.looks.filter((look) => !clear(look));
+    const groups: HTMLElement[] = [];
+    if (beside) {
+      const { good, poor } = partners(beside, this.looks);
+      if (good.length) groups.push(h("optgroup", { label: "Comparable, best first" }, good.map((look) => option(look))));
+      if (poor.length) groups.push(h("optgroup", { label: "Hard to compare" }, poor.map(([look, why]) => option(look, ` – ${why.join(", ")}`))));
+    } else {
+      const seen = this.looks.filter(clear);
+      if (seen.length) groups.push(h("optgroup", { label: "Clear looks" }, seen.map((look) => option(look, look.properties.usable_fraction < 0.995 ? ` – ${percent(look.properties.usable_fraction)} seen` : ""))));
+      if (unseen.length) groups.push(h("optgroup", { label: "Not observable" }, unseen.map((look) => option(look, ` – ${reason(mainReason(look.properties))}`))));
+    }
+    const select = h("select", {}, groups);
+    select.addEventListener("change", () => {
+      const look = this.looks.find((candidate) => candidate.properties.scene_id === select.value);
+      if (look) take(look);
+    });
+    return h("label", { class: "field inline" }, h("span", {}, words), select);
+  }
+}
+
+function notice(kind: string, title: string, text: string, more: string): HTMLElement {
+  return h("div", { class: `notice ${kind}` }, h("h2", {}, title), h("p", {}, text), more && h("p", { class: "quiet" }, more));
+}

@@ -1,0 +1,150 @@
+/** A small world without tiles: land, graticule, sites as points. Everything on it is in the page itself. */
+
+import Feature from "ol/Feature";
+import OlMap from "ol/Map";
+import View from "ol/View";
+import { Zoom } from "ol/control";
+import { boundingExtent, getCenter, type Extent } from "ol/extent";
+import Point from "ol/geom/Point";
+import Polygon from "ol/geom/Polygon";
+import { fromLonLat, transformExtent } from "ol/proj";
+import Graticule from "ol/layer/Graticule";
+import VectorLayer from "ol/layer/Vector";
+import VectorSource from "ol/source/Vector";
+import { Circle, Fill, Stroke, Style, Text } from "ol/style";
+import "ol/ol.css";
+
+import type { Site } from "./types";
+
+const WORLD = transformExtent([-170, -58, 170, 75], "EPSG:4326", "EPSG:3857");
+
+export interface WorldOptions {
+  onPick?: (id: string) => void;
+}
+
+export class WorldMap {
+  readonly map: OlMap;
+  private readonly sites = new VectorSource<Feature<Point>>();
+  private readonly land = new VectorSource<Feature<Polygon>>();
+  private fresh: ReadonlyMap<string, number> = new Map();
+  private hovered: string | null = null;
+  private readonly scheme = matchMedia("(prefers-color-scheme: dark)");
+  private readonly repaint = (): void => this.map.getLayers().forEach((layer) => layer.changed());
+
+  constructor(target: HTMLElement, options: WorldOptions = {}) {
+    const tone = (name: string): string => getComputedStyle(target).getPropertyValue(name).trim();
+    const siteLayer = new VectorLayer({ source: this.sites, zIndex: 5, style: (feature) => this.siteStyle(String(feature.getId()), tone) });
+    this.map = new OlMap({
+      target,
+      controls: [new Zoom()],
+      layers: [
+        new VectorLayer({
+          source: this.land,
+          style: () => new Style({ fill: new Fill({ color: tone("--land") }), stroke: new Stroke({ color: tone("--coast"), width: 0.8 }) }),
+        }),
+        new Graticule({
+          strokeStyle: new Stroke({ color: "rgba(128,140,150,0.35)", width: 0.8 }),
+          showLabels: true,
+          wrapX: false,
+          latLabelStyle: label(tone("--soft"), "end"),
+          latLabelPosition: 0.985,
+          lonLabelStyle: label(tone("--soft"), "center"),
+        }),
+        siteLayer,
+      ],
+      view: new View({ center: fromLonLat([10, 30]), zoom: 1, extent: fullExtent(), constrainOnlyCenter: true, maxZoom: 22 }),
+    });
+    this.scheme.addEventListener("change", this.repaint);
+    void import("./land.json").then((found) => this.addLand(found.default));
+    this.map.getView().fit(WORLD);
+    if (options.onPick) {
+      const pick = options.onPick;
+      this.map.on("click", (event) => {
+        const id = this.map.forEachFeatureAtPixel(event.pixel, (feature) => feature.getId(), { hitTolerance: 6, layerFilter: (layer) => layer === siteLayer });
+        if (typeof id === "string") pick(id);
+      });
+      this.map.on("pointermove", (event) => {
+        if (event.dragging) return;
+        const hit = this.map.hasFeatureAtPixel(event.pixel, { hitTolerance: 4, layerFilter: (layer) => layer === siteLayer });
+        target.classList.toggle("over-change", hit);
+      });
+    }
+  }
+
+  dispose(): void {
+    this.scheme.removeEventListener("change", this.repaint);
+    this.map.setTarget(undefined);
+    this.map.dispose();
+  }
+
+  setSites(sites: readonly Site[], fresh: ReadonlyMap<string, number>): void {
+    this.fresh = fresh;
+    this.sites.clear(true);
+    this.sites.addFeatures(
+      sites.map((site) => {
+        const feature = new Feature(new Point(fromLonLat(getCenter(site.bbox))));
+        feature.setId(site.id);
+        return feature;
+      }),
+    );
+  }
+
+  setFresh(fresh: ReadonlyMap<string, number>): void {
+    this.fresh = fresh;
+    this.sites.changed();
+  }
+
+  hover(id: string | null): void {
+    this.hovered = id;
+    this.sites.changed();
+  }
+
+  fitSites(): void {
+    const points = this.sites.getFeatures().map((feature) => feature.getGeometry()?.getCoordinates() ?? [0, 0]);
+    if (points.length) this.map.getView().fit(boundingExtent(points), { padding: [50, 50, 50, 50], maxZoom: 7 });
+  }
+
+  private addLand(rings: number[][]): void {
+    this.land.addFeatures(
+      rings.map((flat) => {
+        const ring: [number, number][] = [];
+        for (let index = 0; index < flat.length; index += 2) ring.push([flat[index] ?? 0, flat[index + 1] ?? 0]);
+        return new Feature(new Polygon([ring.map((place) => fromLonLat(place))]));
+      }),
+    );
+  }
+
+  private readonly styles = new Map<string, Style>();
+
+  private siteStyle(id: string, tone: (name: string) => string): Style {
+    const news = (this.fresh.get(id) ?? 0) > 0;
+    const large = id === this.hovered;
+    const name = `${news}|${large}|${this.scheme.matches}`;
+    let style = this.styles.get(name);
+    if (!style) {
+      style = new Style({
+        zIndex: large ? 3 : news ? 2 : 1,
+        image: new Circle({
+          radius: large ? 9 : news ? 6.5 : 4.5,
+          fill: new Fill({ color: news ? tone("--news") : tone("--paper") }),
+          stroke: new Stroke({ color: news ? tone("--paper") : tone("--ink"), width: 2 }),
+        }),
+      });
+      this.styles.set(name, style);
+    }
+    return style;
+  }
+}
+
+function fullExtent(): Extent {
+  return transformExtent([-200, -84, 200, 84], "EPSG:4326", "EPSG:3857");
+}
+
+function label(color: string, align: "end" | "center"): Text {
+  return new Text({
+    font: "11px system-ui, sans-serif",
+    fill: new Fill({ color: color || "#777" }),
+    textAlign: align,
+    textBaseline: "bottom",
+  });
+}
