@@ -338,6 +338,7 @@ feed = Table(
     Column("change", Text, nullable=False),
     Column("body", Text, nullable=False),
     PrimaryKeyConstraint("tenant", "seq"),
+    Index("ix_feed_tenant_site", "tenant", "site", "seq"),
 )
 
 warnings = Table(
@@ -348,4 +349,111 @@ warnings = Table(
     Column("detail", Text, nullable=False),
     Column("since", Double, nullable=False),
     PrimaryKeyConstraint("site", "code"),
+)
+
+events = Table(
+    "events",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("tenant", Text, ForeignKey("tenants.id"), nullable=False),
+    Column("site", Text, ForeignKey("sites.id"), nullable=False),
+    Column("label", Text, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("given", Text, nullable=False),  # the date or interval as it was posted
+    Column("starts", Double, nullable=False),  # with the uncertainty taken off
+    Column("ends", Double, nullable=False),
+    Column("uncertainty_days", Double, nullable=False),
+    Column("lag_low", Integer, nullable=False),
+    Column("lag_high", Integer, nullable=False),
+    Column("source", Text, nullable=False),
+    Column("source_url", Text),
+    Column("note", Text, nullable=False),
+    Column("from_imagery", Boolean, nullable=False),
+    Column("created", Double, nullable=False),
+    Column("key", Text, nullable=False),
+    Index("ix_events_tenant_site", "tenant", "site", "starts", "id"),
+)
+
+subscriptions = Table(
+    "subscriptions",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("tenant", Text, ForeignKey("tenants.id"), nullable=False),
+    Column("url", Text, nullable=False),
+    Column("kinds", Text, nullable=False),
+    Column("sites", Text),  # None: all
+    Column("note", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("reason", Text, nullable=False, server_default=""),
+    Column("created", Double, nullable=False),
+    Column("updated", Double, nullable=False),
+    Column("feed_seq", BigInteger, nullable=False),  # the last news that is in the outbox
+    Column("secret_version", Integer, nullable=False, server_default="1"),
+    Column("rotated", Double),
+    Column("failures", Integer, nullable=False, server_default="0"),
+    Column("last_success", Double),
+    Column("not_before", Double, nullable=False, server_default="0"),
+    Column("owner", Text),
+    Column("fence", BigInteger, nullable=False, server_default="0"),
+    Column("lease_until", Double, nullable=False, server_default="0"),
+    Index("ix_subscriptions_tenant_created", "tenant", "created", "id"),
+    Index("ix_subscriptions_state", "state"),
+)
+
+deliveries = Table(
+    "deliveries",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("tenant", Text, ForeignKey("tenants.id"), nullable=False),
+    Column("subscription", Text, ForeignKey("subscriptions.id"), nullable=False),
+    Column("seq", BigInteger),  # number of its first news in the feed; None: a test
+    Column("kind", Text, nullable=False),
+    Column("body", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("attempts", Integer, nullable=False, server_default="0"),
+    Column("tries", Integer, nullable=False, server_default="0"),  # since it was last asked for
+    Column("not_before", Double, nullable=False, server_default="0"),
+    Column("created", Double, nullable=False),
+    Column("finished", Double),
+    Column("status", Integer),
+    Column("detail", Text, nullable=False, server_default=""),
+    UniqueConstraint("subscription", "seq"),
+    Index("ix_deliveries_subscription_state", "subscription", "state", "not_before"),
+    Index("ix_deliveries_subscription_created", "subscription", "created", "id"),
+)
+
+delivery_attempts = Table(
+    "delivery_attempts",
+    metadata,
+    Column("delivery", Text, ForeignKey("deliveries.id"), nullable=False),
+    Column("number", Integer, nullable=False),
+    Column("tenant", Text, ForeignKey("tenants.id"), nullable=False),
+    Column("at", Double, nullable=False),
+    Column("ended", Double),
+    Column("status", Integer),
+    Column("detail", Text, nullable=False),
+    PrimaryKeyConstraint("delivery", "number"),
+)
+
+feed_tokens = Table(
+    "feed_tokens",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("tenant", Text, ForeignKey("tenants.id"), nullable=False),
+    Column("site", Text, ForeignKey("sites.id"), nullable=False),
+    Column("digest", Text, nullable=False),
+    Column("note", Text, nullable=False),
+    Column("created", Double, nullable=False),
+    Column("revoked", Double),
+    Index("ix_feed_tokens_tenant_site", "tenant", "site", "created", "id"),
+)
+
+digests = Table(
+    "digests",
+    metadata,
+    Column("tenant", Text, ForeignKey("tenants.id"), nullable=False),
+    Column("day", Text, nullable=False),
+    Column("made", Double, nullable=False),
+    Column("body", Text, nullable=False),
+    PrimaryKeyConstraint("tenant", "day"),
 )
