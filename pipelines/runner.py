@@ -8,6 +8,7 @@ worker dies: steps have no effects but their write-once products.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Protocol, TypeVar
@@ -26,6 +27,7 @@ WINDOW_PER_WORKER = 4
 # The rest is for the file cache, the operating system and whoever else is there.
 SHARE_OF_MEMORY = 0.8
 CONNECT_S = 15
+THREADS = "threads"
 
 
 class WrongCode(DepotwatchError):
@@ -75,6 +77,46 @@ class SerialRunner:
         return results
 
 
+class ThreadRunner:
+    """Units on threads of this process, for steps that wait for a disk or a network more than they compute.
+
+    Parameters
+    ----------
+    workers : threads
+    memory_bytes : what all units that run at once may take together; 0 for no bound
+    """
+
+    def __init__(self, workers: int, memory_bytes: int = 0) -> None:
+        self._workers, self._memory_bytes = workers, memory_bytes
+
+    def map(
+        self,
+        step: Callable[[Unit], Result],
+        units: Sequence[Unit],
+        done: Callable[[int], None],
+        unit_bytes: int = 0,
+    ) -> list[Result]:
+        """See ``Runner``. After a unit that breaks no further one is begun."""
+        results = []
+        with ThreadPoolExecutor(_that_fit(self._workers, unit_bytes, self._memory_bytes)) as pool:
+            futures = [pool.submit(step, unit) for unit in units]
+            try:
+                for future in futures:
+                    results.append(future.result())
+                    done(1)
+            except BaseException:
+                pool.shutdown(cancel_futures=True)
+                raise
+        return results
+
+
+def _that_fit(most: int, unit_bytes: int, memory_bytes: int) -> int:
+    """Return how many units may run at once: ``most``, and no more than fit into memory; one always may."""
+    if unit_bytes > 0 and memory_bytes > 0:
+        return max(1, min(most, memory_bytes // unit_bytes))
+    return most
+
+
 class DaskRunner:
     """Units as Dask tasks, a bounded window of them at a time.
 
@@ -90,10 +132,8 @@ class DaskRunner:
 
     def width(self, unit_bytes: int) -> int:
         """Return how many units may be unfinished at once: a few per worker, and no more than fit into memory."""
-        most: int = max(1, sum(self._client.nthreads().values())) * WINDOW_PER_WORKER
-        if unit_bytes > 0 and self._memory_bytes > 0:
-            return max(1, min(most, self._memory_bytes // unit_bytes))
-        return most
+        most = max(1, sum(self._client.nthreads().values())) * WINDOW_PER_WORKER
+        return _that_fit(most, unit_bytes, self._memory_bytes)
 
     def map(
         self,
@@ -151,7 +191,12 @@ def _checked(code: str, step: Callable[[Unit], Result], unit: Unit) -> Result:
 
 @contextmanager
 def open_runner(workers: int = 1, scheduler: str | None = None) -> Iterator[Runner]:
-    """Yield a runner: serial for one worker, local processes for more, an existing cluster by ``scheduler`` address.
+    """Yield a runner: serial for one worker, local processes for more, ``scheduler``'s cluster where one is named.
+
+    Parameters
+    ----------
+    workers : processes of this machine, or threads of this process where ``scheduler`` is ``threads``
+    scheduler : address of a Dask scheduler, ``threads``, or None
 
     Raises
     ------
@@ -162,13 +207,16 @@ def open_runner(workers: int = 1, scheduler: str | None = None) -> Iterator[Runn
         return
     import dask
     from distributed import Client, LocalCluster
+    from distributed.system import MEMORY_LIMIT  # what the machine or its container allows
 
+    memory_bytes = int(MEMORY_LIMIT * SHARE_OF_MEMORY)
+    if scheduler == THREADS:
+        yield ThreadRunner(workers, memory_bytes)
+        return
     if scheduler is not None:
         with _joined(scheduler) as client:
             yield DaskRunner(client, _declared_bytes(client))
         return
-    from distributed.system import MEMORY_LIMIT  # what the machine or its container allows
-
     quiet = {"distributed.admin.log-format": "%(message)s", "distributed.worker.daemon": True}
     with (
         dask.config.set(quiet),
@@ -183,7 +231,7 @@ def open_runner(workers: int = 1, scheduler: str | None = None) -> Iterator[Runn
         ) as cluster,
         Client(cluster, set_as_default=False) as client,
     ):
-        yield DaskRunner(client, int(MEMORY_LIMIT * SHARE_OF_MEMORY))
+        yield DaskRunner(client, memory_bytes)
 
 
 @contextmanager

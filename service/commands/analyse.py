@@ -31,7 +31,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--gsd", type=float, help="pixel size of the site grid in metres (default: the finest scene's)"
     )
     parser.add_argument("--workers", type=int, default=1, help="processes to use (default 1)")
-    parser.add_argument("--scheduler", help="address of a running Dask scheduler to use instead")
+    parser.add_argument(
+        "--scheduler",
+        help="address of a running Dask scheduler to use instead of processes here, or the word threads",
+    )
     parser.add_argument("--cache", help="folder or URL where products are kept for the next run")
     parser.add_argument(
         "--max-shift", type=float, help="metres a scene may lie off and still be searched for"

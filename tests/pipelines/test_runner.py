@@ -1,19 +1,16 @@
 """Results come back in unit order whoever did the work: this process, local processes, or a cluster of real ones."""
 
-import json
-import os
 import signal
-import subprocess
-import sys
+import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from pipelines import runner as runners
-from pipelines.runner import DaskRunner, UnknownScheduler, WrongCode, open_runner
+from pipelines.runner import DaskRunner, ThreadRunner, UnknownScheduler, WrongCode, open_runner
+from tests.pipelines.cluster import running_cluster
 
 UNITS = list(range(40))
 SQUARES = [n * n for n in UNITS]
@@ -41,6 +38,39 @@ def test_one_worker_keeps_the_order_and_reports_each_end() -> None:
     assert sum(ended) == 5
 
 
+def test_threads_give_the_same_results_in_the_same_order_and_no_more_at_once_than_memory_holds() -> None:
+    at_once, most = 0, 0
+    lock = threading.Lock()
+
+    def count(value: int) -> int:
+        nonlocal at_once, most
+        with lock:
+            at_once += 1
+            most = max(most, at_once)
+        time.sleep(0.005 * (value % 3))
+        with lock:
+            at_once -= 1
+        return value * value
+
+    ended: list[int] = []
+    assert ThreadRunner(8, memory_bytes=300).map(count, UNITS, ended.append, unit_bytes=100) == SQUARES
+    assert sum(ended) == len(UNITS)
+    assert 1 < most <= 3
+
+
+def test_threads_begin_nothing_more_after_a_unit_that_breaks() -> None:
+    begun: list[int] = []
+
+    def step(value: int) -> int:
+        begun.append(value)
+        time.sleep(0.02)
+        return _fail_at_seven(value)
+
+    with open_runner(1, "threads") as runner, pytest.raises(WrongCode, match="unit 7"):
+        runner.map(step, UNITS, lambda _count: None)
+    assert len(begun) < len(UNITS)
+
+
 @pytest.mark.long
 def test_processes_give_the_same_results_in_the_same_order() -> None:
     ended: list[int] = []
@@ -49,88 +79,10 @@ def test_processes_give_the_same_results_in_the_same_order() -> None:
     assert sum(ended) == len(UNITS)
 
 
-class _Cluster:
-    """A scheduler and workers as processes of their own, as an operator starts them."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.address = ""
-        self.running: list[subprocess.Popen[bytes]] = []
-        self.workers: list[subprocess.Popen[bytes]] = []
-
-    def start(self) -> None:
-        file = self.folder / "scheduler.json"
-        self._start(
-            "scheduler",
-            "--host",
-            "127.0.0.1",
-            "--port",
-            "0",
-            "--scheduler-file",
-            str(file),
-            "--dashboard-address",
-            "127.0.0.1:0",
-        )
-        _until(file.is_file)
-        self.address = json.loads(file.read_text())["address"]
-
-    def worker(self, **environment: str) -> None:
-        more = [
-            "--nthreads",
-            "1",
-            "--no-nanny",
-            "--memory-limit",
-            "1GiB",
-            "--dashboard-address",
-            "127.0.0.1:0",
-        ]
-        self.workers.append(self._start("worker", self.address, "--host", "127.0.0.1", *more, **environment))
-
-    def _start(self, what: str, *arguments: str, **environment: str) -> subprocess.Popen[bytes]:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "dask", what, *arguments],
-            cwd=self.folder,
-            env=os.environ | {"PYTHONPATH": str(Path(__file__).parent)} | environment,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
-        self.running.append(process)
-        return process
-
-
-def _until(holds: Callable[[], bool], seconds: float = 30.0) -> None:
-    end = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < end, "waited too long"
-        time.sleep(0.05)
-
-
-@contextmanager
-def _cluster(folder: Path, workers: int) -> Iterator[_Cluster]:
-    cluster = _Cluster(folder)
-    try:
-        cluster.start()
-        for _ in range(workers):
-            cluster.worker()
-        yield cluster
-    finally:
-        for process in cluster.running:
-            process.kill()
-            process.wait()
-
-
-def _joined(cluster: _Cluster, count: int) -> None:
-    from distributed import Client
-
-    with Client(cluster.address, set_as_default=False) as client:
-        client.wait_for_workers(count, timeout=30)
-
-
 @pytest.fixture(scope="module")
 def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of a cluster of two workers."""
-    with _cluster(tmp_path_factory.mktemp("cluster"), 2) as cluster:
-        _joined(cluster, 2)
+    with running_cluster(tmp_path_factory.mktemp("cluster"), 2) as cluster:
         yield cluster.address
 
 
@@ -138,8 +90,7 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 def test_a_cluster_of_real_processes_gives_the_same_and_survives_the_death_of_a_worker(
     tmp_path: Path,
 ) -> None:
-    with _cluster(tmp_path, 2) as cluster:
-        _joined(cluster, 2)
+    with running_cluster(tmp_path, 2) as cluster:
         killed: list[int] = []
 
         def done(_count: int) -> None:
@@ -191,7 +142,7 @@ def test_a_scheduler_that_is_not_there_or_has_no_workers_is_said_so(
     ):
         pass
     with (
-        _cluster(tmp_path, 0) as cluster,
+        running_cluster(tmp_path, 0) as cluster,
         pytest.raises(UnknownScheduler, match="has no workers"),
         open_runner(scheduler=cluster.address),
     ):
