@@ -191,6 +191,21 @@ def worker_command(settings: Settings) -> tuple[list[str], dict[str, str]]:
     return [sys.executable, "-c", code, "worker", "--parent", str(os.getpid())], environment
 
 
+def _answering(
+    server: _Server,
+    address: str,
+    announce: Callable[[str], None],
+    beside: Callable[[str, Callable[[], None]], None] | None,
+) -> None:
+    announce(address)
+
+    def stop() -> None:
+        server.should_exit = True
+
+    if beside is not None:
+        threading.Thread(target=beside, args=(address, stop), daemon=True).start()
+
+
 def serve(
     settings: Settings,
     host: str,
@@ -199,8 +214,11 @@ def serve(
     *,
     announce: Callable[[str], None],
     prepare: Callable[[Service], None] = lambda _service: None,
+    beside: Callable[[str, Callable[[], None]], None] | None = None,
 ) -> int:
     """Answer on an address until a signal ends it; ``announce`` is called with the address once it answers.
+
+    ``beside``, where given, then runs in a thread with the address and a function that ends the service.
 
     Raises
     ------
@@ -225,7 +243,7 @@ def serve(
     )
     crew.start()
     try:
-        server = _Server(config, lambda: announce(address_of(listening)))
+        server = _Server(config, lambda: _answering(server, address_of(listening), announce, beside))
         asyncio.run(server.serve(sockets=[listening]))
     finally:
         crew.stop(settings.drain_s + GRACEFUL_S)

@@ -25,6 +25,9 @@ class Settings(BaseSettings):
     allow_hosts: str = Field(default="", description="private hosts archives may lie on, comma-separated")
     allow_no_keys: bool = Field(default=False, description="answer without keys (loopback only)")
     external_url: str = Field(default="", description="address clients see, where a proxy stands in front")
+    log_level: str = Field(
+        default="INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$", description="least that is logged"
+    )
 
     lease_s: float = Field(default=60.0, gt=0, description="how long a silent worker keeps its unit")
     poll_s: float = Field(default=1.0, gt=0, description="how often an idle worker asks for work")

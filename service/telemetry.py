@@ -62,8 +62,10 @@ def configure_logging(level: str = "INFO") -> None:
     for name in ("uvicorn", "uvicorn.error", "uvicorn.access"):
         logging.getLogger(name).handlers.clear()
         logging.getLogger(name).propagate = True
-    for name in ("uvicorn.access", "httpx", "httpx2", "alembic"):
+    for name in ("uvicorn.access", "httpx", "httpx2", "alembic", "pyogrio"):
         logging.getLogger(name).setLevel("WARNING")
+    # GDAL's remarks on files we write ourselves; what stops it is raised, not logged.
+    logging.getLogger("rasterio").setLevel("ERROR")
 
 
 class Telemetry:

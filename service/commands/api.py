@@ -22,9 +22,10 @@ def run(args: argparse.Namespace) -> int:
     from service.server import serve
     from service.telemetry import configure_logging
 
-    configure_logging()
+    settings = settings_from(args)
+    configure_logging(settings.log_level)
 
     def announce(address: str) -> None:
         print(address, flush=True)
 
-    return serve(settings_from(args), args.host, args.port, 0, announce=announce)
+    return serve(settings, args.host, args.port, 0, announce=announce)

@@ -19,5 +19,6 @@ def run(args: argparse.Namespace) -> int:
     from service.telemetry import configure_logging
     from service.worker_process import run_worker
 
-    configure_logging()
-    return run_worker(settings_from(args), parent=args.parent)
+    settings = settings_from(args)
+    configure_logging(settings.log_level)
+    return run_worker(settings, parent=args.parent)
