@@ -210,11 +210,11 @@ def polyline_distance(canvas: Canvas, points: Array) -> tuple[Array, Array]:
 
 
 def berm(canvas: Canvas, x: float, y: float) -> None:
-    """Raise a bank: straight, bent, U, ring or cells; 1-6 m high, sides of 25-40 degrees, bare to grown over."""
+    """Raise a bank: straight, bent, U, ring or cells; 0.6-5.5 m high, sides of 18-45 degrees, bare to grown over."""
     rng = canvas.rng
-    height = rng.uniform(1.0, 5.5)
-    crest = rng.uniform(0.5, 4.0)
-    side = height / np.tan(np.radians(rng.uniform(24, 40)))
+    height = rng.uniform(0.6, 2.0) if rng.random() < 0.4 else rng.uniform(1.0, 5.5)
+    crest = rng.uniform(0.0, 4.0)
+    side = height / np.tan(np.radians(rng.uniform(18, 45)))
     angle = rng.uniform(0, 2 * np.pi)
     length, depth = rng.uniform(12, 110), rng.uniform(12, 60)
     shape = rng.choice(["straight", "straight", "bent", "u", "ring", "cells"])
@@ -244,20 +244,32 @@ def berm(canvas: Canvas, x: float, y: float) -> None:
     )
     distance = distance + (wobble * rng.uniform(0, 0.6)).astype(np.float32)
     profile = np.clip(1 - (distance - crest / 2) / side, 0, 1)
-    if rng.random() < 0.4:
+    draw = rng.random()
+    if draw < 0.3:
         profile = profile**2 * (3 - 2 * profile)
+    elif draw < 0.45:  # slumped: no edge at the crest and none at the foot
+        profile = np.exp(-0.5 * (2 * distance / (crest + side)) ** 2) * (distance < 1.5 * (crest + side))
+    if rng.random() < 0.3:  # worn unevenly along its length
+        profile = profile * np.clip(1 + 0.25 * spectral_noise(rng, canvas.size, 1.6), 0.3, 1.2)
     gaps = rng.random() < 0.2
     if gaps:
         profile = profile * ((along % rng.uniform(25, 60)) > 5)
     canvas.height += (profile * height).astype(np.float32)
     on = profile > 0.12
+    if rng.random() < 0.25:  # the strip it was pushed up from, or the track along it
+        off = crest / 2 + side + rng.uniform(0, 4)
+        strip = (distance > off) & (distance < off + rng.uniform(2, 8))
+        canvas.albedo[:, strip] = _ground_colour(str(rng.choice(HARD)), rng)[:, None] * np.exp(
+            0.06 * rng.standard_normal(int(strip.sum()))
+        )
+        canvas.height[strip] -= rng.uniform(0, 0.5)
     fresh = rng.random() < 0.6
     cover = (
         {"bare soil", "dark soil", "sand", "red soil", "gravel"} if fresh else {"grass", "dry grass", "crop"}
     )
     names = [n for n in GROUNDS if n in cover]
     colour = _ground_colour(str(rng.choice(names)), rng)
-    if rng.random() < 0.75:
+    if rng.random() < 0.65:  # else of the very ground it stands on: only its light and shade tell
         blend = np.clip(profile * 4, 0, 1)[None]
         texture = np.exp(
             ndimage.gaussian_filter(rng.standard_normal(distance.shape), rng.uniform(0.5, 3))
@@ -308,21 +320,35 @@ def containers(canvas: Canvas, x: float, y: float) -> None:
             du, dv = (i - (rows - 1) / 2) * (length + gap_long), (j - (cols - 1) / 2) * (2.44 + gap_wide)
             cx, cy = x + du * np.cos(angle) - dv * np.sin(angle), y + du * np.sin(angle) + dv * np.cos(angle)
             own = length if rng.random() < 0.85 else (6.06 if length > 7 else 12.19)
-            part, inside, u, _ = canvas.box(cx, cy, own, 2.44, angle + rng.normal(0, disorder))
+            part, inside, u, v = canvas.box(cx, cy, own, 2.44, angle + rng.normal(0, disorder))
             if not inside.any():
                 continue
             tall = rng.choice([2.59, 2.9]) * rng.choice([1, 1, 1, 2, 3])
             colour = fleet[rng.integers(len(fleet))] * rng.uniform(0.85, 1.15)
-            rust = 1 + rng.uniform(0, 0.3) * ndimage.gaussian_filter(rng.standard_normal(u.shape), 1.5)
-            ribs = 1 + rng.uniform(0, 0.06) * np.sign(np.sin(2 * np.pi * u / rng.uniform(0.6, 1.5)))
-            _fill(
-                canvas,
-                part,
-                inside,
-                (colour[:, None, None] * (rust * ribs)[None]).astype(np.float32),
-                float(tall),
-                canvas.container,
-            )
+            _fill(canvas, part, inside, _roof(rng, colour, u, v, own), float(tall), canvas.container)
+
+
+def _roof(rng: np.random.Generator, colour: Array, u: Array, v: Array, length: float) -> Array:
+    """Return a roof's albedo (4, row, col): ribs, rust and dirt; some patched, marked, open, or under a tarpaulin."""
+    worn = 1 + rng.uniform(0, 0.3) * ndimage.gaussian_filter(rng.standard_normal(u.shape), 1.5)
+    ribs = 1 + rng.uniform(0, 0.06) * np.sign(np.sin(2 * np.pi * u / rng.uniform(0.6, 1.5)))
+    paint = colour[:, None, None] * (worn * ribs)[None]
+    draw = rng.random()
+    if draw < 0.25:  # bleached or grimy along the middle, rust along the edges
+        rim = np.clip(np.abs(v) / 1.22, 0, 1) ** rng.uniform(1, 6)
+        rust = _ground_colour("red soil", rng)[:, None, None]
+        paint = paint * (1 - rim * rng.uniform(0, 0.6)) + rust * rim * rng.uniform(0, 0.6)
+    elif draw < 0.4:  # a blotch: a repair, a puddle, dirt blown into a corner
+        at = rng.uniform(-0.5, 0.5) * length
+        blotch = np.exp(-0.5 * (((u - at) / rng.uniform(0.3, 3)) ** 2 + (v / rng.uniform(0.3, 2)) ** 2))
+        paint = paint * (1 - blotch * rng.uniform(-0.8, 0.7))
+    elif draw < 0.5:  # letters or a logo
+        block = (np.abs(u - rng.uniform(-0.3, 0.3) * length) < rng.uniform(0.5, 3)) & (np.abs(v) < 0.7)
+        paint = np.where(block, rng.uniform(0.1, 0.8), paint)
+    elif draw < 0.56:  # open top: the floor lies in its own shade
+        inner = (np.abs(u) < length / 2 - 0.2) & (np.abs(v) < 1.05)
+        paint = np.where(inner, paint * rng.uniform(0.15, 0.6), paint)
+    return np.clip(paint, 0.01, 0.95).astype(np.float32)
 
 
 def decoy_box(canvas: Canvas, x: float, y: float) -> None:
