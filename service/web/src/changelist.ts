@@ -189,6 +189,7 @@ export class ChangeList {
     const counts = new Map<string, number>();
     for (const change of this.all) counts.set(kindOf(change), (counts.get(kindOf(change)) ?? 0) + 1);
     const kinds = [...counts.keys()].sort();
+    const rows = [...new Set(kinds.map((kind) => kind.split("|")[0] ?? ""))];
     replace(
       this.tallies,
       kinds.map((kind) => {
@@ -196,7 +197,7 @@ export class ChangeList {
         return h(
           "button",
           {
-            type: "button", class: "tally", "aria-pressed": String(this.filter.kinds.has(kind)),
+            type: "button", class: `tally ${direction}`, vars: { "grid-row": String(rows.indexOf(name) + 1) }, "aria-pressed": String(this.filter.kinds.has(kind)),
             onclick: (event: Event) => {
               if (!this.filter.kinds.delete(kind)) this.filter.kinds.add(kind);
               (event.currentTarget as Element).setAttribute("aria-pressed", String(this.filter.kinds.has(kind)));

@@ -45,6 +45,7 @@ export class WorldMap {
         new Graticule({
           strokeStyle: new Stroke({ color: "rgba(128,140,150,0.35)", width: 0.8 }),
           showLabels: true,
+          targetSize: 160,
           wrapX: false,
           latLabelStyle: label(tone("--soft"), "end"),
           latLabelPosition: 0.985,

@@ -1,1 +1,0 @@
-import{a as e,o as t}from"./index-DR5ysxnk.js";async function n(n,r){return e(n,[t(`section`,{class:`narrow`},t(`h1`,{tabindex:`-1`},`Add a site`))]),{title:`Add a site`,dispose:()=>void 0}}export{n as openAdd};
