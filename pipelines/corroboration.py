@@ -18,7 +18,7 @@ Sources: B. Phipson, G. K. Smyth (2010), Permutation p-values should never be ze
 import functools
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -31,6 +31,7 @@ Numbers = NDArray[np.float64]
 
 LEVEL = 0.05
 PLACEMENTS = 1_999
+POWER_DRAWS = 40
 # Above these many equally likely placements they are drawn instead of counted out.
 MOST_COUNTED = 5_000
 # A quarter is long enough to hold several windows and short enough to be one season.
@@ -123,10 +124,14 @@ class EventResult:
 
 @dataclass(frozen=True, slots=True)
 class Corroboration:
-    """Every event in the order given, and all testable ones together (None where there is none)."""
+    """Every event in the order given, and all testable ones together (None where there is none).
+
+    ``joint_power`` is how often all together would be told from chance if one onset fell into every window.
+    """
 
     events: tuple[EventResult, ...]
     joint: Tested | None
+    joint_power: float | None
 
 
 class _Sky:
@@ -220,7 +225,8 @@ def corroborate(
         )
         for window, reason, one in zip(windows, why, tested, strict=True)
     )
-    return Corroboration(results, _jointly(record, windows))
+    joint = _jointly(record, windows)
+    return Corroboration(results, joint, None if joint is None else _joint_power(record, windows))
 
 
 def holm(values: Sequence[float]) -> list[float]:
@@ -425,22 +431,49 @@ def _every_order(values: Numbers, shares: Numbers, weights: Numbers) -> tuple[Nu
 
 def _power(record: _Record, window: Window) -> float:
     """Return how likely one onset in the window, as sure as the site's usual one, is told from chance."""
-    weight = float(np.median([onset.weight for onset in record.onsets])) if record.onsets else 1.0
     start, end = window.tested
-    standing = [
-        (onset.start, onset.end, onset.weight)
-        for onset in record.onsets
-        if share_inside(onset.start, onset.end, window.tested) == 0.0
-    ]
     found = 0.0
+    for low, high, days in _gaps_in(record, window):
+        tested = _test(_planted(record, [window], [(low, high)]), [window])
+        found += days * (tested.p_value <= LEVEL)
+    # Days of the window before the first look or after the last could not have shown an onset at all.
+    return float(found / (end - start))
+
+
+def _joint_power(record: _Record, windows: Sequence[Window]) -> float:
+    """Return how often one onset in every testable window, drawn again and again, is told from chance."""
+    usable = [window for window in windows if record.sky.untestable(window) is None]
+    if len(usable) == 1:
+        return _power(record, usable[0])
+    chance, found = record.sky.random("power"), 0
+    gaps = [list(_gaps_in(record, window)) for window in usable]
+    shares = [np.array([days for _, _, days in each]) / sum(days for _, _, days in each) for each in gaps]
+    for _ in range(POWER_DRAWS):
+        drawn = [
+            each[chance.choice(len(each), p=share)][:2] for each, share in zip(gaps, shares, strict=True)
+        ]
+        found += _test(_planted(record, usable, drawn), usable).p_value <= LEVEL
+    return found / POWER_DRAWS
+
+
+def _gaps_in(record: _Record, window: Window) -> Iterator[tuple[float, float, float]]:
+    """Yield the gaps between clear looks that meet a window: start, end, and their days inside it."""
+    start, end = window.tested
     for low, high in itertools.pairwise(record.sky.days.astype(np.float64).tolist()):
         days = min(high, end) - max(low, start)
         if days > 0:
-            planted = merge_onsets([*standing, (low, high, weight)])
-            tested = _test(_Record(record.sky, planted), [window])
-            found += days * (tested.p_value <= LEVEL)
-    # Days of the window before the first look or after the last could not have shown an onset at all.
-    return float(found / (end - start))
+            yield low, high, days
+
+
+def _planted(record: _Record, windows: Sequence[Window], intervals: Sequence[tuple[float, float]]) -> _Record:
+    """Return the record with these onsets, as sure as its usual one, in place of any that met the windows."""
+    weight = float(np.median([onset.weight for onset in record.onsets])) if record.onsets else 1.0
+    outside = [
+        (onset.start, onset.end, onset.weight)
+        for onset in record.onsets
+        if not any(share_inside(onset.start, onset.end, window.tested) for window in windows)
+    ]
+    return _Record(record.sky, merge_onsets([*outside, *((low, high, weight) for low, high in intervals)]))
 
 
 def merge_onsets(intervals: Sequence[tuple[float, float, float]]) -> tuple[Onset, ...]:

@@ -11,14 +11,26 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from imagery.errors import DepotwatchError
-from service.api import archives, changes, features, forecasts, jobs, landing, page, reports, schemas, sites
+from service.api import (
+    archives,
+    changes,
+    events,
+    features,
+    forecasts,
+    jobs,
+    landing,
+    page,
+    reports,
+    schemas,
+    sites,
+)
 from service.context import Service
 from service.problems import CODE_OF_STATUS, PROBLEM_JSON, problem, problem_of
 from service.telemetry import Observed, Telemetry
 
 log = logging.getLogger(__name__)
 
-MODULES = (landing, page, sites, forecasts, reports, jobs, changes, archives, features)
+MODULES = (landing, page, sites, forecasts, reports, jobs, changes, archives, events, features)
 PROBLEMS: dict[int | str, dict[str, Any]] = {
     "default": {
         "description": "A problem, as RFC 9457 has it.",

@@ -1,8 +1,8 @@
 """Bodies as OpenAPI tells them. What comes in is strict; what goes out is open: more members may come."""
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 
 class Outgoing(BaseModel):
@@ -177,3 +177,64 @@ class Conformance(Outgoing):
     """OGC conformance classes."""
 
     conformsTo: list[str]  # noqa: N815  (OGC's spelling)
+
+
+# Text for people: no NUL, which no database keeps; a line has no control characters at all.
+Line = Annotated[
+    str, StringConstraints(min_length=1, pattern=r"^[^\x00-\x1f\x7f]*[^\x00-\x20\x7f][^\x00-\x1f\x7f]*$")
+]
+Prose = Annotated[str, StringConstraints(pattern=r"^[^\x00]*$")]
+
+
+class EventIn(Incoming):
+    """A dated outside event: a shipment, an order, a claim."""
+
+    label: Line = Field(max_length=200)
+    kind: Line = Field(default="event", max_length=64, description="your own word: shipment, claim …")
+    when: str = Field(max_length=100, description="a date, an RFC 3339 time, or two with a slash between")
+    uncertainty_days: float = Field(
+        default=1.0, ge=1, le=366, description="either way; claims carry local dates"
+    )
+    lag_days: list[Annotated[int, Field(ge=-3_660, le=3_660)]] = Field(
+        default=[0, 30],
+        min_length=2,
+        max_length=2,
+        description="days after the event between which a change is looked for; fixed once posted",
+    )
+    source: Line = Field(max_length=1_000, description="who says so, and where")
+    source_url: str | None = Field(default=None, max_length=2_000, pattern=r"^https?://[^\x00-\x20\x7f]+$")
+    note: Prose = Field(default="", max_length=4_000)
+    derived_from_imagery: bool = Field(default=False, description="true: pictures cannot confirm it")
+
+
+class Event(Outgoing):
+    """A dated outside event."""
+
+    id: str
+    site: str
+    label: str
+    kind: str
+    when: str
+    uncertainty_days: float
+    lag_days: list[int]
+    derived_from_imagery: bool
+    links: list[Link]
+
+
+class EventList(Outgoing):
+    """Events in order of their dates."""
+
+    events: list[Event]
+    links: list[Link]
+
+
+class Corroboration(Outgoing):
+    """A site's changes beside its events; docs/corroboration.md tells every member."""
+
+    site: str
+    looks: dict[str, Any]
+    events: list[dict[str, Any]]
+    joint: dict[str, Any] | None
+    control: dict[str, Any]
+    notes: list[str]
+    links: list[Link]

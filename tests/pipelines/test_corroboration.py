@@ -61,6 +61,8 @@ def test_onsets_right_after_every_event_are_found_and_others_are_not() -> None:
     assert far.joint is not None
     assert close.joint.p_value < 0.01
     assert far.joint.p_value == 1.0
+    assert far.joint_power is not None
+    assert far.joint_power > 0.9
 
 
 def test_the_p_value_of_one_event_and_one_onset_is_the_share_of_days_counted_by_hand() -> None:

@@ -54,7 +54,7 @@ def test_no_call_breaks_the_service(fuzzed: tuple[Service, str]) -> None:
     tried = 0
     for found in schema.get_all_operations():
         operation = found.ok()
-        if operation.path.endswith("/events"):
+        if operation.path == "/jobs/{job}/events":
             continue  # a stream that goes on while the job runs; test_live.py follows it
         tried += 1
         try:

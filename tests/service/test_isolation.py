@@ -10,6 +10,7 @@ from service.database import Database
 from service.tenancy import ensure_tenant
 from tests.service.support import client_of, feature, work_off
 
+EVENT = {"label": "mine", "when": "2024-06-01", "source": "mine"}
 PUBLIC = {"/", "/conformance", "/healthz", "/readyz", "/metrics"}
 
 
@@ -26,6 +27,7 @@ def calls(service: Service, client: TestClient) -> list[tuple[str, str, dict[str
     work_off(service)
     change = client.get(f"/sites/{site['id']}/changes").json()["features"][0]["id"]
     report = client.get(f"/sites/{site['id']}/reports/latest").json()["id"]
+    event = client.post(f"/sites/{site['id']}/events", json=EVENT).json()["id"]
     place = service.settings.data / "private"
     place.mkdir()
     with service.database.write() as connection:
@@ -38,6 +40,7 @@ def calls(service: Service, client: TestClient) -> list[tuple[str, str, dict[str
         "job": site["job"],
         "report": report,
         "change": change,
+        "event": event,
         "name": "private",
         "path": "changes.geojson",
     }
@@ -60,6 +63,7 @@ def calls(service: Service, client: TestClient) -> list[tuple[str, str, dict[str
                         "/archives": {"name": "n", "source": "http://192.0.2.1/"},
                         f"/sites/{site['id']}": {"properties": {"name": "taken over"}},
                         f"/changes/{change}/review": {"verdict": "rejected"},
+                        f"/sites/{site['id']}/events": EVENT,
                     }.get(whole, {})
                     options["headers"] = {"If-Match": "*"}
                 found.append((method.upper(), whole, options))
