@@ -4,6 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 REAL   ?= ../shared/data/real
 OUT    ?= out
+RUN_ARGS ?= $(if $(CI),--once)
 export OMP_NUM_THREADS ?= 1
 export OPENBLAS_NUM_THREADS ?= 1
 
@@ -25,13 +26,12 @@ $(VENV)/.dev: requirements-dev.lock $(VENV)/.runtime
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
 	touch $@
 
-# The main job on the rendered sample site, at 0.5 m and at 10 m.
+# The main job on the rendered sample site, at 0.5 m and at 10 m, in a running service: prints the page's address and a
+# one-time key, then where the reports lie, and stays until Ctrl-C. RUN_ARGS=--once (the default where CI is set) ends it when all is analysed.
 run: install
-	rm -rf $(OUT)/depot-0.5m $(OUT)/depot-10m
-	$(BIN)/depotwatch analyse --catalog sample_tiles/depot-0.5m/catalog.json --aoi sample_tiles/depot-0.5m/aoi.geojson --out $(OUT)/depot-0.5m
-	$(BIN)/depotwatch analyse --catalog sample_tiles/depot-10m/catalog.json --aoi sample_tiles/depot-10m/aoi.geojson --out $(OUT)/depot-10m
+	$(BIN)/depotwatch demo --data $(OUT)/demo --out $(OUT) $(RUN_ARGS)
 
-# The same on real Sentinel-2 pairs, where they lie beside the project; nothing of them is copied into it.
+# The main job without a service, on real Sentinel-2 pairs where they lie beside the project; nothing of them is copied into it.
 run-real: install
 	rm -rf $(OUT)/real
 	$(BIN)/python -m benchmarks.run_real --source $(REAL) --out $(OUT)/real

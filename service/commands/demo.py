@@ -75,7 +75,7 @@ def _serve(args: argparse.Namespace, samples: Sequence[Path]) -> int:
 
     def prepare(service: "Service") -> None:
         show.key = _one_time_key(service, settings)
-        show.jobs = {sample.name: _load(service, sample.resolve()) for sample in samples}
+        show.samples = [_load(service, sample.resolve()) for sample in samples]
 
     def announce(address: str) -> None:
         print(address, flush=True)
@@ -104,8 +104,17 @@ def _one_time_key(service: "Service", settings: "Settings") -> str:
     )
 
 
-def _load(service: "Service", sample: Path) -> str:
-    """Make a sample an archive and its AOI a site that watches it, where they are not yet; return the new job's id."""
+@dataclass(frozen=True, slots=True)
+class _Sample:
+    """A sample as the service knows it; ``job`` is None where its report is up to date."""
+
+    name: str
+    site: str
+    job: str | None
+
+
+def _load(service: "Service", sample: Path) -> _Sample:
+    """Make a sample an archive and its AOI a site that watches it, and have it analysed, where that is not done yet."""
     from sqlalchemy import select
 
     from service import jobs
@@ -120,10 +129,33 @@ def _load(service: "Service", sample: Path) -> str:
                 sites.c.tenant == tenant, sites.c.name == sample.name, sites.c.deleted.is_(None)
             )
         ).scalar()
-    site = known or _add(service, tenant, sample)
+    if known is not None and _is_up_to_date(service, str(known)):
+        return _Sample(sample.name, str(known), None)
+    site = str(known) if known is not None else _add(service, tenant, sample)
     with database.write() as connection:
         request = jobs.JobRequest("analyse", [site], None, {}, "demo")
-        return jobs.submit(database, connection, tenant, request, max_queued=1_000)
+        return _Sample(
+            sample.name, site, jobs.submit(database, connection, tenant, request, max_queued=1_000)
+        )
+
+
+def _is_up_to_date(service: "Service", site: str) -> bool:
+    """Tell whether the site's current report is what this very code says; new scenes are the watch's business."""
+    from sqlalchemy import select
+
+    from pipelines.parameters import parameters_from
+    from pipelines.steps import processing_version, weights_sha256
+    from service.tables import reports, sites
+
+    with service.database.read() as connection:
+        made_by = connection.execute(
+            select(reports.c.processing_version)
+            .join(sites, sites.c.current_report == reports.c.id)
+            .where(sites.c.id == site)
+        ).scalar()
+    defaults = parameters_from({})
+    now = processing_version(dict(defaults.as_pairs()), weights_sha256(defaults.network))
+    return bool(made_by == now)
 
 
 def _add(service: "Service", tenant: str, sample: Path) -> str:
@@ -156,7 +188,7 @@ class _Show:
     out: Path | None
     once: bool
     key: str = ""
-    jobs: Mapping[str, str] | None = None
+    samples: Sequence[_Sample] = ()
     faults: int = 0
 
     def run(self, address: str, stop: Callable[[], None]) -> None:
@@ -165,8 +197,9 @@ class _Show:
 
         try:
             with Client(address, self.key) as client:
-                for name, job in (self.jobs or {}).items():
-                    self._site(client, address, name, job)
+                for sample in self.samples:
+                    if self._analysed(client, address, sample):
+                        self._tell(client, address, sample)
                 page = client.request("GET", "/", headers={"Accept": "text/html"})
                 self._check(page.headers["content-type"].startswith("text/html"), "the page does not answer")
         except Exception as error:
@@ -177,27 +210,30 @@ class _Show:
             if self.once:
                 stop()
 
-    def _site(self, client: "Client", address: str, name: str, job: str) -> None:
-        ended = client.wait(job, told=lambda seen: _progress(name, seen))
+    def _analysed(self, client: "Client", address: str, sample: _Sample) -> bool:
+        if sample.job is None:
+            return True
+        ended = client.wait(sample.job, told=lambda seen: _progress(sample.name, seen))
         if sys.stderr.isatty():
             print("\r\033[K", end="", file=sys.stderr)
         if ended["state"] != "successful":
-            said = [line["detail"] for line in client.request("GET", f"/jobs/{job}/logs").json()["lines"]]
-            self._check(False, f"{name}: {ended['state']}: {'; '.join(said) or address + '/jobs/' + job}")
-            return
-        result = client.request("GET", f"/jobs/{job}/results").json()["results"][0]
-        here = f"/sites/{result['site']}/reports/latest"
+            lines = client.request("GET", f"/jobs/{sample.job}/logs").json()["lines"]
+            said = "; ".join(line["message"] for line in lines) or f"{address}/jobs/{sample.job}"
+            self._check(False, f"{sample.name}: {ended['state']}: {said}")
+        return bool(ended["state"] == "successful")
+
+    def _tell(self, client: "Client", address: str, sample: _Sample) -> None:
+        here = f"/sites/{sample.site}/reports/latest"
         report = client.request("GET", here).json()
         html = client.request("GET", f"{here}.html")
-        self._check(
-            html.headers["content-type"].startswith("text/html"), f"{name}: the report does not answer"
-        )
-        print(f"{name}: {report['headline']}", file=sys.stderr)
+        is_page = html.headers["content-type"].startswith("text/html")
+        self._check(is_page, f"{sample.name}: the report does not answer")
+        print(f"{sample.name}: {report['headline']}", file=sys.stderr)
         print(f"  {address}{here}.html", file=sys.stderr, flush=True)
         if self.out is not None:
-            bundle = client.request("GET", f"/sites/{result['site']}/reports/{report['id']}/bundle.zip")
-            _unpack(bundle.content, self.out / name)
-            print(f"  {self.out / name / 'report.html'}", file=sys.stderr, flush=True)
+            numbered = f"/sites/{sample.site}/reports/{report['id']}"
+            _unpack(client.request("GET", f"{numbered}/bundle.zip").content, self.out / sample.name)
+            print(f"  {self.out / sample.name / 'report.html'}", file=sys.stderr, flush=True)
 
     def _check(self, good: bool, fault: str) -> None:
         if not good:
