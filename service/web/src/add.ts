@@ -20,9 +20,10 @@ import { WorldMap } from "./worldmap";
 
 const JUDGE_MS = 350;
 
+const GEOJSON = "application/geo+json";
 const TYPES: Record<string, string> = {
-  geojson: "application/geo+json",
-  json: "application/geo+json",
+  geojson: GEOJSON,
+  json: GEOJSON,
   kml: "application/vnd.google-earth.kml+xml",
   csv: "text/csv",
 };
@@ -188,17 +189,18 @@ class AddPage implements Page {
 
   /** What would be sent now; null where there is nothing yet. */
   private draft(name: string): Draft | null {
-    if (this.file?.type === TYPES.geojson) return named(this.file.body, this.name.value.trim(), this.file.stem);
-    if (this.file) return { ...this.file, document: null };
+    const { file } = this;
+    if (file?.type === GEOJSON) return named(file.body, this.name.value.trim(), file.stem);
+    if (file) return { ...file, document: null };
     if (this.circle) {
-      const row = [name.replaceAll('"', "'"), this.longitude.value, this.latitude.value, this.radius.value].map((text) => `"${text.replace(",", ".").trim()}"`);
-      return { type: "text/csv", body: `name,longitude,latitude,radius_m\n${row.join(",")}\n`, document: null };
+      const numbers = [this.longitude, this.latitude, this.radius].map((input) => `"${input.value.replace(",", ".").trim()}"`);
+      return { type: "text/csv", body: `name,longitude,latitude,radius_m\n"${name.replaceAll('"', '""')}",${numbers.join(",")}\n`, document: null };
     }
     const [feature] = this.drawn.getFeatures();
     const geometry = feature?.getGeometry();
     if (!geometry) return null;
     const document = { type: "Feature", properties: { name }, geometry: JSON.parse(this.format.writeGeometry(geometry, { decimals: 7 })) as Shape };
-    return { type: "application/geo+json", body: JSON.stringify(document), document };
+    return { type: GEOJSON, body: JSON.stringify(document), document };
   }
 
   private async judge(move = this.circle): Promise<void> {
@@ -225,7 +227,7 @@ class AddPage implements Page {
     const { file } = this;
     const taken = found.filter((one) => one.properties.name_taken);
     const named = file !== null || this.name.value.trim() !== "";
-    this.name.disabled = file !== null && (file.type !== TYPES.geojson || found.length > 1);
+    this.name.disabled = file !== null && (file.type !== GEOJSON || found.length > 1);
     this.submit.disabled = taken.length > 0 || !named;
     replace(
       this.verdict,
@@ -309,9 +311,9 @@ function named(body: string, typed: string, stem: string): Draft {
       const own = features.length === 1 && typed ? typed : feature.properties?.name;
       feature.properties = { ...feature.properties, name: own ?? (features.length === 1 ? stem : `${stem} ${index + 1}`) };
     });
-    return { type: "application/geo+json", body: JSON.stringify(document), document: document as Draft["document"] };
+    return { type: GEOJSON, body: JSON.stringify(document), document: document as Draft["document"] };
   } catch {
-    return { type: "application/geo+json", body, document: null }; // The service says what is wrong with it.
+    return { type: GEOJSON, body, document: null }; // The service says what is wrong with it.
   }
 }
 
