@@ -446,7 +446,8 @@ def _joint_power(record: _Record, windows: Sequence[Window]) -> float:
     if len(usable) == 1:
         return _power(record, usable[0])
     chance, found = record.sky.random("power"), 0
-    gaps = [list(_gaps_in(record, window)) for window in usable]
+    # A window may hold a clear look on its first day and none after: no onset can be dated inside it then.
+    gaps = [each for window in usable if (each := list(_gaps_in(record, window)))]
     shares = [np.array([days for _, _, days in each]) / sum(days for _, _, days in each) for each in gaps]
     for _ in range(POWER_DRAWS):
         drawn = [

@@ -109,6 +109,13 @@ def test_a_site_seen_often_has_more_power_than_one_seen_seldom() -> None:
     assert seldom == 0.0
 
 
+def test_a_window_that_begins_with_the_last_look_has_no_power() -> None:
+    windows = [Window(LOOKS[-1], 3, (0, 30)), Window(LOOKS[-1], 5, (0, 30))]
+    result = corroborate(LOOKS, [onset(18_100)], windows)
+    assert [event.power for event in result.events] == [0.0, 0.0]
+    assert result.joint_power == 0.0
+
+
 def test_holm_by_hand() -> None:
     # Holm (1979): sorted .01 .03 .04 times 3, 2, 1, and never falling.
     assert holm([0.04, 0.01, 0.03]) == pytest.approx([0.06, 0.03, 0.06])
