@@ -23,14 +23,16 @@ from service.api import (
     reports,
     schemas,
     sites,
+    subscriptions,
 )
+from service.api.quick import Quick
 from service.context import Service
 from service.problems import CODE_OF_STATUS, PROBLEM_JSON, problem, problem_of
 from service.telemetry import Observed, Telemetry
 
 log = logging.getLogger(__name__)
 
-MODULES = (landing, page, sites, forecasts, reports, jobs, changes, archives, events, features)
+MODULES = (landing, page, sites, forecasts, reports, jobs, changes, archives, events, subscriptions, features)
 PROBLEMS: dict[int | str, dict[str, Any]] = {
     "default": {
         "description": "A problem, as RFC 9457 has it.",
@@ -61,6 +63,7 @@ def build_app(service: Service) -> FastAPI:
     app.state.telemetry = Telemetry()
     for module in MODULES:
         app.include_router(module.router)
+    app.add_middleware(Quick, service=service)
     app.add_middleware(Observed, telemetry=app.state.telemetry)
     app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]
     return app

@@ -10,6 +10,8 @@ from imagery.errors import DepotwatchError
 from service.analysis_unit import SiteRunner, UnitRunner
 from service.artefacts import ArtefactStore
 from service.database import Database
+from service.delivery import Deliveries, run_quietly
+from service.keys import pepper
 from service.leases import Fenced, release
 from service.settings import Settings
 from service.watch import Watch
@@ -45,6 +47,8 @@ def run_worker(settings: Settings, *, parent: int | None = None, runner: UnitRun
     threading.Thread(
         target=_watch, args=(Watch(database, settings, worker.owner), stopping), daemon=True
     ).start()
+    outbox = Deliveries(database, pepper(settings), settings.allowed_hosts, worker.owner)
+    threading.Thread(target=_deliver, args=(outbox, stopping), daemon=True).start()
     if parent is not None:
         threading.Thread(target=_follow_parent, args=(parent,), daemon=True).start()
     log.info("worker-started", extra={"owner": worker.owner})
@@ -60,6 +64,13 @@ def _watch(watch: Watch, stopping: threading.Event) -> None:
             watch.run_due()
         except DepotwatchError as error:
             log.warning("watch-failed", extra={"code": error.code, "detail": error.detail})
+        if stopping.wait(PARENT_POLL_S):
+            return
+
+
+def _deliver(outbox: Deliveries, stopping: threading.Event) -> None:
+    while True:
+        run_quietly(outbox.run_due, "delivery-failed")
         if stopping.wait(PARENT_POLL_S):
             return
 

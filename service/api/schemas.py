@@ -238,3 +238,65 @@ class Corroboration(Outgoing):
     control: dict[str, Any]
     notes: list[str]
     links: list[Link]
+
+
+FeedKind = Literal["new", "updated", "retracted", "superseded"]
+WEBHOOK_URL = r"^https?://[!-~]+$"
+
+
+class SubscriptionIn(Incoming):
+    """Where news are to be sent, and which."""
+
+    url: str = Field(max_length=2_000, pattern=WEBHOOK_URL)
+    kinds: list[FeedKind] = Field(default=["new", "updated", "retracted"], min_length=1, max_length=4)
+    sites: list[Line] | None = Field(default=None, max_length=1_000, description="site ids; null: all")
+    note: Prose = Field(default="", max_length=1_000)
+    since: str | None = Field(
+        default=None, max_length=1_024, description="a cursor of the feed to start after; null: from now on"
+    )
+
+
+class SubscriptionPatchIn(Incoming):
+    """What is to be different."""
+
+    url: str | None = Field(default=None, max_length=2_000, pattern=WEBHOOK_URL)
+    kinds: list[FeedKind] | None = Field(default=None, min_length=1, max_length=4)
+    sites: list[Line] | None = Field(default=None, max_length=1_000, description="site ids; null: all")
+    note: Prose | None = Field(default=None, max_length=1_000)
+    state: Literal["active", "paused"] | None = None
+
+
+class Subscription(Outgoing):
+    """A subscription; ``secret`` is there once, when it is made or rotated."""
+
+    id: str
+    url: str
+    kinds: list[str]
+    sites: list[str] | None
+    state: Literal["active", "paused", "disabled"]
+    reason: str | None
+    links: list[Link]
+
+
+class SubscriptionList(Outgoing):
+    """Subscriptions, oldest first."""
+
+    subscriptions: list[Subscription]
+    links: list[Link]
+
+
+class Delivery(Outgoing):
+    """One message of a subscription and how far it got."""
+
+    id: str
+    type: str
+    state: Literal["waiting", "delivered", "failed"]
+    attempts: int
+    links: list[Link]
+
+
+class DeliveryList(Outgoing):
+    """Deliveries, newest first."""
+
+    deliveries: list[Delivery]
+    links: list[Link]

@@ -11,6 +11,7 @@ from service.tenancy import ensure_tenant
 from tests.service.support import client_of, feature, work_off
 
 EVENT = {"label": "mine", "when": "2024-06-01", "source": "mine"}
+HOOK = "http://127.0.0.1:9/hook"
 PUBLIC = {"/", "/conformance", "/healthz", "/readyz", "/metrics"}
 
 
@@ -23,11 +24,14 @@ def sample_path(path: str, known: dict[str, str]) -> str:
 
 def calls(service: Service, client: TestClient) -> list[tuple[str, str, dict[str, Any]]]:
     """Every operation of the OpenAPI on the first tenant's own objects."""
+    service.settings = service.settings.model_copy(update={"allow_hosts": "127.0.0.1"})
     site = client.post("/sites", json=feature("mine")).json()
     work_off(service)
     change = client.get(f"/sites/{site['id']}/changes").json()["features"][0]["id"]
     report = client.get(f"/sites/{site['id']}/reports/latest").json()["id"]
     event = client.post(f"/sites/{site['id']}/events", json=EVENT).json()["id"]
+    subscription = client.post("/subscriptions", json={"url": HOOK}).json()["id"]
+    delivery = client.post(f"/subscriptions/{subscription}/test").json()["id"]
     place = service.settings.data / "private"
     place.mkdir()
     with service.database.write() as connection:
@@ -41,6 +45,8 @@ def calls(service: Service, client: TestClient) -> list[tuple[str, str, dict[str
         "report": report,
         "change": change,
         "event": event,
+        "subscription": subscription,
+        "delivery": delivery,
         "name": "private",
         "path": "changes.geojson",
     }
@@ -60,6 +66,7 @@ def calls(service: Service, client: TestClient) -> list[tuple[str, str, dict[str
                     options["json"] = {
                         "/sites": feature("theirs"),
                         "/jobs": {"sites": [site["id"]]},
+                        "/subscriptions": {"url": HOOK},
                         "/archives": {"name": "n", "source": "http://192.0.2.1/"},
                         f"/sites/{site['id']}": {"properties": {"name": "taken over"}},
                         f"/changes/{change}/review": {"verdict": "rejected"},
@@ -77,7 +84,9 @@ def test_a_second_tenant_finds_nothing_of_the_first(service: Service, client: Te
     for method, path, options in calls(service, client):
         if path in PUBLIC:
             continue
-        own_object = any(part in path for part in ("site-", "job-", "private", "/items/", "/changes/"))
+        own_object = any(
+            part in path for part in ("site-", "job-", "sub-", "private", "/items/", "/changes/")
+        )
         answer = other.request(method, path, **options)
         tried += 1
         if own_object or (method, path) == ("POST", "/jobs"):
