@@ -199,7 +199,7 @@ def make_world(data: Path, names: Sequence[str] = (DEPOT, QUIET, BLIND, SINGLE),
     places = [feature(name, geometry=square(10.0 + 3 * i, 45.0 + i, 0.004)) for i, name in enumerate(names)]
     assert client.post("/sites", json={"type": "FeatureCollection", "features": places}).status_code == 201
     run_waiting(settings)
-    waiting = feature(WAITING, geometry=square(24.0, 52.0, 0.004))
+    waiting = feature(WAITING, geometry=square(24.0, 52.0, 0.004)) | {"analyse": False}
     assert client.post("/sites", json=waiting).status_code == 201
     service.close()
     return settings

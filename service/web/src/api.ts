@@ -24,9 +24,9 @@ export class ApiError extends Error {
 
 /** Take the one-time key out of the address, so that it stays neither in view nor in the history. */
 export function takeKeyFromAddress(): void {
-  const match = /^#(.*?)&?key=([^&]+)&?(.*)$/.exec(location.hash);
+  const match = /^#(.*?)&?key=([^&]*)&?(.*)$/.exec(location.hash);
   if (!match) return;
-  sessionStorage.setItem(KEY, decodeURIComponent(match[2] ?? ""));
+  if (match[2]) sessionStorage.setItem(KEY, decodeURIComponent(match[2]));
   const rest = `${match[1] ?? ""}${match[3] ?? ""}`;
   history.replaceState(null, "", `${location.pathname}${rest ? `#${rest}` : ""}`);
 }

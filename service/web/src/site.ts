@@ -16,6 +16,8 @@ import type { Change, Job, Look, Report, Review, Site, TimelinePoint } from "./t
 import { area, date, plural, reason, mainReason, shortDate, STATES, visibility, percent } from "./words";
 
 const PAGE = 1000;
+const REPORT_POLL_MS = 5000;
+const SAME_MOMENT_MS = 3000;
 
 export async function openSite(place: Place, root: HTMLElement, signal: AbortSignal): Promise<Page> {
   const site = await get<Site>(`/sites/${place.site}`, signal);
@@ -152,27 +154,37 @@ class SitePage implements Page {
   }
 
   private async waitForReport(): Promise<void> {
+    this.changes = [];
+    this.looks = [];
     this.list.show([], false);
     this.timeline.show([], []);
     const bar = h("progress", { max: "100", "aria-label": "Progress of the analysis" });
     const said = h("span", {}, "The first report of this site is not there yet.");
     replace(this.head, h("div", { class: "notice" }, h("b", {}, "No report yet. "), said, bar));
-    const job = this.site.job ?? (await this.runningJob());
-    if (!job) {
+    const job = await this.firstJob();
+    if (job) {
+      await followJob(job, (seen: Job) => {
+        bar.value = seen.progress;
+        said.textContent = `The first analysis is ${STATES[seen.state]}${seen.step ? ` (${seen.step})` : ""}.`;
+      }, this.abort.signal);
+    } else {
       bar.hidden = true;
-      said.textContent = "No analysis was asked for. Press “Analyse again” to have one.";
-      return;
+      said.textContent = "Nothing is being analysed. “Analyse again” asks for a first report.";
+      await this.pause(REPORT_POLL_MS);
     }
-    await followJob(job, (seen: Job) => {
-      bar.value = seen.progress;
-      said.textContent = `The first analysis is ${STATES[seen.state]}${seen.step ? ` (${seen.step})` : ""}.`;
-    }, this.abort.signal);
     if (!this.abort.signal.aborted) void this.load();
   }
 
-  private async runningJob(): Promise<string | null> {
-    const { jobs } = await get<{ jobs: Job[] }>("/jobs?limit=100", this.abort.signal);
-    return jobs.find((job) => job.state === "running" || job.state === "accepted")?.id ?? null;
+  private async pause(ms: number): Promise<void> {
+    await new Promise((resolve) => window.setTimeout(resolve, ms));
+  }
+
+  /** The job that came with the site, while it lasts: jobs do not name their sites, so it is known by its hour. */
+  private async firstJob(): Promise<string | null> {
+    const { jobs } = await get<{ jobs: Job[] }>("/jobs?limit=200", this.abort.signal);
+    const born = Date.parse(this.site.properties.created);
+    const mine = jobs.find((job) => job.reason === "site-submitted" && Math.abs(Date.parse(job.created) - born) < SAME_MOMENT_MS);
+    return mine && (mine.state === "running" || mine.state === "accepted") ? mine.id : null;
   }
 
   private showReport(report: Report): void {

@@ -20,7 +20,7 @@ export async function openVersions(place: Place, root: HTMLElement, signal: Abor
       { class: "narrow" },
       h("p", { class: "crumbs" }, h("a", { href: `#/sites/${site.id}` }, site.properties.name)),
       h("h1", { tabindex: "-1" }, "Compare versions"),
-      h("p", {}, first, second, h("button", { type: "button", onclick: () => go(`/compare/${first.value}..${second.value}`) }, "Compare")),
+      h("p", { class: "pick" }, first, second, h("button", { type: "button", onclick: () => go(`/compare/${first.value}..${second.value}`) }, "Compare")),
     ),
   ]);
   return { title: "Compare versions", dispose: () => undefined };

@@ -1,0 +1,613 @@
+"""The page as a reader uses it, in a real browser against a served data folder.
+
+Every test ends with the same two questions: did anything leave the origin, and did a script break.
+"""
+
+import json
+import re
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Browser, BrowserContext, Page, Route, expect, sync_playwright
+
+from service.context import open_service
+from service.keys import create_key, pepper
+from service.settings import Settings
+from tests.service.page_world import (
+    BLIND,
+    DEPOT,
+    QUIET,
+    SINGLE,
+    WAITING,
+    make_world,
+    run_waiting,
+    served_world,
+)
+from tests.service.support import LiveService
+
+DESKTOP, PHONE = {"width": 1280, "height": 800}, {"width": 390, "height": 844}
+OPTIONS = ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]
+READY_MS = 15_000
+
+
+@pytest.fixture(scope="module")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data folder with the world in it, made once."""
+    folder = tmp_path_factory.mktemp("world") / "data"
+    make_world(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def world(template: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[LiveService, Settings]]:
+    """The world, served."""
+    with served_world(template, tmp_path_factory.mktemp("served") / "data") as served:
+        yield served
+
+
+@pytest.fixture(scope="module")
+def live(world: tuple[LiveService, Settings]) -> LiveService:
+    """The service."""
+    return world[0]
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """Debian's Chromium."""
+    chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    assert chromium, "Chromium is needed for these tests: apt-get install chromium"
+    with sync_playwright() as playwright:
+        started = playwright.chromium.launch(executable_path=chromium, args=OPTIONS)
+        yield started
+        started.close()
+
+
+Open = Callable[..., Page]
+
+
+@pytest.fixture
+def visit(browser: Browser, live: LiveService) -> Iterator[Open]:
+    """Open a place of the page with a key; at the end nothing has left the origin and no script has broken."""
+    outside: list[str] = []
+    broken: list[str] = []
+    contexts: list[BrowserContext] = []
+
+    def watch(page: Page) -> None:
+        page.on("pageerror", lambda error: broken.append(str(error)))
+
+    def note(request: Any) -> None:
+        if not request.url.startswith((live.address, "data:", f"blob:{live.address}")):
+            outside.append(request.url)
+
+    def go(place: str = "", *, key: str | None = None, tab_of: Page | None = None, **options: Any) -> Page:
+        if tab_of is None:
+            context = browser.new_context(**{"viewport": DESKTOP, **options})
+            context.on("request", note)
+            contexts.append(context)
+        else:
+            context = tab_of.context
+        page = context.new_page()
+        watch(page)
+        page.goto(f"{live.address}/#{place}&key={live.key if key is None else key}")
+        page.wait_for_selector("html[data-ready]", timeout=READY_MS)
+        return page
+
+    yield go
+    for context in contexts:
+        context.close()
+    assert outside == []
+    assert broken == []
+
+
+@pytest.fixture
+def http(live: LiveService) -> Iterator[httpx.Client]:
+    """A program beside the reader."""
+    headers = {"Authorization": f"Bearer {live.key}"}
+    with httpx.Client(base_url=live.address, headers=headers, timeout=30) as client:
+        yield client
+
+
+@pytest.fixture
+def sites(http: httpx.Client) -> dict[str, str]:
+    """Ids by name."""
+    return {f["properties"]["name"]: f["id"] for f in http.get("/sites?limit=1000").json()["features"]}
+
+
+def restricted(settings: Settings, *scopes: str) -> str:
+    """A key of the same tenant that may do less."""
+    service = open_service(settings)
+    key = create_key(service.database, pepper(settings), "first", scopes)
+    service.close()
+    return key
+
+
+def until(page: Page, condition: str) -> None:
+    """Wait for a condition in the page; Playwright's own way needs eval, which the page's policy forbids."""
+    for _ in range(100):
+        if page.evaluate(condition):
+            return
+        page.wait_for_timeout(50)
+    raise AssertionError(f"never came true: {condition}")
+
+
+def faults(page: Page) -> list[str]:
+    """What axe calls serious or critical."""
+    found = Axe().run(page).response["violations"]
+    return [
+        f"{v['id']}: {v['nodes'][0]['html'][:120]}" for v in found if v["impact"] in {"serious", "critical"}
+    ]
+
+
+# Coming in
+
+
+def test_the_key_is_taken_out_of_the_address(visit: Open) -> None:
+    page = visit("")
+    assert "key" not in page.url
+    expect(page.get_by_role("heading", name="All sites")).to_be_visible()
+    page.reload()
+    expect(page.get_by_role("heading", name="All sites")).to_be_visible()
+
+
+def test_a_key_is_asked_for_and_a_wrong_one_refused_in_words(visit: Open, live: LiveService) -> None:
+    page = visit("", key="dw_0000000000000000_wrong")
+    expect(page.get_by_role("alert")).to_contain_text("not known")
+    page.get_by_label("Key").fill(live.key)
+    page.get_by_role("button", name="Go on").click()
+    expect(page.get_by_role("heading", name="All sites")).to_be_visible()
+    page.get_by_role("button", name="Forget key").click()
+    expect(page.get_by_role("heading", name="Your key, please")).to_be_visible()
+    assert page.evaluate("sessionStorage.length") == 0
+
+
+def test_a_deep_link_survives_the_key_being_asked(
+    visit: Open, live: LiveService, sites: dict[str, str]
+) -> None:
+    page = visit(f"/sites/{sites[DEPOT]}", key="dw_0000000000000000_wrong")
+    page.get_by_label("Key").fill(live.key)
+    page.get_by_role("button", name="Go on").click()
+    expect(page.get_by_role("heading", name=DEPOT, level=1)).to_be_visible()
+
+
+def test_a_key_that_may_not_read_is_told_so(visit: Open, world: tuple[LiveService, Settings]) -> None:
+    page = visit("", key=restricted(world[1], "jobs:write"))
+    expect(page.get_by_role("heading", name="Your key may not see this")).to_be_visible()
+
+
+def test_a_service_that_asks_to_wait_is_waited_for(visit: Open) -> None:
+    page = visit("")
+    asked = 0
+
+    def busy(route: Route) -> None:
+        nonlocal asked
+        asked += 1
+        if asked == 1:
+            body = json.dumps({"status": 429, "code": "rate-limited", "detail": "too many"})
+            headers = {"Retry-After": "1", "Content-Type": "application/problem+json"}
+            route.fulfill(status=429, body=body, headers=headers)
+        else:
+            route.continue_()
+
+    page.route("**/jobs?*", busy)
+    page.get_by_role("link", name="Jobs").click()
+    expect(page.locator(".waiting")).to_contain_text("asks to wait")
+    expect(page.get_by_role("heading", name="Jobs")).to_be_visible()
+    expect(page.locator(".waiting")).to_be_hidden()
+
+
+def test_a_service_that_is_gone_is_said_to_be(visit: Open) -> None:
+    page = visit("")
+    page.route("**/jobs?*", lambda route: route.abort())
+    page.get_by_role("link", name="Jobs").click()
+    expect(page.get_by_role("heading", name="The service does not answer")).to_be_visible()
+    page.unroute("**/jobs?*")
+    page.get_by_role("button", name="Try again").click()
+    expect(page.get_by_role("heading", name="Jobs")).to_be_visible()
+
+
+def test_an_address_that_leads_nowhere_says_so(visit: Open) -> None:
+    expect(visit("/nowhere/at/all").get_by_role("heading", name="Nothing here")).to_be_visible()
+    page = visit("/sites/site-00000000000000000000000000000000")
+    expect(page.get_by_role("heading", name="There is nothing here")).to_be_visible()
+
+
+# All sites
+
+
+def test_sites_are_listed_and_searched(visit: Open) -> None:
+    page = visit("")
+    rows = page.locator(".site-list li")
+    expect(rows).to_have_count(5)
+    page.get_by_label("Search sites by name").fill("quiet")
+    expect(rows).to_have_count(1)
+    rows.get_by_role("link").click()
+    expect(page.get_by_role("heading", name=QUIET, level=1)).to_be_visible()
+
+
+def test_what_is_new_since_the_last_visit_is_marked_until_it_is_seen(
+    visit: Open, world: tuple[LiveService, Settings], http: httpx.Client, sites: dict[str, str]
+) -> None:
+    first = visit("")
+    expect(first.locator(".news")).to_contain_text("first visit")
+    until(first, "Object.keys(localStorage).some(k => k.startsWith('depotwatch.feed'))")
+    first.wait_for_timeout(200)
+    http.post("/jobs", json={"type": "analyse", "sites": [sites[DEPOT]]}).raise_for_status()
+    run_waiting(world[1], more=3)
+    second = visit("", tab_of=first)
+    expect(second.locator(".news")).to_contain_text("3 changes since your last visit")
+    expect(second.locator(".site-list li").first).to_contain_text(DEPOT)
+    expect(second.locator(".news-badge")).to_have_text("3 new")
+    second.reload()
+    expect(second.locator(".news-badge")).to_have_text("3 new")
+    second.get_by_role("button", name="Mark all as seen").click()
+    expect(second.locator(".news-badge")).to_have_count(0)
+    second.reload()
+    expect(second.locator(".news")).to_contain_text("Nothing new since your last visit")
+
+
+# A site
+
+
+def test_a_site_shows_its_changes_by_class_and_direction(visit: Open, sites: dict[str, str]) -> None:
+    page = visit(f"/sites/{sites[DEPOT]}")
+    rows = page.locator(".change-row")
+    expect(page.locator(".list-said")).to_contain_text(re.compile(r"\d+ changes"))
+    total = int(re.search(r"(\d+) change", page.locator(".list-said").inner_text()).group(1))  # type: ignore[union-attr]
+    page.get_by_role("button", name=re.compile("Containers removed")).click()
+    expect(page.locator(".list-said")).to_contain_text(f"of {total} changes")
+    for text in rows.all_inner_texts():
+        assert "Containers removed" in text or "Container removed" in text
+    page.get_by_role("button", name="show all").click()
+    page.get_by_text("Filter and sort").click()
+    page.get_by_label("seen twice").check()
+    expect(rows.first).to_contain_text("seen twice")
+    page.get_by_label("seen twice").uncheck()
+    page.locator("input[type=range][max='0.95']").fill("0.95")
+    expect(page.locator(".list-said")).to_contain_text("of")
+
+
+def test_removed_is_as_plain_as_appeared(visit: Open, sites: dict[str, str]) -> None:
+    page = visit(f"/sites/{sites[DEPOT]}")
+    expect(page.locator(".tally.removed").first).to_be_visible()
+    appeared, removed = page.locator(".tally.appeared").first, page.locator(".tally.removed").first
+    assert appeared.bounding_box()["height"] == removed.bounding_box()["height"]  # type: ignore[index]
+    page.locator(".change-row").filter(has_text="removed").first.click()
+    expect(page.locator("#change-title")).to_contain_text("removed")
+    expect(page.locator(".change-view")).to_contain_text("Last clear look with it")
+    expect(page.locator(".change-view")).to_contain_text("First clear look without it")
+
+
+def test_an_onset_is_an_interval_wherever_it_is_told(visit: Open, sites: dict[str, str]) -> None:
+    page = visit(f"/sites/{sites[DEPOT]}")
+    expect(page.locator(".change-row").first).to_be_visible()
+    for when in page.locator(".change-when").all_inner_texts():
+        assert re.search(r"\d+ \w{3} \d{4} – \d+ \w{3} \d{4}", when), when
+    page.keyboard.press("j")
+    expect(page.locator(".change-view")).to_contain_text(
+        re.compile(r"between \d+ \w+ \d{4} and \d+ \w+ \d{4}")
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "says", "never"),
+    [
+        (BLIND, "Not observable", "No change found"),
+        (SINGLE, "Nothing to compare", "No change found"),
+        (QUIET, "No change found in what could be seen", "Not observable"),
+        (WAITING, "No report yet", "No change found"),
+    ],
+)
+def test_what_could_not_be_seen_is_never_told_as_no_change(
+    visit: Open, sites: dict[str, str], name: str, says: str, never: str
+) -> None:
+    page = visit(f"/sites/{sites[name]}")
+    expect(page.locator(".site-said")).to_contain_text(says)
+    assert never.lower() not in page.locator(".site-said").inner_text().lower()
+
+
+def test_the_timeline_tells_every_look_and_picks_it(visit: Open, sites: dict[str, str]) -> None:
+    page = visit(f"/sites/{sites[DEPOT]}")
+    slider = page.get_by_role("slider", name="Look shown on the map")
+    expect(slider).to_have_attribute(
+        "aria-valuetext", re.compile("1 June 2024 · whole site seen · standing: 27")
+    )
+    slider.press("Home")
+    expect(slider).to_have_attribute("aria-valuetext", re.compile("2 May 2023"))
+    slider.press("ArrowRight")
+    expect(slider).to_have_attribute(
+        "aria-valuetext", re.compile(r"14 June 2023 · 35 % of the site seen.*in the 35 % that was seen: 4")
+    )
+    slider.press("ArrowRight")
+    slider.press("ArrowRight")
+    expect(slider).to_have_attribute("aria-valuetext", "5 September 2023 · not observable: cloud")
+    expect(page.locator(".map-said")).to_contain_text("not observable: cloud")
+    for reason in ("cloud", "snow", "too little light", "could not be lined up"):
+        expect(page.locator(".timeline-key")).to_contain_text(f"not seen: {reason}")
+    over = page.locator(".u-over")
+    box = over.bounding_box()
+    assert box is not None
+    page.mouse.click(box["x"] + 4, box["y"] + 40)
+    expect(slider).to_have_attribute("aria-valuetext", re.compile("2 May 2023"))
+
+
+def test_looks_to_compare_with_are_offered_best_first_and_never_unseen(
+    visit: Open, sites: dict[str, str]
+) -> None:
+    page = visit(f"/sites/{sites[DEPOT]}")
+    page.get_by_role("button", name="Swipe").first.click()
+    partner = page.locator(".toolbar select").nth(1)
+    offered = partner.locator("optgroup[label='Comparable, best first'] option").all_inner_texts()
+    assert offered
+    assert not any(day in " ".join(offered) for day in ("5 Sep 2023", "24 Dec 2023", "8 Apr 2024"))
+    assert partner.locator("optgroup").first.get_attribute("label") == "Comparable, best first"
+
+
+# A change
+
+
+def open_change(visit: Open, http: httpx.Client, site: str, **options: Any) -> tuple[Page, str]:
+    """The change with pictures, opened by its link."""
+    found = http.get(f"/sites/{site}/changes?limit=1000").json()["features"]
+    change = next(f["id"] for f in found if f["properties"]["evidence"])
+    page = visit(f"/sites/{site}/changes/{change}", **options)
+    expect(page.locator("#change-title")).to_be_visible()
+    return page, change
+
+
+def test_a_change_shows_before_and_after_and_what_speaks_against_it(
+    visit: Open, http: httpx.Client, sites: dict[str, str]
+) -> None:
+    page, _ = open_change(visit, http, sites[DEPOT])
+    images = page.locator(".swipe-stage img")
+    expect(images).to_have_count(2)
+    until(page, "[...document.querySelectorAll('.swipe-stage img')].every(i => i.naturalWidth === 96)")
+    divider = page.locator(".swipe-stage input")
+    divider.fill("20")
+    assert page.locator(".swipe-stage").evaluate("e => e.style.getPropertyValue('--at')") == "20%"
+    page.locator(".swipe").get_by_role("button", name="Flicker").click()
+    until(page, "document.querySelector('.swipe-stage input').value === '100'")
+    page.locator(".swipe").get_by_role("button", name="Before").click()
+    view = page.locator(".change-view")
+    for words in (
+        "What speaks against it",
+        "Looks against it",
+        "confidence",
+        "Half a pixel of misregistration",
+    ):
+        expect(view).to_contain_text(words)
+    page.get_by_text("What speaks for and against").click()
+    expect(view.get_by_role("row", name=re.compile("half-pixel shift"))).to_contain_text("−0.40")
+
+
+def test_pictures_of_a_change_are_compared_on_the_map(
+    visit: Open, http: httpx.Client, sites: dict[str, str]
+) -> None:
+    page, _ = open_change(visit, http, sites[DEPOT])
+    page.locator(".map-divider").wait_for(state="visible")
+    page.locator(".toolbar").get_by_role("button", name="Flicker").click()
+    expect(page.locator(".map-divider")).to_be_hidden()
+    page.locator(".toolbar").get_by_role("button", name="One look").click()
+
+
+def test_a_verdict_is_held_back_a_moment_and_can_be_undone(
+    visit: Open, http: httpx.Client, sites: dict[str, str]
+) -> None:
+    page, change = open_change(visit, http, sites[DEPOT])
+    page.keyboard.press("r")
+    expect(page.locator(".toast")).to_contain_text("rejected")
+    expect(page.get_by_role("button", name="Reject")).to_have_attribute("aria-pressed", "true")
+    page.keyboard.press("u")
+    expect(page.locator(".toast")).to_contain_text("Undone")
+    expect(page.get_by_role("button", name="Reject")).to_have_attribute("aria-pressed", "false")
+    page.wait_for_timeout(300)
+    assert http.get(f"/changes/{change}/reviews").json()["reviews"] == []
+
+
+def test_a_verdict_is_kept_when_the_reader_goes_on(
+    visit: Open, http: httpx.Client, sites: dict[str, str]
+) -> None:
+    page, change = open_change(visit, http, sites[DEPOT])
+    page.get_by_text("Add a note").click()
+    page.get_by_label("Note, sent with the verdict").fill("clear as day")
+    page.locator("#change-title").click()
+    with page.expect_response(lambda r: r.request.method == "PUT" and r.ok):
+        page.keyboard.press("a")
+        page.get_by_role("link", name="All sites").click()
+    review = http.get(f"/changes/{change}").json()["review"]
+    assert (review["verdict"], review["note"]) == ("confirmed", "clear as day")
+    with page.expect_response(lambda r: r.request.method == "PUT" and r.ok):
+        page.go_back()
+        page.get_by_label("Relabel as").select_option("berm")
+        page.keyboard.press("j")
+        page.locator("body").press("a")
+        page.locator("body").press("u")
+    assert http.get(f"/changes/{change}").json()["review"]["class"] == "berm"
+
+
+def test_a_verdict_survives_the_tab_being_closed(
+    visit: Open, http: httpx.Client, sites: dict[str, str]
+) -> None:
+    page, _ = open_change(visit, http, sites[DEPOT])
+    page.keyboard.press("j")
+    expect(page.locator(".change-nav")).to_contain_text(" of ")
+    change = page.url.rpartition("/")[2]
+    page.keyboard.press("r")
+    expect(page.locator(".toast")).to_contain_text("rejected")
+    page.goto("about:blank")
+    for _ in range(50):
+        if http.get(f"/changes/{change}/reviews").json()["reviews"]:
+            break
+        page.wait_for_timeout(100)
+    assert http.get(f"/changes/{change}/reviews").json()["reviews"][0]["verdict"] == "rejected"
+
+
+def test_a_key_that_may_not_review_is_told_so(
+    visit: Open, http: httpx.Client, sites: dict[str, str], world: tuple[LiveService, Settings]
+) -> None:
+    page, _ = open_change(visit, http, sites[DEPOT], key=restricted(world[1], "sites:read", "reports:read"))
+    page.keyboard.press("a")
+    page.keyboard.press("j")
+    page.keyboard.press("a")  # the next verdict sends the one before it
+    expect(page.locator(".toast")).to_contain_text("your key may not review")
+
+
+def test_j_and_k_walk_through_the_list_and_escape_leaves(visit: Open, sites: dict[str, str]) -> None:
+    page = visit(f"/sites/{sites[DEPOT]}")
+    expect(page.locator(".change-row").first).to_be_visible()
+    page.keyboard.press("j")
+    expect(page.locator(".change-nav")).to_contain_text("1 of")
+    first = page.url
+    page.keyboard.press("j")
+    expect(page.locator(".change-nav")).to_contain_text("2 of")
+    page.keyboard.press("k")
+    expect(page.locator(".change-nav")).to_contain_text("1 of")
+    assert page.url == first
+    page.keyboard.press("Escape")
+    expect(page.locator(".change-list")).to_be_visible()
+
+
+def test_a_change_has_a_link_to_pass_on(visit: Open, http: httpx.Client, sites: dict[str, str]) -> None:
+    page, change = open_change(visit, http, sites[DEPOT])
+    link = page.get_by_label("Link to this change").input_value()
+    assert link.endswith(f"/#/sites/{sites[DEPOT]}/changes/{change}")
+    title = page.locator("#change-title").inner_text()
+    other = visit(link.partition("#")[2])
+    expect(other.locator("#change-title")).to_have_text(title)
+
+
+def test_every_export_is_saved_from_the_page(visit: Open, sites: dict[str, str]) -> None:
+    page = visit(f"/sites/{sites[DEPOT]}")
+    for words, ending in (
+        ("GeoJSON", ".geojson"),
+        ("CSV", ".csv"),
+        ("GeoPackage", ".gpkg"),
+        ("bundle", ".zip"),
+        ("print", ".html"),
+    ):
+        page.get_by_text("Download").first.click() if not page.locator(".menu[open]").count() else None
+        with page.expect_download() as saved:
+            page.locator(".menu").get_by_role("button", name=re.compile(words)).click()
+        assert saved.value.suggested_filename == f"depot{ending}"
+        assert Path(saved.value.path()).stat().st_size > 0
+
+
+# A new site
+
+
+BOW_TIE = [[15.30, 50.097], [15.304, 50.1], [15.304, 50.097], [15.30, 50.1], [15.30, 50.097]]
+
+
+def drop(page: Page, name: str, text: str) -> None:
+    """Hand the page a file."""
+    page.set_input_files("#aoi-file", {"name": name, "mimeType": "text/plain", "buffer": text.encode()})
+
+
+def test_a_faulty_outline_is_shown_where_it_is_wrong(visit: Open) -> None:
+    page = visit("/add")
+    polygon = {"type": "Polygon", "coordinates": [BOW_TIE]}
+    drop(page, "yard.geojson", json.dumps({"type": "Feature", "properties": {}, "geometry": polygon}))
+    expect(page.locator(".verdict-box")).to_contain_text("crosses itself")
+    expect(page.locator(".verdict-box code")).to_contain_text("/geometry/coordinates/0/")
+    expect(page.get_by_role("button", name="Add and analyse")).to_be_disabled()
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("yard.csv", "name,longitude,latitude,radius_m\nYard,15.3,50.1,300\n"),
+        (
+            "yard.kml",
+            '<kml xmlns="http://www.opengis.net/kml/2.2"><Placemark><name>Yard</name><Polygon><outerBoundaryIs><LinearRing>'
+            "<coordinates>15.3,50.1 15.31,50.1 15.31,50.11 15.3,50.1</coordinates></LinearRing></outerBoundaryIs></Polygon>"
+            "</Placemark></kml>",
+        ),
+        ("Yard.geojson", json.dumps({"type": "Polygon", "coordinates": [[[15.3, 50.1], [15.31, 50.1], [15.31, 50.11], [15.3, 50.1]]]})),
+    ],
+)  # fmt: skip
+def test_files_of_every_kind_are_forecast(visit: Open, name: str, text: str) -> None:
+    page = visit("/add")
+    drop(page, name, text)
+    expect(page.locator(".verdict-box")).to_contain_text("Yard")
+    expect(page.locator(".verdict-box")).to_contain_text("EPSG:32633")
+    expect(page.locator(".verdict-box")).to_contain_text("no scene of its archives covers the site yet")
+    expect(page.get_by_role("button", name="Add and analyse")).to_be_enabled()
+
+
+def test_a_drawn_site_is_added_and_waits_for_its_report(visit: Open, http: httpx.Client) -> None:
+    page = visit("/add")
+    page.get_by_label("Latitude").fill("-33.9")
+    page.get_by_label("Longitude").fill("151.2")
+    expect(page.locator(".verdict-box")).to_contain_text("EPSG:32756")
+    page.get_by_role("button", name="Start over").click()
+    box = page.locator(".map").bounding_box()
+    assert box is not None
+    for x, y in ((300, 300), (420, 310), (430, 420), (290, 400), (300, 300)):
+        page.mouse.click(box["x"] + x, box["y"] + y)
+        page.wait_for_timeout(60)
+    expect(page.locator(".verdict-box")).to_contain_text("Give it a name")
+    page.get_by_label("Name").fill("Depot")
+    expect(page.locator(".verdict-box")).to_contain_text("There is a site of this name already")
+    expect(page.get_by_role("button", name="Add and analyse")).to_be_disabled()
+    page.get_by_label("Name").fill("Drawn by hand")
+    page.get_by_role("button", name="Add and analyse").click()
+    expect(page.get_by_role("heading", name="Drawn by hand", level=1)).to_be_visible()
+    expect(page.locator(".site-said")).to_contain_text("No report yet")
+    made = next(
+        f
+        for f in http.get("/sites?limit=1000").json()["features"]
+        if f["properties"]["name"] == "Drawn by hand"
+    )
+    assert len(made["geometry"]["coordinates"][0]) == 5
+    http.delete(f"/sites/{made['id']}").raise_for_status()
+
+
+# Jobs
+
+
+def test_a_job_is_followed_live_and_its_results_lead_to_the_site(
+    visit: Open, world: tuple[LiveService, Settings], http: httpx.Client, sites: dict[str, str]
+) -> None:
+    page = visit(f"/sites/{sites[QUIET]}")
+    page.get_by_role("button", name="Analyse again").click()
+    expect(page.get_by_role("heading", name="Job")).to_be_visible()
+    expect(page.locator(".state")).to_have_text("waiting")
+    run_waiting(world[1])
+    expect(page.locator(".state")).to_have_text("done", timeout=15_000)
+    page.get_by_role("link", name=QUIET).click()
+    expect(page.get_by_role("heading", name=QUIET, level=1)).to_be_visible()
+    page.get_by_role("link", name="Jobs").click()
+    expect(page.locator(".job-row").first).to_contain_text("done")
+
+
+# For everyone
+
+
+PLACES = {
+    "sites": lambda sites, change: "",
+    "site": lambda sites, change: f"/sites/{sites[DEPOT]}",
+    "change": lambda sites, change: f"/sites/{sites[DEPOT]}/changes/{change}",
+    "blind": lambda sites, change: f"/sites/{sites[BLIND]}",
+    "add": lambda sites, change: "/add",
+    "jobs": lambda sites, change: "/jobs",
+    "versions": lambda sites, change: f"/sites/{sites[DEPOT]}/versions",
+}
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("viewport", [DESKTOP, PHONE], ids=["desktop", "phone"])
+@pytest.mark.parametrize("place", sorted(PLACES))
+def test_nothing_serious_stands_in_anyones_way(
+    visit: Open, http: httpx.Client, sites: dict[str, str], place: str, viewport: dict[str, int], scheme: str
+) -> None:
+    change = http.get(f"/sites/{sites[DEPOT]}/changes?limit=1").json()["features"][0]["id"]
+    page = visit(PLACES[place](sites, change), viewport=viewport, color_scheme=scheme)
+    page.wait_for_timeout(250)  # what is fetched after the frame stands
+    assert faults(page) == []
+    wide = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
+    assert wide <= 0, "the page is wider than the screen"
