@@ -93,6 +93,7 @@ def publish_report(
             widest=max((row["maxx"] - row["minx"] for row in change_rows), default=0.0),
             body=body,
             content=stored.content,
+            current_since=database.now if current else None,
         )
     )
     many(
@@ -102,13 +103,7 @@ def publish_report(
     )
     if current:
         news = _news(connection, lease.site, report, supersedes, stored.changes)
-        for table in (changes, looks):
-            connection.execute(
-                update(table)
-                .where(table.c.tenant == lease.tenant, table.c.current, table.c.site == lease.site)
-                .values(current=False)
-            )
-        connection.execute(update(reports).where(reports.c.id == supersedes).values(current=False))
+        retire(connection, lease.tenant, [lease.site])
         connection.execute(
             update(sites).where(sites.c.id == lease.site).values(reports=number, current_report=report)
         )
@@ -164,27 +159,57 @@ def _news(
     found: Sequence[Mapping[str, Any]],
 ) -> list[News]:
     """Compare a new report with the one it supersedes, change by change."""
-    before: dict[str, tuple[str, str]] = {}
-    if supersedes is not None:
-        rows = connection.execute(
-            select(changes.c.change, changes.c.digest, changes.c.feature).where(
-                changes.c.report == supersedes
-            )
-        )
-        before = {row.change: (row.digest, row.feature) for row in rows}
+    before = {} if supersedes is None else told_by(connection, [supersedes])[supersedes]
+    after = {str(feature["id"]): Told(_digest(feature), _compact(feature)) for feature in found}
+    return news_between(site, report, supersedes, before, after)
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """A change as one report tells it; equal digests mean that it tells the same."""
+
+    digest: str
+    feature: str
+
+
+def told_by(connection: Connection, wanted: Sequence[str]) -> dict[str, dict[str, Told]]:
+    """Return what each of some reports tells, by change and in the report's order."""
+    found: dict[str, dict[str, Told]] = {report: {} for report in wanted}
+    rows = connection.execute(
+        select(changes.c.report, changes.c.change, changes.c.digest, changes.c.feature)
+        .where(changes.c.report.in_(wanted))
+        .order_by(changes.c.report, changes.c.position)
+    )
+    for row in rows:
+        found[row.report][row.change] = Told(row.digest, row.feature)
+    return found
+
+
+def news_between(
+    site: str, report: str, supersedes: str | None, before: Mapping[str, Told], after: Mapping[str, Told]
+) -> list[News]:
+    """Return what a follower must hear when one report takes another's place."""
     news = []
-    for feature in found:
-        change = str(feature["id"])
-        old = before.pop(change, None)
-        if old is None or old[0] != _digest(feature):
-            kind = "new" if old is None else "updated"
-            news.append(News(kind, site, report, change, _compact(feature)))
-    for change in sorted(before):
-        news.append(News("retracted", site, report, change, before[change][1]))
+    for change, now in after.items():
+        old = before.get(change)
+        if old is None or old.digest != now.digest:
+            news.append(News("new" if old is None else "updated", site, report, change, now.feature))
+    for change in sorted(before.keys() - after.keys()):
+        news.append(News("retracted", site, report, change, before[change].feature))
     if supersedes is not None:
         told = json.dumps({"type": "report", "id": report, "supersedes": supersedes})
         news.append(News("superseded", site, report, "", told))
     return news
+
+
+def retire(connection: Connection, tenant: str, wanted: Sequence[str]) -> None:
+    """Make nothing of some sites current any more; whoever calls makes something else so."""
+    for table in (changes, looks, reports):
+        connection.execute(
+            update(table)
+            .where(table.c.tenant == tenant, table.c.current, table.c.site.in_(wanted))
+            .values(current=False)
+        )
 
 
 def _compact(feature: Mapping[str, Any]) -> str:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, func, select
 
 from service.artefacts import StoredFile
 from service.database import Record
@@ -26,14 +26,20 @@ HEAD = (
 
 
 def latest(connection: Connection, tenant: str, site: str) -> Record:
-    """Return the head of a site's current report, without its body.
+    """Return the head of a site's current report, without its body; ``created`` is when it became current.
+
+    One that was promoted, or became current again, is newer to a reader than its own date says.
 
     Raises
     ------
     NotFound, NoReportYet
     """
     statement = (
-        select(sites.c.id.label("living"), *HEAD)
+        select(
+            sites.c.id.label("living"),
+            *(column for column in HEAD if column.name != "created"),
+            func.coalesce(reports.c.current_since, reports.c.created).label("created"),
+        )
         .select_from(sites.outerjoin(reports, reports.c.id == sites.c.current_report))
         .where(sites.c.id == site, sites.c.tenant == tenant, sites.c.deleted.is_(None))
     )
@@ -128,7 +134,8 @@ def find_change(connection: Connection, tenant: str, change: str) -> Record:
         .join(reports, reports.c.id == changes.c.report)
         .join(sites, sites.c.id == changes.c.site)
         .where(changes.c.tenant == tenant, changes.c.change == change, sites.c.deleted.is_(None))
-        .order_by(changes.c.current.desc(), reports.c.created.desc())
+        # What was never current tells a change only where nothing else does.
+        .order_by(changes.c.current.desc(), reports.c.current_since.is_(None), reports.c.created.desc())
         .limit(1)
     ).first()
     if row is None:

@@ -186,6 +186,7 @@ jobs = Table(
     Column("skipped", Integer, nullable=False, server_default="0"),
     Column("cached", Integer, nullable=False, server_default="0"),
     Column("step", Text, nullable=False, server_default=""),
+    Column("promoted", Double),  # since when its reports are the current ones
     Index("ix_jobs_tenant_created", "tenant", "created", "id"),
 )
 
@@ -250,6 +251,7 @@ reports = Table(
     ),  # of its changes, degrees of longitude: bounds a box search below
     Column("body", Text, nullable=False),
     Column("content", Text, nullable=False),  # digest of the files: equal content is not published twice
+    Column("current_since", Double),  # when it last became current; None: never was (a reprocess)
     UniqueConstraint("site", "number"),
 )
 
@@ -456,4 +458,29 @@ digests = Table(
     Column("made", Double, nullable=False),
     Column("body", Text, nullable=False),
     PrimaryKeyConstraint("tenant", "day"),
+)
+
+promotions = Table(
+    "promotions",
+    metadata,
+    Column("id", Counter, primary_key=True, autoincrement=True),
+    Column("tenant", Text, ForeignKey("tenants.id"), nullable=False),
+    Column("job", Text, ForeignKey("jobs.id"), nullable=False),
+    Column("at", Double, nullable=False),
+    Column("forced", Boolean, nullable=False),
+    Column("counts", Text, nullable=False),  # JSON: what became of the job's sites
+    Column("undone", Double),
+    Index("ix_promotions_job", "job", "id"),
+)
+
+promoted_sites = Table(
+    "promoted_sites",
+    metadata,
+    Column("promotion", BigInteger, nullable=False),
+    Column("site", Text, ForeignKey("sites.id"), nullable=False),
+    Column("report", Text, nullable=False),
+    Column("previous", Text),  # the report it took the place of; None: the site had none
+    Column("parameters_before", Text, nullable=False),
+    Column("parameters_after", Text, nullable=False),
+    PrimaryKeyConstraint("promotion", "site"),
 )
