@@ -6,15 +6,21 @@ one leaves a whole product or nothing.
 
 A product is a small JSON header plus named arrays in one blob; on a local folder the arrays are memory-mapped, so a
 site of many looks costs page cache and not memory.
+
+Any product may be deleted: it is made again when it is asked for, with the same bytes. In a folder a product's time of
+change is kept as the time of its last use; an object store knows only when it was written.
 """
 
 import hashlib
 import json
 import mmap
-from collections.abc import Iterator, Mapping, Sequence
+import os
+import re
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +34,11 @@ from imagery.errors import DepotwatchError
 
 MAGIC = b"DWP1"
 ALIGNMENT = 64
+KEY = re.compile(r"[a-z_]+/[0-9a-f]{64}")
+# What was used so lately may be in use: it is never collected, however little is to be kept.
+IN_USE = timedelta(hours=1)
+# A use is noted no more often than this.
+NOTED_EVERY_S = 600.0
 
 
 class DamagedProduct(DepotwatchError):
@@ -47,12 +58,60 @@ class Product:
 
 @dataclass(frozen=True, slots=True)
 class StoredProduct:
-    """One line of ``depotwatch products list``."""
+    """One product as it lies in a store; ``used`` is its last use, in an object store when it was written."""
 
     key: str
     step: str
     bytes: int
-    modified: datetime
+    used: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class StepUsage:
+    """One line of ``depotwatch products list``: what the products of one step take together."""
+
+    step: str
+    count: int
+    bytes: int
+    used: datetime
+
+
+def usage(entries: Iterable[StoredProduct]) -> list[StepUsage]:
+    """Add products up by step, in the order of the steps' names."""
+    by_step: dict[str, list[StoredProduct]] = {}
+    for entry in entries:
+        by_step.setdefault(entry.step, []).append(entry)
+    return [
+        StepUsage(step, len(mine), sum(e.bytes for e in mine), max(e.used for e in mine))
+        for step, mine in sorted(by_step.items())
+    ]
+
+
+def collectable(
+    entries: Iterable[StoredProduct],
+    now: datetime,
+    *,
+    older_than: timedelta | None = None,
+    keep_bytes: int | None = None,
+) -> list[StoredProduct]:
+    """Choose the products to delete: all unused for ``older_than``, then the longest unused until the rest fits.
+
+    What was used within ``IN_USE`` is never chosen, so that a run at work keeps what it has.
+
+    Returns
+    -------
+    longest unused first
+    """
+    by_age = sorted(entries, key=lambda entry: (entry.used, entry.key))
+    left = sum(entry.bytes for entry in by_age)
+    chosen = []
+    for entry in by_age:
+        too_old = older_than is not None and now - entry.used >= older_than
+        too_much = keep_bytes is not None and left > keep_bytes
+        if now - entry.used >= IN_USE and (too_old or too_much):
+            chosen.append(entry)
+            left -= entry.bytes
+    return chosen
 
 
 def product_key(step: str, version: int, inputs: Sequence[str], parameters: Mapping[str, Any]) -> str:
@@ -128,6 +187,7 @@ class ProductStore:
         if self._folder is not None:
             try:
                 with (self._folder / key).open("rb") as file:
+                    _note_use(file.fileno())
                     return decode(key, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
             except FileNotFoundError:
                 return None
@@ -135,8 +195,13 @@ class ProductStore:
                 raise DamagedProduct(
                     f"product {key} is empty; delete it and run again", pointer=key
                 ) from error
+        blob = self.stored(key)
+        return None if blob is None else decode(key, blob)
+
+    def stored(self, key: str) -> bytes | None:
+        """Return a product's bytes as they lie in the store, or None where it has not been made."""
         try:
-            return decode(key, bytes(obstore.get(self._store, key).bytes()))
+            return bytes(obstore.get(self._store, key).bytes())
         except FileNotFoundError:
             return None
 
@@ -160,10 +225,36 @@ class ProductStore:
         """List what is stored, by key."""
         listed = [entry for batch in obstore.list(self._store) for entry in batch]
         for entry in sorted(listed, key=lambda e: e["path"]):
-            yield StoredProduct(
-                entry["path"], entry["path"].split("/")[0], entry["size"], entry["last_modified"]
-            )
+            if KEY.fullmatch(entry["path"]):
+                step = entry["path"].split("/")[0]
+                yield StoredProduct(entry["path"], step, entry["size"], entry["last_modified"])
+
+    def leftovers(self, now: datetime) -> list[Path]:
+        """Return half-written files that killed writers left in the folder; an object store keeps none."""
+        return [] if self._folder is None else half_written(self._folder, now - IN_USE)
 
     def delete(self, key: str) -> None:
-        """Remove one product; it is rebuilt when asked for again."""
-        obstore.delete(self._store, key)
+        """Remove one product, if it is there; it is made again when asked for."""
+        with suppress(FileNotFoundError):
+            obstore.delete(self._store, key)
+
+
+def half_written(folder: Path, before: datetime) -> list[Path]:
+    """Return the files below a folder that an interrupted conditional create left, last written ``before``.
+
+    obstore writes ``name#1`` and renames it; its listing passes such names over.
+    """
+    limit = before.timestamp()
+    found = []
+    for path in sorted(folder.rglob("*#*")):
+        with suppress(FileNotFoundError):
+            if path.name.rpartition("#")[2].isdigit() and path.stat().st_mtime < limit:
+                found.append(path)
+    return found
+
+
+def _note_use(descriptor: int) -> None:
+    """Set a file's time to now, where it was not just done; a store that may only be read notes nothing."""
+    if time.time() - os.fstat(descriptor).st_mtime > NOTED_EVERY_S:
+        with suppress(OSError):
+            os.utime(descriptor)

@@ -5,12 +5,13 @@ Two workers that make the same report write the same names; one that dies half-w
 
 import hashlib
 import mimetypes
+import os
 import threading
 from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import obstore
@@ -23,6 +24,8 @@ from service.errors import NotAvailable
 CACHE_BYTES = 64 * 2**20
 CACHE_LARGEST = 4 * 2**20
 CHUNK_BYTES = 4 * 2**20
+# A blob written again counts as new once it is this old; far below the grace period of ``service.retention``.
+RENEWED_AFTER = timedelta(hours=1)
 
 
 class ArtefactMissing(DepotwatchError):
@@ -38,6 +41,15 @@ class StoredFile:
     path: str
     sha256: str
     size: int
+
+
+@dataclass(frozen=True, slots=True)
+class StoredBlob:
+    """One blob, and when it was last written or written again."""
+
+    digest: str
+    bytes: int
+    written: datetime
 
 
 def media_type(path: str) -> str:
@@ -63,13 +75,15 @@ class ArtefactStore:
 
     def __init__(self, place: str) -> None:
         self.place = place
+        self.folder: Path | None = None
         self._store: ObjectStore
         if "://" in place:
             self._store = from_url(
                 place, retry_config={"max_retries": 6, "retry_timeout": timedelta(seconds=60)}
             )
         else:
-            Path(place).mkdir(parents=True, exist_ok=True)
+            self.folder = Path(place)
+            self.folder.mkdir(parents=True, exist_ok=True)
             self._store = LocalStore(place)
         self._cache: OrderedDict[str, bytes] = OrderedDict()
         self._cached_bytes = 0
@@ -101,11 +115,23 @@ class ArtefactStore:
         """Store bytes; return the name they have from now on. See ``put_file``."""
         digest = hashlib.sha256(data).hexdigest()
         try:
-            with suppress(AlreadyExistsError):
+            try:
                 obstore.put(self._store, _key(digest), data, mode="create")
+            except AlreadyExistsError:
+                self._renew(digest, data)
         except (OSError, obstore.exceptions.BaseError) as error:
             raise NotAvailable(f"the artefact store takes nothing: {type(error).__name__}") from error
         return digest
+
+    def _renew(self, digest: str, data: bytes) -> None:
+        """Let a blob that is there count as written now: an orphan about to get its row must not be collected."""
+        with suppress(FileNotFoundError):
+            if self.folder is not None:
+                os.utime(self.folder / _key(digest))
+                return
+            if datetime.now(UTC) - obstore.head(self._store, _key(digest))["last_modified"] < RENEWED_AFTER:
+                return
+        obstore.put(self._store, _key(digest), data, mode="overwrite")
 
     def get(self, digest: str) -> bytes:
         """Return a blob; small ones are remembered, which is safe because they never change.
@@ -155,9 +181,23 @@ class ArtefactStore:
 
     def digests(self) -> Iterator[str]:
         """List every stored blob."""
+        for blob in self.blobs():
+            yield blob.digest
+
+    def blobs(self) -> Iterator[StoredBlob]:
+        """List every stored blob with its size and age."""
         for batch in obstore.list(self._store, prefix="blobs"):
             for entry in batch:
-                yield entry["path"].rsplit("/", 1)[-1]
+                digest = entry["path"].rsplit("/", 1)[-1]
+                yield StoredBlob(digest, entry["size"], entry["last_modified"])
+
+    def written(self, digest: str) -> datetime | None:
+        """Return when a blob was last written, or None where it is gone."""
+        try:
+            moment: datetime = obstore.head(self._store, _key(digest))["last_modified"]
+        except FileNotFoundError:
+            return None
+        return moment
 
     def delete(self, digest: str) -> None:
         """Remove a blob no report points to."""

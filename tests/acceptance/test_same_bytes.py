@@ -3,15 +3,13 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-import boto3
 import pytest
-from moto.server import ThreadedMotoServer
 
 from pipelines.aoi import read_aoi
+from pipelines.products import ProductStore
 from pipelines.site import analyse
+from tests.pipelines.bucket import bucket
 from tests.pipelines.cluster import running_cluster
-
-BUCKET = "products"
 
 
 def run(
@@ -32,22 +30,10 @@ def alone(rendered_site: Path, tmp_path_factory: pytest.TempPathFactory) -> dict
 
 
 @pytest.fixture(scope="module")
-def bucket() -> Iterator[str]:
+def s3() -> Iterator[str]:
     """An S3 server with an empty bucket, and the settings that lead there."""
-    moto = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    moto.start()
-    host, port = moto.get_host_and_port()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("AWS_ACCESS_KEY_ID", "test")
-        patch.setenv("AWS_SECRET_ACCESS_KEY", "test")
-        patch.setenv("AWS_REGION", "us-east-1")
-        patch.setenv("AWS_ENDPOINT_URL", f"http://{host}:{port}")
-        patch.setenv("AWS_ALLOW_HTTP", "true")
-        client = boto3.client("s3", endpoint_url=f"http://{host}:{port}")
-        client.create_bucket(Bucket=BUCKET)
-        client.close()
-        yield f"s3://{BUCKET}/products"
-    moto.stop()
+    with bucket("products") as address:
+        yield address
 
 
 @pytest.mark.long
@@ -63,10 +49,28 @@ def test_threads_and_processes(
 @pytest.mark.long
 @pytest.mark.xdist_group("same-bytes")
 def test_a_cluster_that_keeps_its_products_in_s3(
-    alone: dict[str, bytes], rendered_site: Path, tmp_path: Path, bucket: str
+    alone: dict[str, bytes], rendered_site: Path, tmp_path: Path, s3: str
 ) -> None:
+    store = f"{s3}/cluster"
     with running_cluster(tmp_path, 2) as cluster:
-        first = run(rendered_site, tmp_path / "report", scheduler=cluster.address, store=bucket)
+        first = run(rendered_site, tmp_path / "report", scheduler=cluster.address, store=store)
     assert first == alone
     # What the cluster made serves one process, which makes nothing again.
-    assert run(rendered_site, tmp_path / "again", store=bucket) == alone
+    assert run(rendered_site, tmp_path / "again", store=store) == alone
+
+
+@pytest.mark.long
+@pytest.mark.xdist_group("same-bytes")
+@pytest.mark.parametrize("where", ["folder", "s3"])
+def test_products_that_were_deleted_are_made_again_with_the_same_bytes(
+    alone: dict[str, bytes], rendered_site: Path, tmp_path: Path, s3: str, where: str
+) -> None:
+    place = str(tmp_path / "store") if where == "folder" else f"{s3}/deleted"
+    store = ProductStore(place)
+    assert run(rendered_site, tmp_path / "first", store=place) == alone
+    made = {entry.key: store.stored(entry.key) for entry in store.entries()}
+    for number, key in enumerate(made):
+        if number % 3:  # some stay: a new product stands beside an old one
+            store.delete(key)
+    assert run(rendered_site, tmp_path / "second", store=place) == alone
+    assert {entry.key: store.stored(entry.key) for entry in store.entries()} == made

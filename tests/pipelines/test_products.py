@@ -1,5 +1,8 @@
 """Products are written once, read back as they were, and named by what went in."""
 
+import os
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +11,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from pipelines.products import DamagedProduct, ProductStore, decode, encode, product_key
+from pipelines.products import (
+    IN_USE,
+    DamagedProduct,
+    ProductStore,
+    StoredProduct,
+    collectable,
+    decode,
+    encode,
+    product_key,
+    usage,
+)
+from tests.pipelines.bucket import bucket
 
 
 @given(
@@ -72,3 +86,90 @@ def test_keys_differ_exactly_where_something_that_went_in_differs() -> None:
         product_key("s", 1, ["a", "b"], {"p": 1, "q": 3}),
     ]
     assert len({base, *others}) == 5
+
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def _entry(name: str, days_ago: float, size: int = 10) -> StoredProduct:
+    return StoredProduct(f"chip/{name}", "chip", size, NOW - timedelta(days=days_ago))
+
+
+def test_what_was_unused_for_long_is_chosen_and_nothing_else() -> None:
+    entries = [_entry("new", 1), _entry("old", 40), _entry("older", 50)]
+    chosen = collectable(entries, NOW, older_than=timedelta(days=30))
+    assert [entry.key for entry in chosen] == ["chip/older", "chip/old"]
+    assert collectable(entries, NOW) == []
+
+
+@given(
+    st.lists(st.tuples(st.floats(0, 100), st.integers(0, 50)), max_size=8),
+    st.integers(0, 300),
+    st.floats(0, 100),
+)
+def test_no_more_is_kept_than_wanted_and_what_may_be_in_use_is_never_chosen(
+    sizes: list[tuple[float, int]], keep: int, days: float
+) -> None:
+    entries = [_entry(str(n), age, size) for n, (age, size) in enumerate(sizes)]
+    chosen = collectable(entries, NOW, older_than=timedelta(days=days), keep_bytes=keep)
+    kept = [entry for entry in entries if entry not in chosen]
+    assert all(NOW - entry.used >= IN_USE for entry in chosen)
+    spare = [entry for entry in kept if NOW - entry.used >= IN_USE]
+    assert not spare or sum(entry.bytes for entry in kept) <= keep
+    assert all(NOW - entry.used < timedelta(days=days) for entry in spare)
+    if chosen and spare:
+        assert max(entry.used for entry in chosen) <= min(entry.used for entry in spare)
+
+
+@pytest.fixture(scope="module")
+def s3() -> Iterator[str]:
+    """An S3 server with an empty bucket, and the settings that lead there."""
+    with bucket("products") as address:
+        yield address
+
+
+@pytest.fixture(params=["folder", "s3"])
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """Where products go."""
+    return (
+        str(tmp_path / "s")
+        if request.param == "folder"
+        else f"{request.getfixturevalue('s3')}/{tmp_path.name}"
+    )
+
+
+def test_a_listing_counts_products_by_step_and_nothing_else(place: str) -> None:
+    store = ProductStore(place)
+    for number in range(3):
+        store.put(product_key("chip", 1, [str(number)], {}), {}, {"x": np.zeros(100)})
+    store.put(product_key("evidence", 1, [], {}), {}, {})
+    if "://" not in place:
+        (Path(place) / "downloads").mkdir()
+        (Path(place) / "downloads" / "scene.tif").write_bytes(b"no product")
+    rows = usage(store.entries())
+    assert [(row.step, row.count) for row in rows] == [("chip", 3), ("evidence", 1)]
+    assert rows[0].bytes == sum(e.bytes for e in store.entries() if e.step == "chip") > 2400
+    store.delete(next(store.entries()).key)
+    store.delete(product_key("chip", 1, ["never made"], {}))
+    assert len(list(store.entries())) == 3
+
+
+def test_a_use_is_noted_in_a_folder(tmp_path: Path) -> None:
+    store = ProductStore(tmp_path)
+    key = product_key("chip", 1, [], {})
+    store.put(key, {}, {})
+    os.utime(tmp_path / key, (0, 0))
+    assert next(store.entries()).used.year == 1970
+    store.get(key)
+    assert datetime.now(UTC) - next(store.entries()).used < timedelta(minutes=1)
+
+
+def test_what_a_killed_writer_left_half_written_is_found_when_old(tmp_path: Path) -> None:
+    store = ProductStore(tmp_path)
+    store.put(product_key("chip", 1, [], {}), {}, {})
+    half = tmp_path / (product_key("chip", 1, ["x"], {}) + "#1")
+    half.write_bytes(b"half")
+    assert len(list(store.entries())) == 1
+    now = datetime.now(UTC)
+    assert store.leftovers(now) == []
+    assert store.leftovers(now + 2 * IN_USE) == [half]
