@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from imagery.timeseries.cube import Float32
 from imagery.timeseries.scan import WINDOWS, Spot, vegetation_kind
 
-SAMPLE = 12_000
-POOL = 600
+SAMPLE = 5_000
+POOL = 400
 LEAST_POOL = 30
 SIMILAR_STEP = 0.75
 

@@ -10,7 +10,7 @@ from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
+from scipy.special import gammainc, gammaincinv
 
 Float32 = NDArray[np.float32]
 Float64 = NDArray[np.float64]
@@ -81,8 +81,9 @@ def _trimmed_covariance(residual: Float64, keep: NDArray[np.bool_], floor: float
     covariance = kept.T @ kept / len(kept)
     share = len(kept) / len(residual)
     if share < 1.0:
-        cut = stats.chi2.ppf(share, bands)
-        covariance /= stats.chi2.cdf(cut, bands + 2) / share
+        # Share of the chi-square variance that lies below its quantile (truncated normal, both in closed form).
+        half_cut = gammaincinv(bands / 2, share)
+        covariance /= gammainc(bands / 2 + 1, half_cut) / share
     else:  # first round: nothing is trimmed yet, so start from robust spreads alone
         spread = 1.4826 * np.median(np.abs(residual), axis=0)
         covariance = np.diag(spread**2)
@@ -97,7 +98,9 @@ def _spread_by_kind(distance: Float64, kind: Float64, bands: int) -> tuple[Float
         inside = (kind >= low) & (kind <= high)
         if np.count_nonzero(inside) < MIN_SAMPLE // KINDS:
             continue
-        ratios = np.quantile(distance[inside], (0.5, 0.9)) / stats.chi.ppf((0.5, 0.9), bands)
+        ratios = np.quantile(distance[inside], (0.5, 0.9)) / np.sqrt(
+            2.0 * gammaincinv(bands / 2, np.array([0.5, 0.9]))
+        )
         at.append(float(np.median(kind[inside])))
         spread.append(max(float(ratios.max()), 0.7))
     order = np.argsort(np.array(at), kind="stable")

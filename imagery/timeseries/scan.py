@@ -15,7 +15,7 @@ from imagery.timeseries.null import SpatialNull, deviation, equivalent_z, fit_nu
 
 Float32 = NDArray[np.float32]
 
-SAMPLE = 12_000
+SAMPLE = 6_000
 WINDOWS = (2, 4, 9)
 
 
