@@ -1,7 +1,9 @@
 """What one process of the service holds: database, artefacts, gate, settings. Built once, handed on."""
 
+import asyncio
 from dataclasses import dataclass
 
+from service.admission import Admission, Admitted
 from service.artefacts import ArtefactStore
 from service.audit import Caller
 from service.database import Database
@@ -23,11 +25,12 @@ class Service:
     database: Database
     store: ArtefactStore
     gate: Gate
+    admission: Admission
     replays: Replays
     open: bool = False
     local_tenant: str = ""
 
-    def admit(self, authorisation: str | None, request: str) -> Caller:
+    async def admit(self, authorisation: str | None, request: str) -> Admitted:
         """Return who is asking.
 
         Raises
@@ -35,11 +38,11 @@ class Service:
         Unauthorised, TooManyRequests
         """
         if authorisation is None:
-            return self._admit_nobody(request)
+            return Admitted(await asyncio.to_thread(self._admit_nobody, request), None)
         kind, _, token = authorisation.partition(" ")
         if kind.lower() != "bearer" or not token.strip():
             raise Unauthorised("send the key as 'Authorization: Bearer KEY'")
-        return self.gate.admit(token.strip(), request)
+        return await self.admission.admit(token.strip(), request)
 
     def _admit_nobody(self, request: str) -> Caller:
         if not self.open or any_key(self.database):
@@ -50,7 +53,8 @@ class Service:
         return Caller(self.local_tenant, "local", frozenset(SCOPES), request)
 
     def close(self) -> None:
-        """Give connections back."""
+        """Write what is still to be written, and give connections back."""
+        self.admission.close()
         self.database.close()
 
 
@@ -64,11 +68,13 @@ def open_service(settings: Settings, *, is_open: bool = False) -> Service:
     """Connect to the database, bring its tables up to date, and build the parts."""
     database = Database(settings.database_url)
     database.migrate()
+    gate = Gate(database, pepper(settings), settings)
     return Service(
         settings,
         database,
         ArtefactStore(settings.artefacts_place),
-        Gate(database, pepper(settings), settings),
+        gate,
+        Admission(gate),
         Replays(database, settings.idempotency_s),
         is_open,
     )

@@ -1,16 +1,18 @@
 """API keys: 256 random bits, stored as a keyed BLAKE2b digest, valid until they expire or are revoked.
 
-A key reads ``dw_<id>_<secret>``: the id finds the row, the secret is compared in constant time. Every request reads
-the row, so a revocation holds at once; the token bucket of the rate limit is drawn from it in handfuls, so that most
-requests write nothing.
+A key reads ``dw_<id>_<secret>``: the id finds the row, the secret is compared in constant time. Every request is judged
+by a row read after it came, so a revocation holds at once; the token bucket of the rate limit is drawn from it in
+handfuls, so that most requests write nothing.
 """
 
 import hashlib
 import hmac
 import os
+import re
 import secrets
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,7 +37,9 @@ SCOPES = (
     "admin",
 )
 PREFIX = "dw_"
+KEY = re.compile(PREFIX + r"(?P<id>[0-9a-f]{16})_(?P<secret>[A-Za-z0-9_-]{1,100})")
 LAST_USED_STEP_S = 60.0
+REFILL_STEP_S = 0.5
 # A share of the burst each process may hold in hand; small, so that few tokens are lost with a process.
 HANDFUL_SHARE = 0.1
 
@@ -230,23 +234,41 @@ class Gate:
         self._monotonic = monotonic
         self._in_hand: dict[str, float] = {}
         self._used_at: dict[str, float] = {}
+        self._refill_at: dict[str, float] = {}
+        self._empty_until: dict[str, float] = {}
         self._lock = threading.Lock()
 
-    def admit(self, bearer: str, request: str) -> Caller:
-        """Return who is behind a bearer token, one request poorer.
+    @staticmethod
+    def parse(bearer: str) -> tuple[str, str]:
+        """Return id and secret of a key as presented.
+
+        Raises
+        ------
+        Unauthorised : nothing this service ever made
+        """
+        found = KEY.fullmatch(bearer)
+        if found is None:
+            raise Unauthorised("this is not a key of this service")
+        return found["id"], found["secret"]
+
+    def rows(self, wanted: Sequence[str]) -> list[Record | None]:
+        """Return the rows of keys, with the database's ``now`` and the tenant's ``feed_seq``; None where there is none."""
+        statement = (
+            select(keys, tenants.c.feed_seq, self._database.now.label("now"))
+            .join(tenants, tenants.c.id == keys.c.tenant)
+            .where(keys.c.id.in_(set(wanted)))
+        )
+        with self._database.read() as connection:
+            found = {row.id: row for row in connection.execute(statement)}
+        return [found.get(key) for key in wanted]
+
+    def judge(self, row: Record | None, secret: str, request: str) -> Caller:
+        """Return who a key's row says is asking.
 
         Raises
         ------
         Unauthorised : no such key, revoked or expired
-        TooManyRequests : the bucket is empty
         """
-        key_id, _, secret = bearer.removeprefix(PREFIX).partition("_")
-        if not bearer.startswith(PREFIX) or not secret or len(bearer) > 200:
-            raise Unauthorised("this is not a key of this service")
-        with self._database.read() as connection:
-            row = connection.execute(
-                select(keys, self._database.now.label("now")).where(keys.c.id == key_id)
-            ).first()
         # The digest is computed whether or not there is a row: an unknown id takes as long as a wrong secret.
         given = _digest(secret, self._secret)
         if row is None or not hmac.compare_digest(given, row.digest):
@@ -255,46 +277,84 @@ class Gate:
             raise Unauthorised("this key was revoked")
         if row.expires is not None and row.expires <= row.now:
             raise Unauthorised("this key has expired")
-        self._draw(row)
-        self._note_use(row)
         return Caller(row.tenant, row.id, frozenset(row.scopes.split()), request)
 
-    def _draw(self, row: Record) -> None:
+    def draw(self, key: str) -> bool:
+        """Take one request from what this process holds in hand of a key; False where that is nothing."""
         with self._lock:
-            held = self._in_hand.get(row.id, 0.0)
-            if held >= 1.0:
-                self._in_hand[row.id] = held - 1.0
-                return
-        taken, wait_s = self._take(row.id)
-        if taken < 1.0:
-            raise TooManyRequests(
-                f"more than {self._settings.rate_per_s:g} requests a second with this key",
-                retry_after_s=wait_s,
-            )
-        with self._lock:
-            self._in_hand[row.id] = self._in_hand.get(row.id, 0.0) + taken - 1.0
+            held = self._in_hand.get(key, 0.0)
+            if held < 1.0:
+                return False
+            self._in_hand[key] = held - 1.0
+            return True
 
-    def _take(self, key_id: str) -> tuple[float, float]:
-        """Take a handful out of the key's bucket; return how many, and how long until there is one more."""
-        rate, burst = self._settings.rate_per_s, self._settings.rate_burst
-        with self._database.write() as connection:
-            row = connection.execute(
-                select(keys.c.tokens, keys.c.tokens_at, self._database.now.label("now"))
-                .where(keys.c.id == key_id)
-                .with_for_update()
-            ).one()
-            full = min(burst, row.tokens + max(0.0, row.now - row.tokens_at) * rate)
-            taken = float(int(min(full, max(1.0, burst * HANDFUL_SHARE))))
-            connection.execute(
-                update(keys).where(keys.c.id == key_id).values(tokens=full - taken, tokens_at=row.now)
-            )
-        return taken, (1.0 - (full - taken)) / rate
-
-    def _note_use(self, row: Record) -> None:
+    def refill_is_due(self, key: str) -> bool:
+        """Tell whether to fetch the next handful now, before anybody has to wait for it."""
         now = self._monotonic()
         with self._lock:
-            if now - self._used_at.get(row.id, -LAST_USED_STEP_S) < LAST_USED_STEP_S:
-                return
-            self._used_at[row.id] = now
+            if self._in_hand.get(key, 0.0) >= self._handful / 2 or now < self._refill_at.get(key, 0.0):
+                return False
+            self._refill_at[key] = now + REFILL_STEP_S
+            return True
+
+    def wait_s(self, key: str) -> float:
+        """Return how long a key's bucket is known to be empty still; 0 where asking the database may help."""
+        with self._lock:
+            return self._empty_until.get(key, 0.0) - self._monotonic()
+
+    @property
+    def _handful(self) -> float:
+        return max(1.0, self._settings.rate_burst * HANDFUL_SHARE)
+
+    def refill(self, wanted: Sequence[str]) -> list[float]:
+        """Take a handful out of each key's bucket into this process's hand, more where more ask at once.
+
+        Returns, for each asker, how long until its bucket holds one more request, in seconds.
+        """
+        rate, burst = self._settings.rate_per_s, self._settings.rate_burst
+        asking = Counter(wanted)
+        waits: dict[str, float] = {}
+        taken: dict[str, float] = {}
         with self._database.write() as connection:
-            connection.execute(update(keys).where(keys.c.id == row.id).values(last_used=self._database.now))
+            rows = connection.execute(
+                select(keys.c.id, keys.c.tokens, keys.c.tokens_at, self._database.now.label("now"))
+                .where(keys.c.id.in_(asking))
+                .order_by(keys.c.id)
+                .with_for_update()
+            ).all()
+            for row in rows:
+                full = min(burst, row.tokens + max(0.0, row.now - row.tokens_at) * rate)
+                taken[row.id] = float(int(min(full, max(self._handful, asking[row.id]))))
+                left = full - taken[row.id]
+                waits[row.id] = (1.0 - left) / rate
+                connection.execute(
+                    update(keys).where(keys.c.id == row.id).values(tokens=left, tokens_at=row.now)
+                )
+        now = self._monotonic()
+        with self._lock:
+            for key, more in taken.items():
+                self._in_hand[key] = self._in_hand.get(key, 0.0) + more
+                self._empty_until[key] = now + waits[key] if waits[key] > 0 else 0.0
+        return [waits.get(key, 1.0) for key in wanted]
+
+    def too_many(self, wait_s: float) -> TooManyRequests:
+        """Return the error for a key whose bucket is empty."""
+        rate = f"more than {self._settings.rate_per_s:g} requests a second with this key"
+        return TooManyRequests(rate, retry_after_s=wait_s)
+
+    def use_is_due(self, key: str) -> bool:
+        """Tell whether a key's use is to be written down now: once a minute is enough."""
+        now = self._monotonic()
+        with self._lock:
+            if now - self._used_at.get(key, -LAST_USED_STEP_S) < LAST_USED_STEP_S:
+                return False
+            self._used_at[key] = now
+            return True
+
+    def note_use(self, used: Sequence[str]) -> list[None]:
+        """Write down that keys were used."""
+        with self._database.write() as connection:
+            connection.execute(
+                update(keys).where(keys.c.id.in_(set(used))).values(last_used=self._database.now)
+            )
+        return [None] * len(used)

@@ -23,23 +23,22 @@ HEAD = (
     reports.c.geometry_version,
     reports.c.job,
 )
+# One that was promoted, or became current again, is newer to a reader than its own date says.
+CURRENT_HEAD = (
+    *(column for column in HEAD if column.name != "created"),
+    func.coalesce(reports.c.current_since, reports.c.created).label("created"),
+)
 
 
 def latest(connection: Connection, tenant: str, site: str) -> Record:
     """Return the head of a site's current report, without its body; ``created`` is when it became current.
-
-    One that was promoted, or became current again, is newer to a reader than its own date says.
 
     Raises
     ------
     NotFound, NoReportYet
     """
     statement = (
-        select(
-            sites.c.id.label("living"),
-            *(column for column in HEAD if column.name != "created"),
-            func.coalesce(reports.c.current_since, reports.c.created).label("created"),
-        )
+        select(sites.c.id.label("living"), *CURRENT_HEAD)
         .select_from(sites.outerjoin(reports, reports.c.id == sites.c.current_report))
         .where(sites.c.id == site, sites.c.tenant == tenant, sites.c.deleted.is_(None))
     )

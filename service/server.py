@@ -28,6 +28,10 @@ from service.settings import Settings
 log = logging.getLogger(__name__)
 
 GRACEFUL_S = 10
+# Longer than pollers wait between two polls, so that they need no new connection for each.
+KEEP_ALIVE_S = 75
+# Threads hand the interpreter on after 5 ms by default: a poll that crosses threads twice would wait for that.
+SWITCH_S = 0.0005
 RESTART_PAUSE_S = 1.0
 ALLOWED_LOCAL_HOSTS = {"localhost", "127.0.0.1", "::1"}
 
@@ -238,10 +242,12 @@ def serve(
         server_header=False,
         lifespan="off",
         timeout_graceful_shutdown=GRACEFUL_S,
+        timeout_keep_alive=KEEP_ALIVE_S,
         proxy_headers=bool(settings.external_url),
         h11_max_incomplete_event_size=64 * 1024,
     )
     crew.start()
+    sys.setswitchinterval(SWITCH_S)
     try:
         server = _Server(config, lambda: _answering(server, address_of(listening), announce, beside))
         asyncio.run(server.serve(sockets=[listening]))

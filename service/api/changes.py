@@ -17,24 +17,22 @@ from service.api.dependencies import (
     ReportsReader,
     Reviewer,
     ServiceOf,
-    address,
     answer,
     body_schema,
     capped,
     parse_body,
     unchanged,
 )
-from service.api.reports import REVALIDATE, blob_answer
+from service.api.quick import REVALIDATE, feed_answer
+from service.api.reports import blob_answer
 from service.audit import record
 from service.context import Service
 from service.errors import NotFound
 from service.feed import entries_after
-from service.identifiers import decode_cursor, encode_cursor
+from service.identifiers import decode_cursor
 from service.problems import ManyErrors
 
 router = APIRouter(prefix="/changes", tags=["changes"])
-
-FEED_RETRY_S = 15
 
 
 @router.get("", responses={200: {"model": schemas.FeedPage}})
@@ -50,24 +48,9 @@ def get_feed(
     """Return what became known after a cursor, over all your sites, in one order that never skips."""
     seq = decode_cursor(since, str, int)[1] if since else 0
     size = capped(limit)
-    tag = f'"feed.{seq}.{size}'
     with service.database.read() as connection:
         entries = entries_after(connection, caller.tenant, seq, size + 1)
-    more, entries = len(entries) > size, entries[:size]
-    last = entries[-1]["seq"] if entries else seq
-    for entry in entries:
-        entry["cursor"] = encode_cursor("feed", entry.pop("seq"))
-    tag = f'{tag}.{last}.{int(more)}"'
-    headers = {"ETag": tag, "Cache-Control": REVALIDATE, "Retry-After": str(0 if more else FEED_RETRY_S)}
-    if unchanged(request, tag):
-        return Response(status_code=304, headers=headers)
-    cursor = encode_cursor("feed", last)
-    links = [{"rel": "self", "href": address(request), "type": JSON}]
-    if more:
-        links.append({"rel": "next", "href": address(request, since=cursor), "type": JSON})
-    else:
-        links.append({"rel": "monitor", "href": address(request, since=cursor), "type": JSON})
-    return answer({"entries": entries, "cursor": cursor, "links": links}, headers=headers)
+    return feed_answer(request, seq, size, entries)
 
 
 @router.get("/{change}", responses={200: {"model": schemas.Feature}})

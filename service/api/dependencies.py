@@ -11,6 +11,8 @@ from fastapi.security import HTTPBearer
 from pydantic import BaseModel, ValidationError
 from starlette.responses import Response
 
+from imagery.errors import DepotwatchError
+from service.admission import Admitted
 from service.audit import Caller
 from service.context import Service, require
 from service.errors import BadQuery, BodyTooLarge, BodyTooSlow, UnsupportedMediaType
@@ -22,6 +24,7 @@ from service.sites import BBox
 JSON = "application/json"
 GEOJSON = "application/geo+json"
 MAX_LIMIT, DEFAULT_LIMIT = 1_000, 100
+ADMITTED = "depotwatch.admitted"
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -35,14 +38,42 @@ def service_of(request: Request) -> Service:
     return service
 
 
-ServiceOf = Annotated[Service, Depends(service_of)]
+# Dependencies are coroutines where they do not wait: FastAPI gives every other one a thread, forty there are.
+async def _service(request: Request) -> Service:
+    return service_of(request)
+
+
+ServiceOf = Annotated[Service, Depends(_service)]
+
+
+async def admitted(request: Request, service: Service) -> Admitted:
+    """Return who is asking, found out once per request whoever asks first.
+
+    Raises
+    ------
+    Unauthorised, TooManyRequests
+    """
+    known: Admitted | DepotwatchError | None = request.scope.get(ADMITTED)
+    if known is None:
+        try:
+            known = await service.admit(
+                request.headers.get("authorization"), request.scope.get("request_id", "")
+            )
+        except DepotwatchError as error:
+            known = error
+        request.scope[ADMITTED] = known
+    if isinstance(known, DepotwatchError):
+        raise known
+    return known
 
 
 def needs(scope: str) -> Any:
     """Return the dependency that lets in only keys with a scope."""
 
-    def caller(request: Request, service: ServiceOf, _scheme: Annotated[Any, Depends(bearer)]) -> Caller:
-        found = service.admit(request.headers.get("authorization"), request.scope.get("request_id", ""))
+    async def caller(
+        request: Request, service: ServiceOf, _scheme: Annotated[Any, Depends(bearer)]
+    ) -> Caller:
+        found = (await admitted(request, service)).caller
         require(found, scope)
         return found
 

@@ -27,7 +27,7 @@ from service.api.dependencies import (
     unchanged,
     words_of,
 )
-from service.api.reports import REVALIDATE
+from service.api.quick import REVALIDATE
 from service.audit import record
 from service.changes import ChangeFilter
 from service.corroboration import Question, answer_to, control_reports

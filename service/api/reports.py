@@ -33,6 +33,7 @@ from service.api.dependencies import (
     unchanged,
     words_of,
 )
+from service.api.quick import REVALIDATE, latest_headers
 from service.artefacts import media_type
 from service.changes import ChangeFilter, feature_collection, of_report
 from service.context import Service
@@ -46,7 +47,6 @@ from service.tables import looks
 router = APIRouter(prefix="/sites/{site}", tags=["reports"])
 
 IMMUTABLE = "private, max-age=31536000, immutable"
-REVALIDATE = "private, no-cache"
 # A report is a document of its own: it may show what is in it and reach nothing else.
 PAGE_POLICY = (
     "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'; "
@@ -82,8 +82,7 @@ def get_latest(request: Request, service: ServiceOf, caller: ReportsReader, site
     """Return the current report; poll it with `If-None-Match`."""
     with service.database.read() as connection:
         head = reports.latest(connection, caller.tenant, site)
-        headers = _report_headers(head, REVALIDATE)
-        headers["Content-Location"] = f"/sites/{site}/reports/{head.id}"
+        headers = latest_headers(head)
         if unchanged(request, headers["ETag"], head.created):
             return Response(status_code=304, headers=headers)
         return answer(reports.body(connection, head.id), headers=headers)
