@@ -20,6 +20,7 @@ from service.api import (
     jobs,
     landing,
     page,
+    promotions,
     reports,
     schemas,
     sites,
@@ -32,7 +33,20 @@ from service.telemetry import Observed, Telemetry
 
 log = logging.getLogger(__name__)
 
-MODULES = (landing, page, sites, forecasts, reports, jobs, changes, archives, events, subscriptions, features)
+MODULES = (
+    landing,
+    page,
+    sites,
+    forecasts,
+    reports,
+    jobs,
+    promotions,
+    changes,
+    archives,
+    events,
+    subscriptions,
+    features,
+)
 PROBLEMS: dict[int | str, dict[str, Any]] = {
     "default": {
         "description": "A problem, as RFC 9457 has it.",

@@ -160,6 +160,7 @@ def describe(row: Record, progress: float) -> dict[str, Any]:
         "started": rfc3339_or_none(row.started),
         "finished": rfc3339_or_none(row.finished),
         "updated": rfc3339(row.updated),
+        "promoted": rfc3339_or_none(row.promoted),
         "links": links,
     }
 

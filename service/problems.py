@@ -26,6 +26,8 @@ STATUS_OF: dict[str, int] = {
     "name-taken": 409,
     "idempotency-in-flight": 409,
     "limit-reached": 409,
+    "not-promotable": 409,
+    "would-lose-newer": 409,
     "gone": 410,
     "precondition-failed": 412,
     "too-large": 413,

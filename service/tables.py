@@ -477,6 +477,7 @@ promoted_sites = Table(
     "promoted_sites",
     metadata,
     Column("promotion", BigInteger, nullable=False),
+    Column("tenant", Text, ForeignKey("tenants.id"), nullable=False),
     Column("site", Text, ForeignKey("sites.id"), nullable=False),
     Column("report", Text, nullable=False),
     Column("previous", Text),  # the report it took the place of; None: the site had none

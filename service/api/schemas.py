@@ -300,3 +300,15 @@ class DeliveryList(Outgoing):
 
     deliveries: list[Delivery]
     links: list[Link]
+
+
+class Promotion(Outgoing):
+    """What became of a reprocess's sites when its reports were made current, or taken back."""
+
+    job: str
+    state: Literal["promoted", "undone"]
+    promoted: str
+    undone: str | None
+    forced: bool
+    sites: dict[str, int]
+    links: list[Link]

@@ -32,11 +32,13 @@ def upgrade() -> None:
     op.create_table(
         "promoted_sites",
         sa.Column("promotion", sa.BigInteger(), nullable=False),
+        sa.Column("tenant", sa.Text(), nullable=False),
         sa.Column("site", sa.Text(), nullable=False),
         sa.Column("report", sa.Text(), nullable=False),
         sa.Column("previous", sa.Text(), nullable=True),
         sa.Column("parameters_before", sa.Text(), nullable=False),
         sa.Column("parameters_after", sa.Text(), nullable=False),
         sa.ForeignKeyConstraint(["site"], ["sites.id"], name=op.f("fk_promoted_sites_site")),
+        sa.ForeignKeyConstraint(["tenant"], ["tenants.id"], name=op.f("fk_promoted_sites_tenant")),
         sa.PrimaryKeyConstraint("promotion", "site", name=op.f("pk_promoted_sites")),
     )
