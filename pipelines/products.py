@@ -4,8 +4,9 @@ A product's key is a hash of its step's name and version, the keys of its inputs
 (ARCHITECTURE section 3). Writing is a conditional create, so two workers that do the same unit agree and a killed
 one leaves a whole product or nothing.
 
-A product is a small JSON header plus named arrays in one blob; on a local folder the arrays are memory-mapped, so a
-site of many looks costs page cache and not memory.
+A product is a small JSON header plus named arrays in one blob. An array that shrinks by a third or more is kept
+compressed and unpacked when it is asked for; one that does not is kept as it is and, in a folder, memory-mapped, so
+that windows of many looks cost page cache and not memory (docs/decisions/0003-products-are-raw-blobs.md has the measurements).
 
 Any product may be deleted: it is made again when it is asked for, with the same bytes. In a folder a product's time of
 change is kept as the time of its last use; an object store knows only when it was written.
@@ -17,6 +18,7 @@ import mmap
 import os
 import re
 import time
+import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -29,11 +31,16 @@ import obstore
 from numpy.typing import NDArray
 from obstore.exceptions import AlreadyExistsError
 from obstore.store import LocalStore, ObjectStore, from_url
+from pyarrow import Codec
 
 from imagery.errors import DepotwatchError
 
-MAGIC = b"DWP1"
+MAGIC = b"DWP2"
+# Part of every key: a store may hold products of another layout, and none is ever read as what it is not.
+LAYOUT = 2
 ALIGNMENT = 64
+ZSTD_LEVEL = 3
+WORTH_PACKING = 2 / 3
 KEY = re.compile(r"[a-z_]+/[0-9a-f]{64}")
 # What was used so lately may be in use: it is never collected, however little is to be kept.
 IN_USE = timedelta(hours=1)
@@ -117,7 +124,7 @@ def collectable(
 def product_key(step: str, version: int, inputs: Sequence[str], parameters: Mapping[str, Any]) -> str:
     """Name a product by what goes into it: ``step/<64 hex digits>``."""
     text = json.dumps(
-        [step, version, list(inputs), parameters], sort_keys=True, separators=(",", ":"), default=str
+        [LAYOUT, step, version, list(inputs), parameters], sort_keys=True, separators=(",", ":"), default=str
     )
     return f"{step}/{hashlib.sha256(text.encode()).hexdigest()}"
 
@@ -125,48 +132,95 @@ def product_key(step: str, version: int, inputs: Sequence[str], parameters: Mapp
 def encode(header: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> bytes:
     """Lay header and arrays out as one blob; equal values give equal bytes."""
     table: list[dict[str, Any]] = []
+    parts: list[bytes] = []
     offset = 0
     for name in sorted(arrays):
         array = arrays[name]
-        table.append({"name": name, "dtype": array.dtype.str, "shape": list(array.shape), "offset": offset})
-        offset += -(-array.nbytes // ALIGNMENT) * ALIGNMENT
+        plain = np.ascontiguousarray(array).tobytes()
+        part = _packed(plain)
+        entry = {"name": name, "dtype": array.dtype.str, "shape": list(array.shape), "offset": offset}
+        if part is not plain:
+            entry |= {"packed": len(part), "crc32": zlib.crc32(part)}
+        table.append(entry)
+        parts.append(part)
+        offset += _aligned(len(part))
     head = json.dumps({"header": header, "arrays": table}, sort_keys=True, separators=(",", ":")).encode()
-    start = -(-(len(MAGIC) + 8 + len(head)) // ALIGNMENT) * ALIGNMENT
-    blob = bytearray(start + offset)
-    blob[: len(MAGIC)] = MAGIC
-    blob[len(MAGIC) : len(MAGIC) + 8] = len(head).to_bytes(8, "little")
-    blob[len(MAGIC) + 8 : len(MAGIC) + 8 + len(head)] = head
-    for entry, name in zip(table, sorted(arrays), strict=True):
-        data = np.ascontiguousarray(arrays[name]).tobytes()
-        blob[start + entry["offset"] : start + entry["offset"] + len(data)] = data
-    return bytes(blob)
+    start = _aligned(len(MAGIC) + 8 + len(head))
+    front = MAGIC + len(head).to_bytes(8, "little") + head
+    return front.ljust(start, b"\0") + b"".join(part.ljust(_aligned(len(part)), b"\0") for part in parts)
+
+
+def _aligned(size: int) -> int:
+    return -(-size // ALIGNMENT) * ALIGNMENT
+
+
+def _packed(plain: bytes) -> bytes:
+    """Return bytes compressed where that saves enough, else the very same bytes."""
+    packed: bytes = Codec("zstd", compression_level=ZSTD_LEVEL).compress(plain, asbytes=True)
+    return packed if len(packed) <= len(plain) * WORTH_PACKING else plain
+
+
+class _Arrays(Mapping[str, NDArray[Any]]):
+    """The arrays of one blob: read-only, those that are packed unpacked at each access."""
+
+    def __init__(
+        self, key: str, blob: bytes | mmap.mmap, start: int, table: Sequence[Mapping[str, Any]]
+    ) -> None:
+        self._key, self._blob, self._start = key, blob, start
+        self._table = {entry["name"]: entry for entry in table}
+
+    def __getitem__(self, name: str) -> NDArray[Any]:
+        entry = self._table[name]
+        dtype, shape = np.dtype(entry["dtype"]), entry["shape"]
+        count = int(np.prod(shape, dtype=np.int64))
+        at = self._start + entry["offset"]
+        array: NDArray[Any]
+        if "packed" in entry:
+            packed = memoryview(self._blob)[at : at + entry["packed"]]
+            if zlib.crc32(packed) != entry["crc32"]:
+                raise _damaged(self._key, f"array {name} is not what was written")
+            array = np.frombuffer(Codec("zstd").decompress(packed, count * dtype.itemsize), dtype)
+        else:
+            array = np.frombuffer(self._blob, dtype, count, at)
+        array = array.reshape(shape)
+        array.flags.writeable = False
+        return array
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._table)
+
+    def __len__(self) -> int:
+        return len(self._table)
 
 
 def decode(key: str, blob: bytes | mmap.mmap) -> Product:
-    """Read a blob back; arrays are views into it.
+    """Read a blob back; arrays are views into it, or unpacked from it when asked for.
 
     Raises
     ------
-    DamagedProduct : the blob is truncated or not ours
+    DamagedProduct : the blob is truncated or not ours; also when an array that was changed is asked for
     """
     try:
         if bytes(blob[: len(MAGIC)]) != MAGIC:
             raise ValueError("magic")
         size = int.from_bytes(blob[len(MAGIC) : len(MAGIC) + 8], "little")
         head = json.loads(bytes(blob[len(MAGIC) + 8 : len(MAGIC) + 8 + size]))
-        start = -(-(len(MAGIC) + 8 + size) // ALIGNMENT) * ALIGNMENT
-        arrays: dict[str, NDArray[Any]] = {}
-        for entry in head["arrays"]:
-            dtype = np.dtype(entry["dtype"])
-            count = int(np.prod(entry["shape"], dtype=np.int64))
-            array = np.frombuffer(blob, dtype, count, start + entry["offset"]).reshape(entry["shape"])
-            array.flags.writeable = False
-            arrays[entry["name"]] = array
-    except (ValueError, KeyError, json.JSONDecodeError, IndexError) as error:
-        raise DamagedProduct(
-            f"product {key} is damaged; delete it and run again ({error})", pointer=key
-        ) from error
-    return Product(key, head["header"], arrays)
+        start = _aligned(len(MAGIC) + 8 + size)
+        if len(blob) != start + sum(_aligned(_stored_bytes(entry)) for entry in head["arrays"]):
+            raise ValueError("length")
+        return Product(key, head["header"], _Arrays(key, blob, start, head["arrays"]))
+    except (ValueError, KeyError, TypeError, json.JSONDecodeError, IndexError) as error:
+        raise _damaged(key, str(error)) from error
+
+
+def _stored_bytes(entry: Mapping[str, Any]) -> int:
+    if "packed" in entry:
+        return int(entry["packed"])
+    return int(np.prod(entry["shape"], dtype=np.int64)) * int(np.dtype(entry["dtype"]).itemsize)
+
+
+def _damaged(key: str, why: str) -> DamagedProduct:
+    return DamagedProduct(f"product {key} is damaged; delete it and run again ({why})", pointer=key)
 
 
 class ProductStore:
@@ -216,8 +270,12 @@ class ProductStore:
     def put(self, key: str, header: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> Product:
         """Store a product unless it is there; return it as stored."""
         blob = encode(header, arrays)
-        with suppress(AlreadyExistsError):
+        try:
             obstore.put(self._store, key, blob, mode="create")
+            if self._folder is None:  # what was just sent need not be fetched
+                return decode(key, blob)
+        except AlreadyExistsError:
+            pass
         stored = self.get(key)
         return stored if stored is not None else decode(key, blob)
 
