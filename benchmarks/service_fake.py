@@ -16,7 +16,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from service.analysis_unit import BUNDLE, AnalyseUnit, Step
+import shapely
+
+from pipelines.parameters import parameters_from
+from service.analysis_unit import BUNDLE, AnalyseUnit, Step, period_of
 
 STEPS = 3
 FIXED_ZIP_TIME = (2000, 1, 1, 0, 0, 0)
@@ -39,6 +42,10 @@ class FakeRunner:
         step("report", 0, 1)
         write_fake_report(unit, out, self.changes)
         self._note("end", unit)
+
+    def afresh(self, _products: Path) -> "FakeRunner":
+        """See ``service.analysis_unit.UnitRunner``: it keeps nothing."""
+        return self
 
     def _note(self, what: str, unit: AnalyseUnit) -> None:
         if self.notes is not None:
@@ -133,27 +140,32 @@ def write_fake_report(unit: AnalyseUnit, out: Path, changes: int) -> None:
             files[f"{folder}after.png"] = grey_png(192)
             files[f"{folder}flicker.gif"] = b"GIF89a"
             files[f"{folder}provenance.json"] = json.dumps({"scenes": ["a", "b"]}).encode()
+    asked = period_of(unit.period)
+    period = None if asked is None else [moment.isoformat() for moment in asked]
     listed = [
         {"path": name, "sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)}
         for name, data in sorted(files.items())
     ]
     report = {
         "schema": "depotwatch-report/1",
-        "site": {"name": unit.name},
-        "period": unit.period,
+        "site": {"name": unit.name, "aoi_wkb": shapely.to_wkb(unit.aoi, hex=True)},
+        "period": None if period is None else {"start": period[0], "end": period[1], "given": True},
         "processing_version": "fake",
-        "parameters": unit.parameters,
+        "parameters": dict(parameters_from(dict(unit.parameters)).as_pairs()),
+        "generated_from": [],
+        "looks": [look["properties"] for look in looks],
         "headline": f"{changes} changes",
         "summary": [],
         "warnings": [],
         "files": listed,
     }
     files["report.json"] = json.dumps(report).encode()
+    manifest = {"files": [{"path": n, "sha256": hashlib.sha256(d).hexdigest()} for n, d in files.items()]}
     for name, data in files.items():
         path = out / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(data)
-    _zip(files, out / BUNDLE)
+    _zip({**files, "manifest.json": json.dumps(manifest).encode()}, out / BUNDLE)
 
 
 def _collection(features: Sequence[dict[str, Any]]) -> bytes:

@@ -2,6 +2,7 @@
 
 import ast
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -40,6 +41,28 @@ def parameters_of(report: Mapping[str, Any]) -> Parameters:
     return parameters_from({name: value for name, value in values.items() if value is not None})
 
 
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """What a report was asked to tell: of which site, over which period, with which parameters."""
+
+    site: Site
+    period: tuple[datetime, datetime] | None
+    parameters: Parameters
+
+
+def recorded(report: Mapping[str, Any]) -> Recorded:
+    """Return what a report says about its own making.
+
+    Raises
+    ------
+    NotReplayable : it lacks what running it again takes
+    """
+    try:
+        return Recorded(site_of(report), period_of(report), parameters_of(report))
+    except (KeyError, TypeError, ValueError, SyntaxError, shapely.errors.ShapelyError) as error:
+        raise NotReplayable(f"report.json does not say how it was made: {error}") from error
+
+
 def replay(report: Mapping[str, Any], catalog: Path, out: Path) -> None:
     """Analyse again and write the report's files to ``out``.
 
@@ -48,15 +71,12 @@ def replay(report: Mapping[str, Any], catalog: Path, out: Path) -> None:
     NotReplayable : the report lacks what that takes
     DepotwatchError : the catalogue cannot be used
     """
-    try:
-        site, period, parameters = site_of(report), period_of(report), parameters_of(report)
-    except (KeyError, TypeError, ValueError, SyntaxError, shapely.errors.ShapelyError) as error:
-        raise NotReplayable(f"report.json does not say how it was made: {error}") from error
+    asked = recorded(report)
     analyse(
         catalog=str(catalog),
-        site=site,
+        site=asked.site,
         out=out,
-        period=period,
-        parameters=parameters,
+        period=asked.period,
+        parameters=asked.parameters,
         nothing_is_an_error=False,
     )

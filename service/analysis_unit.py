@@ -3,7 +3,7 @@
 import json
 import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol
@@ -24,8 +24,19 @@ Step = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True, slots=True)
+class RecordedScenes:
+    """What a report was made from, for making it again: scenes by id, and places whose refusal it told."""
+
+    ids: frozenset[str]
+    refused: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
 class AnalyseUnit:
-    """Everything the analysis of one site needs, and nothing of the database."""
+    """Everything the analysis of one site needs, and nothing of the database.
+
+    ``scenes`` limits it to those a report was made from; None reads all there are.
+    """
 
     site: str
     name: str
@@ -33,6 +44,7 @@ class AnalyseUnit:
     archives: tuple[ArchiveSource, ...]
     period: str | None
     parameters: dict[str, Any]
+    scenes: RecordedScenes | None = None
 
 
 class UnitRunner(Protocol):
@@ -43,6 +55,10 @@ class UnitRunner(Protocol):
 
     def __call__(self, unit: AnalyseUnit, out: Path, step: Step) -> None:
         """Write the report of ``unit`` into the new folder ``out``."""
+        ...
+
+    def afresh(self, products: Path) -> "UnitRunner":
+        """Return a runner that uses no product made before, and keeps its own in a new folder."""
         ...
 
 
@@ -56,7 +72,7 @@ class SiteRunner:
 
     def __call__(self, unit: AnalyseUnit, out: Path, step: Step) -> None:
         """See ``UnitRunner``."""
-        if len(unit.archives) > 1:
+        if len(unit.archives) > 1 or unit.scenes is not None:
             self._merged(unit, out, step)
         else:
             with tempfile.TemporaryDirectory(prefix="depotwatch-") as spare:
@@ -64,6 +80,10 @@ class SiteRunner:
                 source = _empty_catalog(Path(spare)) if waiting else unit.archives[0].source
                 self._single(source, unit, out, step)
         _add_bundle(out)
+
+    def afresh(self, products: Path) -> "SiteRunner":
+        """See ``UnitRunner``."""
+        return replace(self, products=str(products))
 
     def _single(self, source: str, unit: AnalyseUnit, out: Path, step: Step) -> None:
         from pipelines.analysis import Site
@@ -83,7 +103,7 @@ class SiteRunner:
         )
 
     def _merged(self, unit: AnalyseUnit, out: Path, step: Step) -> None:
-        """Analyse the scenes of several archives together; of two with one id the first archive's counts."""
+        """Analyse the scenes of several archives, or some of them; of two with one id the first archive's counts."""
         from pipelines.analysis import Site
         from pipelines.archives import open_archive
         from pipelines.parameters import parameters_from
@@ -101,9 +121,14 @@ class SiteRunner:
                 archive.source, cache=self.downloads, allow_hosts=tuple(sorted(self.allow_hosts))
             )
             result = opened.search(unit.aoi, period_of(unit.period))
-            refused += [(r.where, r.code, r.sentence) for r in result.refused]
+            refused += [
+                (r.where, r.code, r.sentence)
+                for r in result.refused
+                if unit.scenes is None or r.where in unit.scenes.refused
+            ]
             for scene in result.scenes:
-                scenes.setdefault(scene.id, scene)
+                if unit.scenes is None or scene.id in unit.scenes.ids:
+                    scenes.setdefault(scene.id, scene)
         step("search", 1, 1)
         if not scenes:
             with tempfile.TemporaryDirectory(prefix="depotwatch-") as spare:

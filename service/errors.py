@@ -133,12 +133,6 @@ class NotAvailable(DepotwatchError):
     code = "not-available"
 
 
-class UnknownJobType(DepotwatchError):
-    """A job type this version does not run."""
-
-    code = "unknown-job-type"
-
-
 class BadSettings(DepotwatchError):
     """Settings that must not be started with."""
 

@@ -18,7 +18,6 @@ from service.moments import rfc3339, rfc3339_or_none
 from service.tables import jobs, sites, unit_log, units
 
 ENDED = ("successful", "failed", "dismissed")
-TYPES = ("analyse", "reprocess")
 
 # Lower runs first: a site somebody just submitted, then new scenes, then batches.
 URGENT, ROUTINE, BATCH = 0, 1, 2
@@ -76,7 +75,7 @@ def _units(connection: Connection, tenant: str, job: str, request: JobRequest) -
             select(sites.c.id, sites.c.geometry_version).where(sites.c.id.in_(wanted[start : start + 500]))
         )
         versions |= {row.id: row.geometry_version for row in found}
-    priority = BATCH if request.type == "reprocess" or len(wanted) > 1 else URGENT
+    priority = BATCH if request.type != "analyse" or len(wanted) > 1 else URGENT
     if request.reason == "new-scenes" and priority == URGENT:
         priority = ROUTINE
     return [

@@ -236,6 +236,22 @@ def finish(
         _count(database, connection, lease.job, "done", cached=cached)
 
 
+def note_verdict(database: Database, lease: Lease, report: str, code: str, message: str) -> None:
+    """End a unit that looked at a report and left it as it is, with what was found.
+
+    Raises
+    ------
+    Fenced : the unit is no longer held
+    """
+    with database.write() as connection:
+        _end(
+            database, connection, lease,
+            state="successful", code=code, detail=message, report=report, progress=1.0,
+        )  # fmt: skip
+        _log(database, connection, lease.job, lease.unit, lease.site, "info", code, message)
+        _count(database, connection, lease.job, "done")
+
+
 def skip(database: Database, lease: Lease, code: str, message: str) -> None:
     """End a unit that has become pointless (its site was deleted)."""
     with database.write() as connection:

@@ -24,7 +24,7 @@ from service.analysis_unit import AnalyseUnit, UnitRunner
 from service.archives import sources
 from service.artefacts import ArtefactStore
 from service.database import Database
-from service.errors import NotAvailable
+from service.errors import NoReportYet, NotAvailable
 from service.leases import (
     Fenced,
     Lease,
@@ -33,6 +33,7 @@ from service.leases import (
     fail,
     finish,
     heartbeat,
+    note_verdict,
     release,
     skip,
 )
@@ -40,6 +41,7 @@ from service.publishing import publish_report, store_report
 from service.settings import Settings
 from service.sites import geometry_of
 from service.tables import sites
+from service.verification import verify_current
 
 log = logging.getLogger(__name__)
 
@@ -174,12 +176,17 @@ class Worker:
                 if unit is None:
                     skip(self.database, lease, "site-deleted", "the site was deleted meanwhile")
                     return
-                self.runner(unit, out, self._step(beat))
-                self._publish(lease, beat, out)
+                if lease.type == "verify":
+                    self._verify(lease, beat, out)
+                else:
+                    self.runner(unit, out, self._step(beat))
+                    self._publish(lease, beat, out)
             except Fenced:
                 raise
             except Stopping:
                 release(self.database, lease)
+            except NoReportYet as error:
+                skip(self.database, lease, error.code, error.detail)
             except DepotwatchError as error:
                 log.warning(
                     "unit-failed", extra={**_fields(lease), "code": error.code, "detail": error.detail}
@@ -226,6 +233,12 @@ class Worker:
             lambda: finish(
                 self.database, lease, lambda c: publish_report(self.database, c, lease, stored), message
             )
+        )
+
+    def _verify(self, lease: Lease, beat: Beat, folder: Path) -> None:
+        verdict = verify_current(self.database, self.store, lease, self.runner, self._step(beat), folder)
+        self._persist(
+            lambda: note_verdict(self.database, lease, verdict.report, verdict.code, verdict.message)
         )
 
     def _persist(self, write: Callable[[], object]) -> None:

@@ -31,11 +31,12 @@ from service.api.dependencies import (
 )
 from service.audit import Caller, record
 from service.context import Service
-from service.errors import ResultNotReady, UnknownJobType
+from service.errors import ResultNotReady
 from service.idempotency import Answer
 from service.identifiers import decode_cursor, encode_cursor
 from service.intake import check_parameters
 from service.moments import interval, rfc3339
+from service.problems import ManyErrors
 from service.sites import find_site
 from service.tables import sites
 
@@ -61,12 +62,21 @@ def submit_job(
     body: Body,
     idempotency_key: IdempotencyKey = None,
 ) -> Response:
-    """Ask for sites to be analysed again, or reprocessed with other parameters."""
+    """Ask for sites to be analysed again, reprocessed with other parameters, or their reports verified.
+
+    A verified report came out again byte for byte from its evidence bundle; where one does not, its unit fails with
+    `not-verified` and the results name the step that first differs.
+    """
     wanted = parse_body(request, body, schemas.JobIn)
-    if wanted.type not in jobs.TYPES:
-        raise UnknownJobType(
-            f"{wanted.type} is not run as a job; `depotwatch verify BUNDLE.zip` replays a bundle",
-            pointer="/type",
+    if wanted.type == "verify" and (wanted.period is not None or wanted.parameters):
+        raise ManyErrors(
+            [
+                (
+                    "/type",
+                    "unusable-input",
+                    "type: verify takes no period and no parameters: a report is made as it was",
+                )
+            ]
         )
     if wanted.period is not None:
         interval(wanted.period, "/period")

@@ -38,7 +38,7 @@ def test_every_fault_is_a_problem(lite_client: TestClient, lite_service: Service
     is_problem(c.post("/jobs", json={"sites": 3}), 422, "unusable-input")
     is_problem(c.post("/jobs", json={"sites": "all", "surprise": 1}), 422, "unusable-input")
     is_problem(c.post("/jobs", json={"sites": "all", "period": "yesterday/today"}), 400, "bad-query")
-    is_problem(c.post("/jobs", json={"sites": "all", "type": "verify"}), 422, "unknown-job-type")
+    is_problem(c.post("/jobs", json={"sites": "all", "type": "guess"}), 422, "unusable-input")
     is_problem(c.get("/sites", params={"limit": "many"}), 400, "bad-query")
     is_problem(c.get("/sites", params={"limit": 0}), 400, "bad-query")
     is_problem(c.get("/sites", params={"bbox": "1,2"}), 400, "bad-query")
