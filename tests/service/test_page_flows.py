@@ -14,6 +14,7 @@ import httpx
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, BrowserContext, Page, Route, expect, sync_playwright
+from pyproj import Transformer
 
 from service.context import open_service
 from service.keys import create_key, pepper
@@ -21,9 +22,11 @@ from service.settings import Settings
 from tests.service.page_world import (
     BLIND,
     DEPOT,
+    LOOKS,
     QUIET,
     SINGLE,
     WAITING,
+    chip,
     make_world,
     run_waiting,
     served_world,
@@ -92,6 +95,7 @@ def visit(browser: Browser, live: LiveService) -> Iterator[Open]:
         else:
             context = tab_of.context
         page = context.new_page()
+        page.set_default_timeout(READY_MS)
         watch(page)
         page.goto(f"{live.address}/#{place}&key={live.key if key is None else key}")
         page.wait_for_selector("html[data-ready]", timeout=READY_MS)
@@ -244,6 +248,11 @@ def test_what_is_new_since_the_last_visit_is_marked_until_it_is_seen(
     expect(second.locator(".news-badge")).to_have_text("3 new")
     second.reload()
     expect(second.locator(".news-badge")).to_have_text("3 new")
+    second.locator(".site-list li").first.get_by_role("link").click()
+    second.get_by_role("button", name="since your last visit").click()
+    expect(second.locator(".change-row")).to_have_count(3)
+    expect(second.locator(".change-row .news-badge").first).to_have_text("new")
+    second.get_by_role("link", name="All sites").click()
     second.get_by_role("button", name="Mark all as seen").click()
     expect(second.locator(".news-badge")).to_have_count(0)
     second.reload()
@@ -335,10 +344,61 @@ def test_the_timeline_tells_every_look_and_picks_it(visit: Open, sites: dict[str
     expect(slider).to_have_attribute("aria-valuetext", re.compile("2 May 2023"))
 
 
-def test_looks_to_compare_with_are_offered_best_first_and_never_unseen(
-    visit: Open, sites: dict[str, str]
+LEVEL = {"cellSize": 2.0, "pointOfOrigin": [0, 0], "tileWidth": 256, "tileHeight": 256, "matrixWidth": 2, "matrixHeight": 2}  # fmt: skip
+
+
+def with_tiles(visit: Open, http: httpx.Client, site: str, without: tuple[str, ...] = ()) -> Page:
+    """A site with tiles of every look, as the tiles route tells them, but drawn here: recorded reports have no pixels."""
+    page = visit("")
+    corner = http.get(f"/sites/{site}").json()
+    west, north = to_utm(corner["properties"]["utm_epsg"], corner["bbox"][0], corner["bbox"][3])
+    levels = [
+        LEVEL | {"id": str(z), "cellSize": 2.0 / 2**z, "pointOfOrigin": [west, north], "matrixWidth": 2**z, "matrixHeight": 2**z}
+        for z in range(3)
+    ]  # fmt: skip
+    scenes = [{"scene_id": f"scene-{day}"} for day, *_ in LOOKS if f"scene-{day}" not in without]
+    told = {
+        "tileMatrixSet": {"tileMatrices": levels},
+        "bbox": [west, north - 512, west + 512, north],
+        "scenes": scenes,
+    }
+    page.route("**/tiles", lambda route: route.fulfill(json=told))
+    page.route(
+        "**/tiles/*/*/*/*.png",
+        lambda route: route.fulfill(body=chip((90, 110, 70)), content_type="image/png"),
+    )
+    page.evaluate(f"location.hash = '#/sites/{site}'")
+    expect(page.locator(".change-row").first).to_be_visible()
+    return page
+
+
+def to_utm(epsg: int, longitude: float, latitude: float) -> tuple[float, float]:
+    """A place in the site's own zone."""
+    return Transformer.from_crs(4326, epsg, always_xy=True).transform(longitude, latitude)
+
+
+def test_a_look_is_shown_as_tiles_and_two_are_swiped_and_flickered(
+    visit: Open, http: httpx.Client, sites: dict[str, str]
 ) -> None:
-    page = visit(f"/sites/{sites[DEPOT]}")
+    page = with_tiles(visit, http, sites[DEPOT], without=("scene-2023-05-02",))
+    until(page, "document.querySelectorAll('.map canvas.pixels, .map .pixels canvas').length > 0")
+    said = page.locator(".map-said")
+    expect(said).to_have_text("1 Jun 2024: whole site seen")
+    page.keyboard.press("s")
+    expect(said).to_have_text(re.compile(r"\d+ \w+ \d{4} ◀ ▶ 1 Jun 2024"))
+    page.get_by_role("slider", name="Divider").press("ArrowRight")
+    page.keyboard.press("f")
+    expect(said).to_have_text("1 Jun 2024")
+    expect(said).not_to_have_text("1 Jun 2024")
+    page.keyboard.press("f")
+    page.get_by_role("slider", name="Look shown on the map").press("Home")
+    expect(said).to_have_text("2 May 2023: picture withheld by its licence")
+
+
+def test_looks_to_compare_with_are_offered_best_first_and_never_unseen(
+    visit: Open, http: httpx.Client, sites: dict[str, str]
+) -> None:
+    page = with_tiles(visit, http, sites[DEPOT])
     page.get_by_role("button", name="Swipe").first.click()
     partner = page.locator(".toolbar select").nth(1)
     offered = partner.locator("optgroup[label='Comparable, best first'] option").all_inner_texts()
@@ -391,7 +451,34 @@ def test_pictures_of_a_change_are_compared_on_the_map(
     page.locator(".map-divider").wait_for(state="visible")
     page.locator(".toolbar").get_by_role("button", name="Flicker").click()
     expect(page.locator(".map-divider")).to_be_hidden()
-    page.locator(".toolbar").get_by_role("button", name="One look").click()
+    page.locator(".toolbar").get_by_role("button", name="Before").click()
+    expect(page.locator(".map-said")).to_have_text(re.compile(r"\d+ \w+ \d+: whole site seen"))
+
+
+def test_pictures_bear_their_own_dates_however_late_the_looks_are_known(
+    visit: Open, http: httpx.Client, sites: dict[str, str]
+) -> None:
+    found = http.get(f"/sites/{sites[DEPOT]}/changes?limit=1000").json()["features"]
+    change = next(f for f in found if f["properties"]["evidence"])
+    page = visit("")
+
+    def late(route: Route) -> None:
+        page.wait_for_timeout(700)
+        route.continue_()
+
+    page.route("**/looks?*", late)
+    page.evaluate(f"location.hash = '#/sites/{sites[DEPOT]}/changes/{change['id']}'")
+    days = [change["properties"][end].removeprefix("scene-") for end in ("before_scene", "after_scene")]
+    told = [
+        f"{int(day[8:])} {'JanFebMarAprMayJunJulAugSepOctNovDec'[3 * int(day[5:7]) - 3 :][:3]} {day[:4]}"
+        for day in days
+    ]
+    expect(page.locator(".map-said")).to_have_text(f"{told[0]} ◀ ▶ {told[1]}")
+    expect(page.locator(".swipe-tags span").nth(1)).to_contain_text(told[1])
+    page.get_by_role("slider", name="Look shown on the map").press(
+        "Home"
+    )  # the timeline may be read, the pictures stay
+    expect(page.locator(".map-said")).to_have_text(f"{told[0]} ◀ ▶ {told[1]}")
 
 
 def test_a_verdict_is_held_back_a_moment_and_can_be_undone(

@@ -7,6 +7,8 @@ import { className, count, heading, percent, plural, shortOnset, STATUSES, STATU
 
 const ROW_PX = 66;
 const SPARE_ROWS = 6;
+/** As many as a reader may want on paper; the report and the CSV hold all. */
+const PRINTED_ROWS = 300;
 
 export interface Filter {
   kinds: Set<string>;
@@ -14,10 +16,11 @@ export interface Filter {
   confidence: number;
   from: string;
   to: string;
+  fresh: boolean;
 }
 
 export function anything(): Filter {
-  return { kinds: new Set(), statuses: new Set(), confidence: 0, from: "", to: "" };
+  return { kinds: new Set(), statuses: new Set(), confidence: 0, from: "", to: "", fresh: false };
 }
 
 export function kindOf(change: Change): string {
@@ -41,13 +44,18 @@ export class ChangeList {
   private readonly more = h("details", { class: "filters" });
   private readonly said = h("p", { class: "quiet list-said", role: "status" });
   private readonly rows = h("div", { class: "rows", role: "presentation" });
+  private readonly nothing = h("p", { class: "quiet nothing", hidden: true });
   private all: Change[] = [];
   private shown: Change[] = [];
   private readonly places = new Map<string, number>();
   private current: string | null = null;
   private readonly prefix = uid("change");
   private readonly reviews: ReadonlyMap<string, Review>;
+  private fresh: ReadonlyMap<string, string> = new Map();
   private loading = true;
+  private printing = false;
+  private readonly printed = h("p", { class: "print-only quiet" });
+  private readonly ended = new AbortController();
   order: "strength" | "time" = "strength";
 
   constructor(
@@ -64,12 +72,22 @@ export class ChangeList {
     const render = perFrame(() => this.render());
     this.list.addEventListener("scroll", render, { passive: true });
     new ResizeObserver(render).observe(this.list);
-    this.element = h("div", { class: "changes-panel" }, this.tallies, this.more, this.said, this.list);
+    window.addEventListener("beforeprint", () => this.print(true), { signal: this.ended.signal });
+    window.addEventListener("afterprint", () => this.print(false), { signal: this.ended.signal });
+    this.element = h("div", { class: "changes-panel" }, this.tallies, this.more, this.said, this.nothing, this.list, this.printed);
     this.buildMore();
   }
 
-  get visible(): readonly Change[] {
-    return this.shown;
+  dispose(): void {
+    this.ended.abort();
+  }
+
+  private print(on: boolean): void {
+    this.printing = on;
+    const left = this.shown.length - PRINTED_ROWS;
+    this.printed.textContent = left > 0 ? `The first ${PRINTED_ROWS} of ${plural(this.shown.length, "change")}. “Report to read and print” and the CSV hold all of them.` : "";
+    this.rows.style.setProperty("height", `${(on ? Math.min(this.shown.length, PRINTED_ROWS) : this.shown.length) * ROW_PX}px`);
+    this.render();
   }
 
   show(changes: Change[], loading: boolean): void {
@@ -107,8 +125,15 @@ export class ChangeList {
     this.render();
   }
 
+  /** Changes that are news since the last visit, and what kind of news. */
+  setFresh(fresh: ReadonlyMap<string, string>): void {
+    this.fresh = fresh;
+    this.buildTallies();
+    this.apply();
+  }
+
   private apply(): void {
-    this.shown = this.all.filter((change) => matches(change, this.filter));
+    this.shown = this.all.filter((change) => matches(change, this.filter) && (!this.filter.fresh || this.fresh.has(change.id)));
     const by = this.order;
     this.shown.sort((one, two) =>
       by === "strength"
@@ -118,6 +143,10 @@ export class ChangeList {
     this.places.clear();
     this.shown.forEach((change, index) => this.places.set(change.id, index));
     this.rows.style.setProperty("height", `${this.shown.length * ROW_PX}px`);
+    this.more.hidden = !this.all.length;
+    this.nothing.hidden = this.loading || this.shown.length > 0;
+    this.list.hidden = !this.nothing.hidden;
+    this.nothing.textContent = this.all.length ? "No change matches what is asked for above." : "Nothing is listed.";
     const filtered = this.shown.length !== this.all.length;
     replace(
       this.said,
@@ -138,8 +167,9 @@ export class ChangeList {
 
   private render(): void {
     const { scrollTop, clientHeight } = this.list;
-    const first = Math.max(0, Math.floor(scrollTop / ROW_PX) - SPARE_ROWS);
-    const last = Math.min(this.shown.length, Math.ceil((scrollTop + clientHeight) / ROW_PX) + SPARE_ROWS);
+    const first = this.printing ? 0 : Math.max(0, Math.floor(scrollTop / ROW_PX) - SPARE_ROWS);
+    const end = this.printing ? PRINTED_ROWS : Math.ceil((scrollTop + clientHeight) / ROW_PX) + SPARE_ROWS;
+    const last = Math.min(this.shown.length, end);
     const made: HTMLElement[] = [];
     for (let index = first; index < last; index += 1) {
       const change = this.shown[index];
@@ -154,6 +184,7 @@ export class ChangeList {
   private row(change: Change, index: number): HTMLElement {
     const p = change.properties;
     const review = this.reviews.get(change.id);
+    const news = this.fresh.get(change.id);
     const size = p.change_type === "container" && p.count !== null ? count(change) : p.area_m2 !== null ? area(p.area_m2) : "";
     return h(
       "div",
@@ -164,13 +195,17 @@ export class ChangeList {
         onclick: () => this.onOpen(change),
       },
       symbol(p.change_type, p.direction),
-      h("span", { class: "change-title" }, heading(change)),
-      h("span", { class: "change-when" }, size && `${size} · `, shortOnset(change)),
       h(
-        "span",
-        { class: "change-trust" },
+        "div",
+        { class: "change-line" },
+        h("span", { class: "change-title" }, news && h("span", { class: "badge news-badge" }, news), news && " ", heading(change), size && h("span", { class: "quiet" }, ` · ${size}`)),
         h("span", { class: "confidence", title: "Confidence" }, percent(p.confidence)),
-        review ? h("span", { class: `verdict ${review.verdict}` }, review.verdict) : h("span", { class: "quiet" }, STATUS_WORDS[p.status] ?? p.status),
+      ),
+      h(
+        "div",
+        { class: "change-line" },
+        h("span", { class: "change-when" }, shortOnset(change)),
+        review ? h("span", { class: `change-status verdict ${review.verdict}` }, review.verdict) : h("span", { class: "change-status quiet" }, STATUS_WORDS[p.status] ?? p.status),
       ),
     );
   }
@@ -209,6 +244,26 @@ export class ChangeList {
           h("span", {}, `${className(name, true)} ${direction}`),
         );
       }),
+      this.freshTally(),
+    );
+  }
+
+  private freshTally(): HTMLElement | null {
+    const many = this.all.filter((change) => this.fresh.has(change.id)).length;
+    if (!many) return null;
+    return h(
+      "button",
+      {
+        type: "button", class: "tally fresh", "aria-pressed": String(this.filter.fresh),
+        onclick: (event: Event) => {
+          this.filter.fresh = !this.filter.fresh;
+          (event.currentTarget as Element).setAttribute("aria-pressed", String(this.filter.fresh));
+          this.apply();
+        },
+      },
+      h("span", { class: "badge news-badge" }, "new"),
+      h("b", {}, String(many)),
+      h("span", {}, "since your last visit"),
     );
   }
 

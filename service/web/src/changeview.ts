@@ -217,11 +217,16 @@ export class ChangeView {
       return h("p", { class: "notice" }, "No pictures: the licence of the scenes does not allow cut-outs. Numbers and outline stay.");
     }
     const here = `/changes/${this.change.id}`;
-    const [from, to] = [this.look(p.before_scene)?.properties.datetime ?? p.last_absent, this.look(p.after_scene)?.properties.datetime ?? p.first_seen];
+    const [before, after] = [this.taken(p.before_scene), this.taken(p.after_scene)];
     return comparison({
-      before: { source: picture(`${here}/before.png`), label: shortDate(from), alt: `The place on ${date(from)}, before: ${heading(this.change)}` },
-      after: { source: picture(`${here}/after.png`), label: shortDate(to), alt: `The same place on ${date(to)}, after` },
+      before: { source: picture(`${here}/before.png`), label: before ? shortDate(before) : "Before", alt: `The place${before ? ` on ${date(before)}` : ""}, before: ${heading(this.change)}` },
+      after: { source: picture(`${here}/after.png`), label: after ? shortDate(after) : "After", alt: `The same place${after ? ` on ${date(after)}` : ""}, after` },
     });
+  }
+
+  /** When a picture was taken; null where its look is not among those of this report: then no date is claimed. */
+  private taken(scene: string | undefined): string | null {
+    return this.look(scene)?.properties.datetime ?? null;
   }
 
   private when(): HTMLElement {

@@ -23,6 +23,7 @@ const PATTERNS: [RegExp, (parts: string[]) => Place][] = [
   [new RegExp(`^/sites/${ID}$`), ([site = ""]) => ({ view: "site", site })],
   [/^\/jobs$/, () => ({ view: "jobs" })],
   [new RegExp(`^/jobs/${ID}$`), ([job = ""]) => ({ view: "job", job })],
+  [new RegExp(`^/jobs/${ID}/comparison$`), ([job = ""]) => ({ view: "compare", job })],
   [/^\/add$/, () => ({ view: "add" })],
   [/^\/compare\/([A-Za-z0-9_-]+)\.\.([A-Za-z0-9_-]+)$/, ([a = "", b = ""]) => ({ view: "compare", pair: [a, b] })],
 ];

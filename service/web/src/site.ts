@@ -6,6 +6,7 @@ import { ChangeView, Reviewer, facts } from "./changeview";
 import { clear, compare, partners } from "./comparable";
 import { announce, append, h, later, replace } from "./dom";
 import { EventsPanel } from "./events";
+import { readNews } from "./feed";
 import { go, type Page, type Place } from "./places";
 import { SiteMap, type Mode } from "./sitemap";
 import { COLOURS } from "./symbols";
@@ -49,6 +50,8 @@ class SitePage implements Page {
   private mode: Mode = "one";
   private wanted: string | null;
   private withheld = false;
+  /** Whether the map shows the open change's own pictures, which are of two dates whatever else is chosen. */
+  private chipped = false;
 
   constructor(
     readonly site: Site,
@@ -92,6 +95,7 @@ class SitePage implements Page {
     this.abort.abort();
     document.removeEventListener("keydown", this.onKey);
     void this.reviewer.flush();
+    this.list.dispose();
     this.timeline.dispose();
     this.map.dispose();
   }
@@ -115,6 +119,7 @@ class SitePage implements Page {
       ]);
       this.showReport(report);
       void this.events.load();
+      void this.loadNews();
     } catch (error) {
       if (signal.aborted) return;
       if (error instanceof ApiError && error.code === "no-report-yet") await this.waitForReport();
@@ -134,7 +139,8 @@ class SitePage implements Page {
     ]);
     this.looks.sort((one, two) => one.properties.datetime.localeCompare(two.properties.datetime));
     this.timeline.show(this.looks, points.points);
-    this.firstPictures();
+    if (this.view) this.show(this.view.change.id, false); // Opened before the looks were known, whose dates its pictures bear.
+    else this.firstPictures();
   }
 
   private async loadChanges(here: string, signal: AbortSignal): Promise<void> {
@@ -146,6 +152,17 @@ class SitePage implements Page {
       if (this.wanted && !this.view) this.show(this.wanted, true);
     }
     if (this.wanted && !this.view) await this.showForeign(this.wanted);
+  }
+
+  /** What became known since the last visit; without it the site is told as well, so a fault here is none. */
+  private async loadNews(): Promise<void> {
+    const fresh = new Map<string, string>();
+    await readNews(({ entries }) => {
+      for (const entry of entries) {
+        if (entry.site === this.site.id && entry.change) fresh.set(entry.change, entry.event);
+      }
+    }).catch(() => undefined);
+    if (fresh.size && !this.abort.signal.aborted) this.list.setFresh(fresh);
   }
 
   private fail(error: unknown): void {
@@ -292,9 +309,10 @@ class SitePage implements Page {
     this.list.element.hidden = change !== null;
     this.panel.classList.toggle("has-detail", change !== null);
     if (!change) {
+      const left = this.view !== null;
       this.view = null;
       this.detail.replaceChildren();
-      if (this.mode !== "one" && !this.layers.there) this.map.setPictures(null, null, "one");
+      if (left && !this.layers.there) this.withoutPictures();
       return;
     }
     this.view = new ChangeView(change, {
@@ -355,34 +373,53 @@ class SitePage implements Page {
     const last = clearOnes.at(-1) ?? null;
     const best = last ? (partners(last, this.looks).good.at(0) ?? null) : null;
     [this.first, this.second] = [last ?? this.looks.at(-1) ?? null, best];
-    if (!this.view) this.pictures();
+    this.pictures();
   }
 
   private showPair(change: Change): void {
     const find = (scene: string | undefined): Look | null => this.looks.find((look) => look.properties.scene_id === scene) ?? null;
     const [before, after] = [find(change.properties.before_scene), find(change.properties.after_scene)];
-    if (before && after) [this.first, this.second] = [before, after];
-    if (this.layers.there) {
-      if (this.mode === "one") this.mode = "swipe";
-      this.pictures();
-    } else if (change.properties.evidence) void this.chips(change);
+    this.chipped = false;
+    if (!before || !after) {
+      this.withoutPictures();
+      return;
+    }
+    [this.first, this.second] = [before, after];
+    if (this.mode === "one") this.mode = "swipe";
+    if (this.layers.there) this.pictures();
+    else if (change.properties.evidence) void this.chips(change);
+    else this.withoutPictures();
+  }
+
+  /** No picture can be shown here: the map keeps its outlines, the timeline its dates. */
+  private withoutPictures(): void {
+    this.chipped = false;
+    this.mode = "one";
+    this.map.setPictures(null, null, "one");
+    this.pictures();
   }
 
   private async chips(change: Change): Promise<void> {
     try {
       const [before, after] = await this.layers.chips(change.id);
       if (this.view?.change.id !== change.id) return;
-      if (this.mode === "one") this.mode = "swipe";
+      this.chipped = true;
       this.map.setPictures(before, after, this.mode);
       this.buildToolbar();
       this.timeline.choose(this.first?.properties.scene_id ?? null, this.second?.properties.scene_id ?? null);
       this.say(this.first);
     } catch {
-      this.map.setPictures(null, null, "one");
+      if (this.view?.change.id === change.id) this.withoutPictures();
     }
   }
 
   private chooseLook(look: Look, second: boolean): void {
+    if (this.chipped) {
+      this.timeline.choose(look.properties.scene_id, null);
+      announce(`${date(look.properties.datetime)}: ${visibility(look)}`);
+      return;
+    }
+    if (!this.layers.there) second = false;
     if (second || (this.mode !== "one" && this.second === look)) this.second = look;
     else {
       this.first = look;
@@ -398,8 +435,9 @@ class SitePage implements Page {
 
   private setMode(mode: Mode): void {
     this.mode = mode;
-    if (!this.layers.there && this.view) void this.chips(this.view.change);
-    else this.pictures();
+    if (this.chipped && this.view) void this.chips(this.view.change);
+    else if (this.layers.there) this.pictures();
+    else this.withoutPictures();
   }
 
   private pictures(): void {
@@ -411,7 +449,7 @@ class SitePage implements Page {
     }
     const [early, late] = this.pair();
     const lower = early ? this.layers.of(early) : null;
-    const upper = late ? this.layers.of(late, true) : null;
+    const upper = late ? this.layers.of(late) : null;
     this.withheld = Boolean(this.first && !lower && clear(this.first));
     this.map.setPictures(lower, upper, this.mode);
     this.say(this.first);
@@ -437,16 +475,21 @@ class SitePage implements Page {
     this.mapSaid.classList.toggle("blind", !clear(look));
   }
 
+  /** Whether two pictures could be shown at all: of whole looks, or of the change that is open. */
+  private pictured(): boolean {
+    return this.layers.there || Boolean(this.view?.change.properties.evidence);
+  }
+
   private buildToolbar(): void {
     const usable = this.looks.filter(clear).length;
     const modes: [Mode, string, string][] = [
-      ["one", "One look", ""],
+      ["one", this.chipped ? "Before" : "One look", ""],
       ["swipe", "Swipe", "s"],
       ["flicker", "Flicker", "f"],
     ];
     replace(
       this.toolbar,
-      this.chooser("Look", this.first, (look) => {
+      !this.chipped && this.chooser("Look", this.first, (look) => {
         this.first = look;
         this.pictures();
       }, null),
@@ -456,12 +499,14 @@ class SitePage implements Page {
         modes.map(([mode, words, key]) =>
           h(
             "button",
-            { type: "button", "aria-pressed": String(this.mode === mode), disabled: mode !== "one" && usable < 2, "aria-keyshortcuts": key || undefined, onclick: () => this.setMode(mode) },
+            { type: "button", "aria-pressed": String(this.mode === mode), disabled: mode !== "one" && (usable < 2 || !this.pictured()), "aria-keyshortcuts": key || undefined, onclick: () => this.setMode(mode) },
             words,
           ),
         ),
       ),
-      this.mode !== "one" &&
+      this.looks.length > 0 && !this.layers.there && !this.view &&
+        h("span", { class: "quiet" }, "No pictures of whole looks are kept here. A change shows its own, before and after."),
+      this.mode !== "one" && !this.chipped &&
         this.chooser("with", this.second, (look) => {
           this.second = look;
           this.pictures();

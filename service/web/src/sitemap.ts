@@ -91,8 +91,13 @@ export class SiteMap {
     this.changes.addFeatures(changes.flatMap((change) => this.feature(change)));
   }
 
+  private readonly made = new Map<string, Feature<Geometry>>();
+
+  /** The feature of a change, made once: filters only put it in or leave it out. */
   private feature(change: Change): Feature<Geometry>[] {
     if (!change.geometry) return [];
+    const known = this.made.get(change.id);
+    if (known) return [known];
     const made = this.format.readFeature({ type: "Feature", geometry: change.geometry, properties: {} }) as Feature<Geometry>;
     made.setId(change.id);
     made.set("kind", change.properties.change_type, true);
@@ -100,6 +105,7 @@ export class SiteMap {
     const extent = made.getGeometry()?.getExtent() ?? createEmpty();
     made.set("middle", new Point(getCenter(extent)), true);
     made.set("size", Math.max(getWidth(extent), getHeight(extent)), true);
+    this.made.set(change.id, made);
     return [made];
   }
 

@@ -241,14 +241,38 @@ export class Timeline {
     ctx.beginPath();
     ctx.rect(left, 0, width, top + height);
     ctx.clip();
-    if (this.marked) {
-      const x0 = u.valToPos(Date.parse(this.marked.properties.last_absent) / 1000, "x", true);
-      const x1 = u.valToPos(Date.parse(this.marked.properties.first_seen) / 1000, "x", true);
-      ctx.fillStyle = `${colour(this.marked.properties.change_type)}3a`;
-      ctx.fillRect(x0, top, Math.max(2, x1 - x0), height);
-    }
+    if (this.marked) this.drawOnset(u, this.marked, ink);
     for (const event of this.events) this.drawEvent(u, event, ink);
     ctx.restore();
+  }
+
+  /** Between its two dashed edges the open change came or went; nothing tells on which day. */
+  private drawOnset(u: uPlot, change: Change, ink: (name: string) => string): void {
+    const { ctx } = u;
+    const { top, height } = u.bbox;
+    const ratio = devicePixelRatio;
+    const x0 = u.valToPos(Date.parse(change.properties.last_absent) / 1000, "x", true);
+    const x1 = Math.max(x0 + 2 * ratio, u.valToPos(Date.parse(change.properties.first_seen) / 1000, "x", true));
+    ctx.fillStyle = ink("--onset");
+    ctx.fillRect(x0, top, x1 - x0, height);
+    ctx.strokeStyle = ink("--onset-edge");
+    ctx.lineWidth = 1.5 * ratio;
+    ctx.setLineDash([5 * ratio, 3 * ratio]);
+    ctx.beginPath();
+    for (const x of [x0, x1]) {
+      ctx.moveTo(x, top);
+      ctx.lineTo(x, top + height);
+    }
+    ctx.stroke();
+    ctx.setLineDash([]);
+    ctx.fillStyle = ink("--onset-edge");
+    ctx.font = `${11 * ratio}px system-ui, sans-serif`;
+    ctx.textBaseline = "top";
+    const text = `${change.properties.direction} in here`;
+    const inside = ctx.measureText(text).width + 20 * ratio < x1 - x0;
+    const right = !inside && x0 > u.bbox.left + u.bbox.width * 0.75;
+    ctx.textAlign = right ? "right" : "left";
+    ctx.fillText(text, inside || right ? x0 + (right ? -10 : 10) * ratio : x1 + 10 * ratio, top + 2 * ratio);
   }
 
   private drawEvent(u: uPlot, event: Span, ink: (name: string) => string): void {

@@ -197,6 +197,8 @@ export interface Job {
   created: string;
   started: string | null;
   finished: string | null;
+  /** When the reports of a reprocess were made the current ones. */
+  promoted?: string | null;
 }
 
 export interface FeedEntry {
