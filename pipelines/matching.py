@@ -176,7 +176,9 @@ def match_changes(
     """
     search = _Search([*old, *new, *known])
     before, after = _by_id(old), _by_id(new)
-    pairs: list[Pair] = []
+    pairs = [Pair(one, other, Relation.SAME, 0.0) for one, other in _told_alike(old, new)]
+    for pair in pairs:
+        del before[pair.old], after[pair.new]
     for relation, weight in (
         (Relation.SAME, _same),
         (Relation.REDATED, search.redated),
@@ -199,25 +201,26 @@ def stable_ids(
     new: Sequence[ReportedChange],
     current: Sequence[ReportedChange],
     earlier: Sequence[ReportedChange] = (),
+    taken: Collection[str] = (),
 ) -> dict[str, str]:
     """Return the id each new change goes by, by the id its own report gave it.
 
     An object the site's ``current`` report tells keeps its id. What that one does not tell is looked for among the
     changes of ``earlier`` reports, one telling per id: found, lost and found again is one object. The rest is new and
-    keeps the id it came with, unless another object of the site bears it already.
+    keeps the id it came with, unless another object of the site, or one of ``taken``, bears it already.
     """
     around = [*current, *earlier, *new]
     kept = {pair.new: pair.old for pair in match_changes(current, new, around).pairs if pair.one_object}
     left = [change for change in new if change.id not in kept]
-    borne = {change.id for change in current}
-    gone = [change for change in earlier if change.id not in borne]
+    still = {change.id for change in current}
+    gone = [change for change in earlier if change.id not in still]
     # What was taken back once needs more than a likeness to be the same: class and dates must agree.
     found = match_changes(gone, left, around).pairs if gone and left else ()
     kept |= {pair.new: pair.old for pair in found if pair.relation is Relation.SAME}
-    taken = {change.id for change in (*current, *earlier)} | set(kept.values())
+    borne = {*taken, *(change.id for change in (*current, *earlier))}
     for own in sorted(change.id for change in new if change.id not in kept):
-        kept[own] = _free(own, taken)
-        taken.add(kept[own])
+        kept[own] = _free(own, borne)
+        borne.add(kept[own])
     return kept
 
 
@@ -232,6 +235,18 @@ def _free(own: str, taken: Collection[str]) -> str:
 
 def _by_id(changes: Iterable[ReportedChange]) -> dict[str, ReportedChange]:
     return {change.id: change for change in sorted(changes, key=lambda change: change.id)}
+
+
+def _told_alike(old: Sequence[ReportedChange], new: Sequence[ReportedChange]) -> Iterator[tuple[str, str]]:
+    """Yield the ids of changes that both reports tell in the very same way: no better pair exists, and most are so."""
+    alike: defaultdict[tuple[Any, ...], tuple[list[str], list[str]]] = defaultdict(lambda: ([], []))
+    for side, changes in enumerate((old, new)):
+        for change in changes:
+            key = (change.object_class, change.direction, change.start, change.end, change.footprint.wkb)
+            alike[key][side].append(change.id)
+    for ones, others in alike.values():
+        if len(ones) == len(others) == 1:
+            yield ones[0], others[0]
 
 
 Weight = Callable[[ReportedChange, ReportedChange], float]

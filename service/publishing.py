@@ -20,6 +20,7 @@ from service.artefacts import ArtefactStore, StoredFile
 from service.database import Database, many
 from service.feed import News, publish
 from service.identifiers import new_id
+from service.identities import change_ids, renamed
 from service.leases import Lease
 from service.tables import changes, looks, report_files, reports, sites
 
@@ -73,9 +74,11 @@ def publish_report(
     current = lease.type != "reprocess"
     report, number = new_id("report"), site.reports + 1
     supersedes = previous.id if previous is not None and current else None
-    body = _body(report, number, lease, stored, supersedes)
+    ids = change_ids(connection, lease.tenant, lease.site, site.current_report, stored.changes)
+    found = renamed(stored.changes, ids)
+    body = _body(report, number, lease, stored, supersedes, ids)
     box = (site.minx, site.miny, site.maxx, site.maxy)
-    change_rows = _change_rows(lease, report, stored.changes, box, current)
+    change_rows = _change_rows(lease, report, found, box, current)
     connection.execute(
         reports.insert().values(
             id=report,
@@ -102,7 +105,7 @@ def publish_report(
         [{"report": report, "path": f.path, "sha256": f.sha256, "size": f.size} for f in stored.files],
     )
     if current:
-        news = _news(connection, lease.site, report, supersedes, stored.changes)
+        news = _news(connection, lease.site, report, supersedes, found)
         retire(connection, lease.tenant, [lease.site])
         connection.execute(
             update(sites).where(sites.c.id == lease.site).values(reports=number, current_report=report)
@@ -117,7 +120,14 @@ def publish_report(
     return report, False
 
 
-def _body(report: str, number: int, lease: Lease, stored: StoredReport, supersedes: str | None) -> str:
+def _body(
+    report: str,
+    number: int,
+    lease: Lease,
+    stored: StoredReport,
+    supersedes: str | None,
+    ids: Mapping[str, str],
+) -> str:
     here = f"/sites/{lease.site}/reports/{report}"
     links = [
         {"rel": "self", "href": here, "type": "application/json"},
@@ -141,6 +151,7 @@ def _body(report: str, number: int, lease: Lease, stored: StoredReport, supersed
         "geometry_version": lease.geometry_version,
         "job": lease.job,
         "supersedes": supersedes,
+        "change_ids": {own: known for own, known in sorted(ids.items()) if own != known},
         "files": files,
         "links": links,
     }
