@@ -40,7 +40,7 @@ CHANGES = 5_000
 LARGE = "Large depot"
 FRAME_MS = 1000 / 60
 OPTIONS = ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]
-SCREENS = {
+SCREENS: dict[str, dict[str, Any]] = {
     "desktop": {"viewport": {"width": 1280, "height": 800}},
     "phone": {"viewport": {"width": 390, "height": 844}, "device_scale_factor": 2},
 }
@@ -103,6 +103,10 @@ class PageRunner:
     def __call__(self, unit: AnalyseUnit, out: Path, step: Step) -> None:
         """See ``service.analysis_unit.UnitRunner``."""
         FakeRunner(CHANGES if unit.name == LARGE else 3)(unit, out, step)
+
+    def afresh(self, _products: Path) -> "PageRunner":
+        """Return itself: it keeps nothing."""
+        return self
 
 
 def square(west: float, south: float, size: float = 0.01) -> dict[str, Any]:

@@ -144,6 +144,10 @@ class WorldRunner:
         standing = STANDING if len(rows) == len(LOOKS) else {i: 12 for i, r in enumerate(rows) if r[1] > 0}
         write_report(unit, out, changes, looks, timeline(looks, standing), verdict)
 
+    def afresh(self, _products: Path) -> "WorldRunner":
+        """Return itself: it keeps nothing."""
+        return self
+
 
 def write_report(
     unit: AnalyseUnit,

@@ -671,6 +671,105 @@ def test_a_job_is_followed_live_and_its_results_lead_to_the_site(
     expect(page.locator(".job-row").first).to_contain_text("done")
 
 
+# Two versions
+
+
+def compared(http: httpx.Client, site: str) -> dict[str, Any]:
+    """A comparison as the service tells it, of every kind of difference, made of a site's own changes."""
+    told = http.get(f"/sites/{site}/changes?limit=1000").json()["features"]
+    one, two, three, four = (f["properties"] | {"id": f["id"]} for f in told[:4])
+    head = {"report": "rep", "created": "2026-01-02T03:04:05Z", "processing_version": "0123456789abcdef"}
+    entries = [
+        {"kind": "new", "published": False, "before": None, "after": one, "reasons": ["The step detect differs."]},
+        {"kind": "lost", "published": True, "before": two, "after": None, "reasons": ["The look of 5 May flipped."]},
+        {"kind": "redated", "published": True, "before": three, "after": three | {"first_seen": "2024-12-01T10:00:00Z"}, "reasons": []},
+        {"kind": "reclassified", "published": False, "before": four, "after": four | {"change_type": "berm"}, "reasons": []},
+    ]  # fmt: skip
+    counts = {
+        "new": 1,
+        "lost": 1,
+        "moved": 0,
+        "reclassified": 1,
+        "redated": 1,
+        "recounted": 0,
+        "unchanged": 7,
+    }
+    sides = {"before": head | {"number": 1, "current": True}, "after": head | {"number": 2, "current": False}}
+    block = {
+        "site": site,
+        "name": DEPOT,
+        "counts": counts,
+        "reasons": ["min_confidence differs."],
+        "entries": entries,
+    } | sides
+    return {"totals": counts, "sites": [block], "links": []}
+
+
+def test_two_reports_are_chosen_and_set_beside_each_other(
+    visit: Open, http: httpx.Client, sites: dict[str, str], world: tuple[LiveService, Settings]
+) -> None:
+    http.post("/jobs", json={"type": "analyse", "sites": [sites[DEPOT]]}).raise_for_status()
+    run_waiting(world[1], more=1)
+    page = visit(f"/sites/{sites[DEPOT]}/versions")
+    told = compared(http, sites[DEPOT])
+    page.route("**/comparisons/*", lambda route: route.fulfill(json=told))
+    expect(page.get_by_label("Later report")).to_contain_text("current")
+    page.get_by_role("button", name="Compare").click()
+    expect(page.locator(".deck")).to_have_text(
+        "1 new, 1 lost, 1 reclassified, 1 re-dated; 7 the same. 2 differences touch what is published now."
+    )
+    rows = page.locator(".difference")
+    expect(rows).to_have_count(4)
+    expect(rows.nth(1)).to_contain_text("The look of 5 May flipped.")
+    expect(rows.nth(2).locator("b")).to_contain_text("1 Dec 2024")
+    page.get_by_role("button", name="lost").click()
+    expect(rows).to_have_count(1)
+    page.get_by_role("button", name="lost").click()
+    page.get_by_label("only what touches published reports").check()
+    expect(rows).to_have_count(2)
+    assert faults(page) == []
+
+
+def test_the_reports_of_a_reprocess_are_made_current_and_taken_back(
+    visit: Open, http: httpx.Client, sites: dict[str, str]
+) -> None:
+    page = visit("")
+    job = http.get("/jobs?limit=1").json()["jobs"][0] | {
+        "type": "reprocess",
+        "state": "successful",
+        "promoted": None,
+    }
+    asked: list[str] = []
+
+    def promote(route: Route) -> None:
+        asked.append(route.request.method)
+        job["promoted"] = "2026-01-02T03:04:05Z" if route.request.method == "POST" else None
+        route.fulfill(json={})
+
+    page.route("**/jobs/*", lambda route: route.fulfill(json=job))
+    page.route("**/jobs/*/comparison", lambda route: route.fulfill(json=compared(http, sites[DEPOT])))
+    page.route("**/jobs/*/promote", promote)
+    page.evaluate(f"location.hash = '#/jobs/{job['id']}'")
+    page.get_by_role("link", name="Compare with what was current").click()
+    page.get_by_role("button", name="Make them current").click()
+    dialog = page.get_by_role("dialog")
+    expect(dialog).to_contain_text("2 published changes would be told otherwise, 1 of them retracted")
+    assert faults(page) == []
+    dialog.get_by_role("button", name="Leave as it is").click()
+    assert asked == []
+    page.get_by_role("button", name="Make them current").click()
+    dialog.get_by_role("button", name="Make them current").click()
+    expect(page.locator(".notice")).to_contain_text("are the current ones")
+    page.get_by_role("button", name="Take it back").click()
+    expect(page.locator(".notice")).to_contain_text("wait beside the current ones")
+    assert asked == ["POST", "DELETE"]
+
+
+def test_one_report_alone_has_nothing_to_be_compared_with(visit: Open, sites: dict[str, str]) -> None:
+    page = visit(f"/sites/{sites[SINGLE]}/versions")
+    expect(page.locator(".deck")).to_contain_text("one report of this site only")
+
+
 # For everyone
 
 

@@ -179,7 +179,6 @@ export interface ReportHead {
   id: string;
   number: number;
   created: string;
-  current: boolean;
   processing_version: string;
   job: string | null;
 }

@@ -76,7 +76,7 @@ async function openChoice(place: Place, root: HTMLElement, signal: AbortSignal):
       { class: "narrow" },
       h("p", { class: "crumbs" }, h("a", { href: `#/sites/${site.id}` }, site.properties.name)),
       h("h1", { tabindex: "-1" }, "Compare versions"),
-      reports.length < 2 ? tooFew(reports.length) : picker(reports),
+      reports.length < 2 ? tooFew(reports.length) : picker(reports, site.properties.current_report),
     ),
   ]);
   return { title: "Compare versions", dispose: () => undefined };
@@ -86,8 +86,10 @@ function tooFew(there: number): HTMLElement {
   return h("p", { class: "deck" }, there ? "There is one report of this site only, so nothing to compare it with. Every later analysis adds one." : "There is no report of this site yet, so nothing to compare.");
 }
 
-function picker(reports: readonly ReportHead[]): HTMLElement {
-  const [first, second] = [choice(reports, 1, "Earlier report"), choice(reports, 0, "Later report")];
+/** At first the newest beside the current one, or beside the one before where the newest is current. */
+function picker(reports: readonly ReportHead[], current: string | null): HTMLElement {
+  const standing = reports.findIndex((report) => report.id === current);
+  const [first, second] = [choice(reports, standing > 0 ? standing : 1, current, "Earlier report"), choice(reports, 0, current, "Later report")];
   const submit = (event: Event): void => {
     event.preventDefault();
     go(`/compare/${first.value}..${second.value}`);
@@ -95,11 +97,11 @@ function picker(reports: readonly ReportHead[]): HTMLElement {
   return h("form", { class: "pick", onsubmit: submit }, h("label", { class: "field" }, h("span", {}, "Earlier report"), first), h("label", { class: "field" }, h("span", {}, "Later report"), second), h("button", { type: "submit", class: "primary" }, "Compare"));
 }
 
-function choice(reports: readonly ReportHead[], chosen: number, words: string): HTMLSelectElement {
+function choice(reports: readonly ReportHead[], chosen: number, current: string | null, words: string): HTMLSelectElement {
   return h(
     "select",
     { "aria-label": words },
-    reports.map((report, index) => h("option", { value: report.id, selected: index === chosen }, `number ${report.number}, ${moment(report.created)}${report.current ? ", current" : ""}`)),
+    reports.map((report, index) => h("option", { value: report.id, selected: index === chosen }, `number ${report.number}, ${moment(report.created)}${report.id === current ? ", current" : ""}`)),
   );
 }
 
