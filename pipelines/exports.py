@@ -7,20 +7,20 @@ and writes one file; equal features give equal bytes.
 import csv
 import io
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from shapely.geometry import shape
+from shapely.geometry.base import BaseGeometry
 
+from pipelines.geopackage import GeoPackage
 from pipelines.report.canonical import json_bytes
 from pipelines.report.features import Feature, collection, features, strength
 from pipelines.report.kml import kml
 from pipelines.report.qgis_style import changes_qml
 from pipelines.report.spreadsheet import safe_cell
-
-if TYPE_CHECKING:
-    from geopandas import GeoDataFrame
 
 __all__ = [
     "CHANGE_COLUMNS",
@@ -81,106 +81,101 @@ def _cell(value: Any) -> Any:
     return safe_cell(value) if isinstance(value, str) else value
 
 
-def _column(made: Sequence[Feature], name: str, kind: str, *, lists: bool) -> Any:
-    """Return one column as a pandas array of a fixed type, whatever the features hold."""
-    import pandas as pd
-
-    values = [f["properties"].get(name) for f in made]
-    match kind:
-        case "real":
-            return pd.array(values, dtype="Float64")
-        case "whole":
-            return pd.array([None if v is None else int(v) for v in values], dtype="Int64")
-        case "time":
-            return pd.to_datetime(pd.Series(values, dtype="object"), utc=True).astype("datetime64[ms, UTC]")
-        case "texts" if lists:
-            return pd.Series([list(v or []) for v in values], dtype="object")
-        case "texts":
-            return pd.array(["; ".join(map(str, v or [])) for v in values], dtype="string")
-        case _:
-            return pd.array(values, dtype="string")
-
-
-def data_frame(made: Sequence[Feature], columns: Mapping[str, str], *, lists: bool) -> "GeoDataFrame":
-    """Return features as a GeoDataFrame, EPSG:4326; ``lists`` keeps lists, else they become '; '-joined text."""
-    import geopandas
-
-    data = {name: _column(made, name, kind, lists=lists) for name, kind in columns.items()}
-    geometry = geopandas.GeoSeries([_located(f) for f in made], crs="EPSG:4326")
-    return geopandas.GeoDataFrame(data, geometry=geometry, crs="EPSG:4326")
-
-
-def _located(feature: Feature) -> Any:
+def _located(feature: Feature) -> BaseGeometry | None:
     return None if feature["geometry"] is None else shape(feature["geometry"])
 
 
 def export_parquet(made: Sequence[Feature], path: Path) -> None:
-    """Write GeoParquet 1.1 with a bounding-box covering column."""
-    frame = data_frame(made, CHANGE_COLUMNS, lists=True)
-    frame.to_parquet(path, index=False, compression="zstd", schema_version="1.1.0", write_covering_bbox=True)
+    """Write GeoParquet 1.1 with a bounding-box covering column; its columns are of one type whatever the features hold."""
+    from pipelines import geoparquet  # pyarrow is needed here only
+
+    build: dict[str, Callable[[list[Any]], Any]] = {
+        _TEXT: geoparquet.texts, _REAL: geoparquet.reals, _WHOLE: geoparquet.wholes, _TIME: geoparquet.times,
+        _TEXTS: geoparquet.text_lists,
+    }  # fmt: skip
+    columns = {
+        name: build[kind]([_native(feature["properties"].get(name), kind) for feature in made])
+        for name, kind in CHANGE_COLUMNS.items()
+    }
+    geoparquet.write_geoparquet(columns, [_located(feature) for feature in made], path)
+
+
+def _native(value: Any, kind: str) -> Any:
+    """Return a property as the column of its kind takes it."""
+    if kind == _TEXTS:
+        return [str(each) for each in value or []]
+    if value is None:
+        return None
+    match kind:
+        case "time":
+            return datetime.fromisoformat(value).astimezone(UTC)
+        case "whole":
+            return int(value)
+        case "real":
+            return float(value)
+        case _:
+            return str(value)
 
 
 def export_gpkg(
     made: Sequence[Feature], path: Path, looks: Sequence[Feature] = (), aoi: Feature | None = None
 ) -> None:
     """Write a GeoPackage: layer ``changes`` (styled for QGIS), and ``looks`` and ``aoi`` where given."""
-    import pyogrio
-
-    path.unlink(missing_ok=True)
-    before = pyogrio.get_gdal_config_option("OGR_CURRENT_DATE")
-    pyogrio.set_gdal_config_options({"OGR_CURRENT_DATE": FIXED_TIME})
-    try:
-        _layer(made, CHANGE_COLUMNS, path, "changes")
-        if looks:
-            _layer(looks, LOOK_COLUMNS, path, "looks")
-        if aoi is not None:
-            _layer([aoi], AOI_COLUMNS, path, "aoi")
-        _styles(path)
-    finally:
-        pyogrio.set_gdal_config_options({"OGR_CURRENT_DATE": before})
+    file = GeoPackage(FIXED_TIME)
+    _layer(file, "changes", made, CHANGE_COLUMNS)
+    if looks:
+        _layer(file, "looks", looks, LOOK_COLUMNS)
+    if aoi is not None:
+        _layer(file, "aoi", [aoi], AOI_COLUMNS)
+    _styles(file)
+    file.write(path)
 
 
-def _layer(made: Sequence[Feature], columns: Mapping[str, str], path: Path, layer: str) -> None:
-    import pyogrio
-
-    pyogrio.write_dataframe(
-        data_frame(made, columns, lists=False),
-        path,
-        layer=layer,
-        driver="GPKG",
-        geometry_type="MultiPolygon",
-        promote_to_multi=True,
-        append=path.exists(),
-    )
+SQL_TYPES = {_TEXT: "TEXT", _REAL: "REAL", _WHOLE: "INTEGER", _TIME: "DATETIME", _TEXTS: "TEXT"}
 
 
-def _styles(path: Path) -> None:
+def _layer(file: GeoPackage, name: str, made: Sequence[Feature], columns: Mapping[str, str]) -> None:
+    rows = [
+        [_stored(feature["properties"].get(column), kind) for column, kind in columns.items()]
+        for feature in made
+    ]
+    types = {column: SQL_TYPES[kind] for column, kind in columns.items()}
+    file.layer(name, types, rows, [_located(feature) for feature in made])
+
+
+def _stored(value: Any, kind: str) -> Any:
+    """Return a property as SQLite keeps it: lists joined by '; ', times to the millisecond."""
+    native = _native(value, kind)
+    if kind == _TEXTS:
+        return "; ".join(native)
+    if kind == _TIME and native is not None:
+        return native.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return native
+
+
+def _styles(file: GeoPackage) -> None:
     """Add the table from which QGIS takes a layer's style when it opens the file."""
-    import pandas as pd
-    import pyogrio
-
-    rows = {
-        "f_table_catalog": [""],
-        "f_table_schema": [""],
-        "f_table_name": ["changes"],
-        "f_geometry_column": ["geom"],
-        "styleName": ["class and direction"],
-        "styleQML": [changes_qml()],
-        "styleSLD": [""],
-        "useAsDefault": [True],
-        "description": ["Colour tells the class, line and fill the direction."],
-        "owner": [""],
-        "ui": [""],
-        "update_time": pd.to_datetime([FIXED_TIME], utc=True),
-    }
-    pyogrio.write_dataframe(
-        pd.DataFrame(rows),
-        path,
-        layer="layer_styles",
-        driver="GPKG",
-        append=True,
-        layer_options={"FID": "id"},
-    )
+    columns = {
+        "f_table_catalog": "TEXT", "f_table_schema": "TEXT", "f_table_name": "TEXT", "f_geometry_column": "TEXT",
+        "styleName": "TEXT", "styleQML": "TEXT", "styleSLD": "TEXT", "useAsDefault": "BOOLEAN",
+        "description": "TEXT", "owner": "TEXT", "ui": "TEXT", "update_time": "DATETIME",
+    }  # fmt: skip
+    said = "Colour tells the class, line and fill the direction."
+    row = [
+        "",
+        "",
+        "changes",
+        "geom",
+        "class and direction",
+        changes_qml(),
+        "",
+        True,
+        said,
+        "",
+        None,
+        FIXED_TIME,
+    ]
+    file.table("layer_styles", columns, [row])
 
 
 def export_kmz(made: Sequence[Feature], path: Path, chips: Path | None = None) -> None:
