@@ -79,6 +79,8 @@ def publish_report(
     body = _body(report, number, lease, stored, supersedes, ids)
     box = (site.minx, site.miny, site.maxx, site.maxy)
     change_rows = _change_rows(lease, report, found, box, current)
+    if current:
+        retire(connection, lease.tenant, [lease.site])
     connection.execute(
         reports.insert().values(
             id=report,
@@ -106,7 +108,6 @@ def publish_report(
     )
     if current:
         news = _news(connection, lease.site, report, supersedes, found)
-        retire(connection, lease.tenant, [lease.site])
         connection.execute(
             update(sites).where(sites.c.id == lease.site).values(reports=number, current_report=report)
         )

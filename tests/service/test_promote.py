@@ -86,6 +86,7 @@ def flags(service: Service) -> dict[str, set[str]]:
 
 def test_a_promotion_is_seen_everywhere_and_told_in_the_feed(service: Service, client: TestClient) -> None:
     (site,) = analysed(client, service)
+    assert {len(found) for found in flags(service).values()} == {1}
     before, cursor = shown(client, site), cursor_of(client)
     job = reprocessed(client, service, [site], **STRICT)
     assert shown(client, site) == before
