@@ -25,13 +25,17 @@ URGENT, ROUTINE, BATCH = 0, 1, 2
 
 @dataclass(frozen=True, slots=True)
 class JobRequest:
-    """What is to be done: on which sites, over which period, with which parameters on top of the site's own."""
+    """What is to be done: on which sites, over which period, with which parameters on top of the site's own.
+
+    ``key`` is the client's Idempotency-Key, by which it finds an unfinished batch again however late.
+    """
 
     type: str
     sites: Sequence[str]
     period: str | None
     parameters: Mapping[str, Any]
     reason: str = "requested"
+    key: str | None = None
 
 
 def submit(
@@ -55,7 +59,13 @@ def submit(
             tenant=tenant,
             type=request.type,
             state="accepted" if request.sites else "successful",
-            request=json.dumps({"period": request.period, "parameters": dict(request.parameters)}),
+            request=json.dumps(
+                {
+                    "period": request.period,
+                    "parameters": dict(request.parameters),
+                    **({} if request.key is None else {"key": request.key}),
+                }
+            ),
             reason=request.reason,
             created=database.now,
             updated=database.now,
@@ -104,6 +114,16 @@ def find_job(connection: Connection, tenant: str, job: str) -> Record:
     return row
 
 
+def find_unfinished(connection: Connection, tenant: str, kind: str, key: str) -> Record | None:
+    """Return the job of a type that was submitted with a key and has not ended, if there is one."""
+    rows = connection.execute(
+        select(jobs)
+        .where(jobs.c.tenant == tenant, jobs.c.type == kind, jobs.c.state.not_in(ENDED))
+        .order_by(jobs.c.created.desc())
+    )
+    return next((row for row in rows if json.loads(row.request).get("key") == key), None)
+
+
 def list_jobs(
     connection: Connection, tenant: str, state: str | None, after: tuple[float, str] | None, limit: int
 ) -> Sequence[Record]:
@@ -137,6 +157,9 @@ def describe(row: Record, progress: float) -> dict[str, Any]:
     ]
     if ended:
         links.append({"rel": "results", "href": f"/jobs/{row.id}/results", "type": "application/json"})
+    if ended and row.type == "reprocess":
+        for rel, last in (("comparison", "comparison"), ("promotion", "promote")):
+            links.append({"rel": rel, "href": f"/jobs/{row.id}/{last}", "type": "application/json"})
     return {
         "jobID": row.id,
         "id": row.id,

@@ -10,7 +10,7 @@ from fastapi import APIRouter, Header, Query, Request
 from sqlalchemy import Connection, select
 from starlette.responses import Response, StreamingResponse
 
-from service import jobs
+from service import estimates, jobs
 from service.api import schemas
 from service.api.dependencies import (
     DEFAULT_LIMIT,
@@ -53,7 +53,10 @@ POLL_S = 0.5
     "",
     status_code=202,
     openapi_extra=body_schema(schemas.JobIn),
-    responses={202: {"model": schemas.Job, "description": "accepted"}},
+    responses={
+        200: {"model": schemas.Estimate, "description": "an estimate; nothing was started"},
+        202: {"model": schemas.Job, "description": "accepted"},
+    },
 )
 def submit_job(
     request: Request,
@@ -61,6 +64,7 @@ def submit_job(
     caller: JobsWriter,
     body: Body,
     idempotency_key: IdempotencyKey = None,
+    estimate: Annotated[bool, Query(description="only tell what it would take")] = False,
 ) -> Response:
     """Ask for sites to be analysed again, reprocessed with other parameters, or their reports verified.
 
@@ -81,40 +85,57 @@ def submit_job(
     if wanted.period is not None:
         interval(wanted.period, "/period")
     check_parameters(wanted.parameters, "/parameters")
+    if estimate or wanted.estimate:
+        with service.database.read() as connection:
+            chosen = _chosen(connection, caller.tenant, wanted)
+        return answer(estimates.estimate(service, caller.tenant, chosen, wanted.period, wanted.parameters))
     with (
         service.replays.once(caller, "POST /jobs", idempotency_key),
         service.database.write() as connection,
     ):
         made = service.replays.recall(connection, caller, "POST /jobs", idempotency_key, body)
         if made is None:
-            made = _create(service, connection, caller, wanted)
+            made = _create(service, connection, caller, wanted, idempotency_key)
             service.replays.remember(connection, caller, "POST /jobs", idempotency_key, made)
     return answer(made.body, status=made.status, headers=made.headers)
 
 
-def _create(service: Service, connection: Connection, caller: Caller, wanted: schemas.JobIn) -> Answer:
+def _chosen(connection: Connection, tenant: str, wanted: schemas.JobIn) -> list[str]:
     if wanted.sites == "all":
-        chosen = list(
+        return list(
             connection.execute(
                 select(sites.c.id)
-                .where(sites.c.tenant == caller.tenant, sites.c.deleted.is_(None))
+                .where(sites.c.tenant == tenant, sites.c.deleted.is_(None))
                 .order_by(sites.c.created, sites.c.id)
             ).scalars()
         )
+    return [
+        find_site(connection, tenant, site, pointer=f"/sites/{index}").id
+        for index, site in enumerate(dict.fromkeys(wanted.sites))
+    ]
+
+
+def _create(
+    service: Service, connection: Connection, caller: Caller, wanted: schemas.JobIn, key: str | None
+) -> Answer:
+    running = None
+    if wanted.type == "reprocess" and key is not None:
+        running = jobs.find_unfinished(connection, caller.tenant, wanted.type, key)
+    if running is not None:
+        job = str(running.id)
     else:
-        chosen = [
-            find_site(connection, caller.tenant, site, pointer=f"/sites/{index}").id
-            for index, site in enumerate(dict.fromkeys(wanted.sites))
-        ]
-    job = jobs.submit(
-        service.database,
-        connection,
-        caller.tenant,
-        jobs.JobRequest(wanted.type, chosen, wanted.period, wanted.parameters),
-        max_queued=service.settings.max_queued_per_tenant,
-    )
-    record(service.database, connection, caller, "job.submit", job)
-    shown = jobs.describe(jobs.find_job(connection, caller.tenant, job), 0.0)
+        request = jobs.JobRequest(
+            wanted.type,
+            _chosen(connection, caller.tenant, wanted),
+            wanted.period,
+            wanted.parameters,
+            key=key,
+        )
+        limit = service.settings.max_queued_per_tenant
+        job = jobs.submit(service.database, connection, caller.tenant, request, max_queued=limit)
+        record(service.database, connection, caller, "job.submit", job)
+    progress = jobs.job_progress(connection, job)
+    shown = jobs.describe(jobs.find_job(connection, caller.tenant, job), progress)
     headers = {"Location": f"/jobs/{job}", "Retry-After": str(RETRY_AFTER_S)}
     return Answer(202, headers, json.dumps(shown))
 

@@ -105,6 +105,7 @@ class JobIn(Incoming):
         default=None, description="A/B, dates or RFC 3339 times; .. leaves an end open"
     )
     parameters: dict[str, Any] = Field(default_factory=dict)
+    estimate: bool = Field(default=False, description="true: only tell what it would take")
 
 
 class ReviewIn(Incoming):
@@ -312,3 +313,18 @@ class Promotion(Outgoing):
     forced: bool
     sites: dict[str, int]
     links: list[Link]
+
+
+class Estimate(Outgoing):
+    """What a job would take; ``seconds`` are those of one worker."""
+
+    sites: int
+    sites_sampled: int
+    scenes: int
+    pixels: int
+    seconds: float
+    seconds_low: float
+    seconds_high: float
+    basis: str
+    cached: dict[str, int]
+    processing_version: str
