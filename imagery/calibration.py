@@ -35,16 +35,21 @@ class OperatingPoint:
 
 @dataclass(frozen=True, slots=True)
 class Term:
-    """One additive term: ``weight * clip(value, low, high)``."""
+    """One additive term: ``weight * (clip(value, low, high) - usual)``.
+
+    ``usual`` is the value's mean over the candidates it was fitted on: what could not be measured, and so adds nothing,
+    speaks neither for nor against.
+    """
 
     name: str
     weight: float
     low: float
     high: float
+    usual: float = 0.0
 
     def of(self, value: float) -> float:
         """Return what the term adds, in log-odds."""
-        return self.weight * min(max(value, self.low), self.high)
+        return self.weight * (min(max(value, self.low), self.high) - self.usual)
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +140,14 @@ def parse_verifier(text: str) -> Verifier:
             {str(k): float(v) for k, v in found["bias"].items()},
             {
                 str(kind): tuple(
-                    Term(str(t["name"]), float(t["weight"]), float(t["low"]), float(t["high"])) for t in terms
+                    Term(
+                        str(t["name"]),
+                        float(t["weight"]),
+                        float(t["low"]),
+                        float(t["high"]),
+                        float(t.get("usual", 0.0)),
+                    )
+                    for t in terms
                 )
                 for kind, terms in found["terms"].items()
             },

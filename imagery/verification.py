@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from rasterio.features import geometry_mask
 from scipy import ndimage
+from shapely.affinity import translate
 
 from imagery.calibration import Emission, log_odds
 from imagery.candidates import Candidate
@@ -28,6 +29,9 @@ _SEASON_RADIUS_M = 3.0
 _INNER_QUANTILE = 0.9
 _EDGE_DROP = 1.5
 _INNER_DIFFERENCE = 0.7
+_PEAK = 0.85
+_CONTAINER_HEIGHT_M = 2.6
+_LONGEST_SHADOW_M = 9.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,12 +133,18 @@ def features_of(
     inside = footprint_mask(drawn, window)
     after = [i for i in (found.after, *found.supporting, *found.against) if seen[i]] or [found.after]
     before = list(found.earlier) or [found.before]
+    standing, missing = (sorted(set(after)), before) if sign > 0 else (before, sorted(set(after)))
     return {
         "series": log_odds(found.posterior),
         "after": float(sign * np.mean(pooled[sorted(set(after))])),
         "before": float(-sign * np.mean(pooled[before])),
-        "rival": _rival(window, inside, before if direction is Direction.REMOVED else sorted(set(after))),
+        "rival": _rival(window, inside, standing),
         "structure": structure_change(window, inside, before, sorted(set(after))),
+        "peak": _peak(window, inside, standing),
+        "empty": -_peak(window, inside, missing),
+        "outline": outline_change(window, drawn, standing, missing),
+        "contrast": contrast_change(window, inside, standing, missing),
+        "shadow": shadow_change(looks, window, drawn, standing, missing),
         "fill": drawn.box_fill,
         "size": math.log(max(drawn.area_m2.value, 1.0) / smallest_area_m2(kind, looks[found.after].gsd_m)),
         "steady": _steady(pooled, before, sorted(set(after))),
@@ -157,6 +167,105 @@ def _rival(window: Window, inside: Mask, standing: Sequence[int]) -> float:
     own, _ = _pooled(window.evidence[chosen], inside)
     other, _ = _pooled(window.rivals[chosen], inside)
     return float(np.mean(own - other))
+
+
+def _peak(window: Window, inside: Mask, chosen: Sequence[int]) -> float:
+    """Return the evidence where it is strongest inside an outline (its 85 % quantile), mean over some looks."""
+    tops = [np.nanquantile(p[inside], _PEAK) for p in window.evidence[list(chosen)] if _known(p[inside])]
+    return float(np.mean(tops)) if tops else math.nan
+
+
+def _known(values: Float32Array) -> bool:
+    return bool(np.isfinite(values).mean() > 0.5)
+
+
+def outline_change(window: Window, drawn: Outline, standing: Sequence[int], missing: Sequence[int]) -> float:
+    """Return how much more brightness steps along the outline where the object stands than where it is missing.
+
+    The gradient's magnitude along the outline over its median in the window, as a logarithm, so that neither contrast of
+    the scene nor haze matters.
+    """
+    line = drawn.footprint.boundary
+    at: Mask = geometry_mask([line], window.grid.shape, window.grid.transform, invert=True, all_touched=True)
+    return _step_between(
+        [_edge_strength(window.light[i], at) for i in standing],
+        [_edge_strength(window.light[i], at) for i in missing],
+    )
+
+
+def _edge_strength(light: Float32Array, at: Mask) -> float:
+    down, right = np.gradient(light)
+    steep = np.hypot(down, right)
+    here = steep[at]
+    usual = steep[np.isfinite(steep)]
+    if usual.size < 40 or not _known(here):
+        return math.nan
+    return math.log(max(float(np.nanmedian(here)), 1e-3) / max(float(np.median(usual)), 1e-3))
+
+
+def contrast_change(window: Window, inside: Mask, standing: Sequence[int], missing: Sequence[int]) -> float:
+    """Return by how much the object's place changed in brightness against what lies around it (natural log)."""
+    reach = max(1, round(2.0 / window.grid.gsd_m))
+    near = ndimage.binary_dilation(inside, iterations=reach)
+    ring = ndimage.binary_dilation(near, iterations=2 * reach) & ~near
+    return abs(
+        _step_between(
+            [_against_ring(window.light[i], inside, ring) for i in standing],
+            [_against_ring(window.light[i], inside, ring) for i in missing],
+        )
+    )
+
+
+def _against_ring(light: Float32Array, inside: Mask, ring: Mask) -> float:
+    if not (ring.any() and _known(light[inside]) and _known(light[ring])):
+        return math.nan
+    return float(np.nanmean(light[inside]) - np.nanmedian(light[ring]))
+
+
+def shadow_change(
+    looks: Sequence[LookEvidence],
+    window: Window,
+    drawn: Outline,
+    standing: Sequence[int],
+    missing: Sequence[int],
+) -> float:
+    """Return how much darker the strip away from the sun gets, against the strip towards it, where the object stands.
+
+    Natural log of brightness; NaN where the sun is unknown or its shadow of a container would be under a pixel.
+    """
+    reach = max(looks[i].gsd_m for i in (*standing, *missing))
+    return _step_between(
+        [_shade(looks[i], window.light[i], drawn, reach, window.grid) for i in missing],
+        [_shade(looks[i], window.light[i], drawn, reach, window.grid) for i in standing],
+    )
+
+
+def _shade(look: LookEvidence, light: Float32Array, drawn: Outline, least_m: float, grid: SiteGrid) -> float:
+    """Return by how much the strip on the far side from the sun is brighter than the one towards it."""
+    if look.sun_azimuth_deg is None or look.sun_elevation_deg is None:
+        return math.nan
+    reach = min(
+        _CONTAINER_HEIGHT_M / math.tan(math.radians(max(look.sun_elevation_deg, 10.0))), _LONGEST_SHADOW_M
+    )
+    if reach < least_m:
+        return math.nan
+    east = -reach * math.sin(math.radians(look.sun_azimuth_deg))
+    north = -reach * math.cos(math.radians(look.sun_azimuth_deg))
+    own = geometry_mask([drawn.footprint.buffer(0.5 * grid.gsd_m)], grid.shape, grid.transform)
+    means = []
+    for side in (1.0, -1.0):
+        moved = translate(drawn.footprint, side * east, side * north)
+        strip = own & geometry_mask([moved], grid.shape, grid.transform, invert=True)
+        if strip.sum() < 4 or not _known(light[strip]):
+            return math.nan
+        means.append(float(np.nanmean(light[strip])))
+    return means[0] - means[1]
+
+
+def _step_between(one: Sequence[float], other: Sequence[float]) -> float:
+    """Return the mean of what is known of one side less that of the other; NaN where a side is unknown."""
+    first, second = [v for v in one if math.isfinite(v)], [v for v in other if math.isfinite(v)]
+    return float(np.mean(first) - np.mean(second)) if first and second else math.nan
 
 
 def footprint_mask(drawn: Outline, window: Window) -> Mask:

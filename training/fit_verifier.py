@@ -38,8 +38,9 @@ from imagery.look import Look
 from imagery.observability import ObservationState
 from imagery.simulation import RenderedLook, SeriesOptions, simulate_series
 
-SEED = 700_000
+SEED = 720_000
 CLASSES = ("container", "berm", "other")
+BAND_SETS = (("blue", "green", "red", "nir"), ("blue", "green", "red"), ("pan",))
 # Name, range beyond which more says nothing more, and the weight to fall back on:
 # rendered sites have few of the nuisances that persistence guards against, so what they do not need stays in by prior.
 TERMS = (
@@ -53,7 +54,14 @@ TERMS = (
     ("independent", 0.0, 3.0, 0.25),
     ("steady", -4.0, 0.0, 0.15),
     ("size", 0.0, 2.0, 0.2),
+    ("peak", -4.0, 5.0, 0.3),
+    ("empty", -4.0, 6.0, 0.15),
+    ("outline", -0.5, 1.5, 0.7),
+    ("contrast", 0.0, 1.0, 0.3),
+    ("shadow", -0.3, 1.0, 1.0),
 )
+# Class, values by name, whether it is true, the site's name.
+Row = tuple[str, dict[str, float], bool, str]
 PRIOR_WEIGHTS = np.array([term[-1] for term in TERMS])
 RIDGE = 0.01
 LEAST_SHARE = 0.4
@@ -87,20 +95,30 @@ class Site:
 
 
 def options_of(seed: int) -> SeriesOptions:
-    """Draw what a site is like: pairs, short and long series, quiet ones, pixels of 0.3 to 1.2 m, any latitude."""
+    """Draw what a site is like: pairs, short and long series, quiet ones, pixels of 0.3 to 2 m, any latitude and mask."""
     rng = np.random.default_rng([seed, 9])
     base = SeriesOptions()
-    gsd = float(rng.choice([0.3, 0.5, 0.5, 0.5, 0.8, 1.0]))
+    gsd = float(rng.choice([0.3, 0.4, 0.5, 0.5, 0.5, 0.7, 0.8, 1.0, 1.5, 2.0]))
     return replace(
         base,
-        extent_m=180.0 if gsd > 0.4 else 120.0,
-        looks=int(rng.choice([2, 2, 3, 5, 8, 8])),
-        sensor=replace(base.sensor, gsd_m=gsd),
+        extent_m=min(240.0, 480.0 * gsd) if gsd <= 1.0 else 320.0,
+        looks=int(rng.choice([2, 2, 3, 4, 6, 8, 10])),
+        sensor=replace(
+            base.sensor,
+            gsd_m=gsd,
+            blur_px=float(rng.uniform(0.3, 0.8)),
+            noise=float(rng.uniform(0.002, 0.012)),
+            bands=BAND_SETS[int(rng.choice(3, p=(0.6, 0.25, 0.15)))],
+            jpeg_quality=int(rng.integers(60, 95)) if rng.random() < 0.25 else None,
+            bits=8 if rng.random() < 0.25 else 16,
+        ),
         latitude=float(rng.uniform(20, 60)),
         longitude=float(rng.uniform(-100, 120)),
         clouds=float(rng.choice([0.0, 0.15, 0.35])),
         kind="quiet" if rng.random() < 0.3 else "depot",
-        density=1.5,
+        density=float(rng.uniform(0.8, 1.6)),
+        off_nadir_deg=float(rng.choice([8.0, 15.0, 25.0])),
+        masks="perfect" if rng.random() < 0.6 else "imperfect",
         start=datetime(2023, int(rng.integers(1, 12)), 1, tzinfo=UTC),
         end=datetime(2024, int(rng.integers(4, 12)), 20, tzinfo=UTC),
     )
@@ -244,7 +262,7 @@ def _pooled_truth(sites: list[Site], index: int, kind: str) -> tuple[NDArray[np.
     return np.array(value), np.array(present)
 
 
-def candidates(site: Site, verifier: Verifier) -> list[tuple[str, dict[str, float], bool, str]]:
+def candidates(site: Site, verifier: Verifier) -> list[Row]:
     """Return every candidate of a site: class, values, whether it is true, site name."""
     grid = site.looks[0].grid
     inside = np.ones(grid.shape, bool)
@@ -274,11 +292,10 @@ def _is_true(change: Change, site: Site) -> bool:
     return bool(shared / (truth.area + claim.area - shared) >= MATCH_IOU or shared > 0.7 * claim.area)
 
 
-def fit_terms(
-    rows: list[tuple[str, dict[str, float], bool, str]], real_weight: float
-) -> tuple[float, list[dict[str, Any]]]:
+def fit_terms(rows: list[Row], real_weight: float) -> tuple[float, list[dict[str, Any]]]:
     """Fit one class's additive terms by penalised logistic regression with signs kept."""
-    matrix = _matrix(rows)
+    usual = _usual(rows)
+    matrix = _matrix(rows, usual)
     truth = np.array([row[2] for row in rows])
     weight = np.array([real_weight if row[3].startswith("real") else 1.0 for row in rows])
     weight /= weight.sum()
@@ -294,24 +311,34 @@ def fit_terms(
     bounds = [(w, None) if w > 0 else (None, w) for w in least]
     best = minimize(loss, np.append(PRIOR_WEIGHTS, -3.0), bounds=[*bounds, (None, None)], method="L-BFGS-B").x
     terms = [
-        {"name": name, "weight": round(float(w), 4), "low": low, "high": high}
-        for (name, low, high, _), w in zip(TERMS, best[:-1], strict=True)
+        {"name": name, "weight": round(float(w), 4), "low": low, "high": high, "usual": round(float(u), 4)}
+        for (name, low, high, _), w, u in zip(TERMS, best[:-1], usual, strict=True)
     ]
     return round(float(best[-1]), 4), terms
 
 
-def _matrix(rows: list[tuple[str, dict[str, float], bool, str]]) -> NDArray[np.float64]:
+def _values(rows: list[Row]) -> NDArray[np.float64]:
+    """Return (row, term) clipped values, NaN where one could not be measured."""
     return np.array(
         [
-            [float(np.clip(np.nan_to_num(values.get(name, 0.0)), low, high)) for name, low, high, _ in TERMS]
+            [np.clip(values.get(name, np.nan), low, high) for name, low, high, _ in TERMS]
             for _, values, _, _ in rows
         ]
     )
 
 
-def left_out(
-    rows: list[tuple[str, dict[str, float], bool, str]], real_weight: float, folds: int = 5
-) -> NDArray[np.float64]:
+def _usual(rows: list[Row]) -> NDArray[np.float64]:
+    """Return each term's mean where it is known."""
+    values = _values(rows)
+    known = np.isfinite(values)
+    return np.asarray(np.where(known, values, 0.0).sum(0) / np.maximum(known.sum(0), 1))
+
+
+def _matrix(rows: list[Row], usual: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.nan_to_num(_values(rows) - usual)
+
+
+def left_out(rows: list[Row], real_weight: float, folds: int = 5) -> NDArray[np.float64]:
     """Return each candidate's confidence by a fit that never saw its site."""
     names = sorted({row[3] for row in rows})
     fold = {name: k % folds for k, name in enumerate(names)}
@@ -322,7 +349,7 @@ def left_out(
         if mine and any(row[2] for row in kept) and not all(row[2] for row in kept):
             bias, terms = fit_terms(kept, real_weight)
             weights = np.array([t["weight"] for t in terms])
-            odds = _matrix([rows[i] for i in mine]) @ weights + bias
+            odds = _matrix([rows[i] for i in mine], np.array([t["usual"] for t in terms])) @ weights + bias
             out[mine] = [logistic(float(o)) for o in odds]
     return out
 
@@ -375,6 +402,7 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--real", type=Path, help="JSON list of {name, before, after, gsd_m}")
     parser.add_argument("--real-weight", type=float, default=1.0)
+    parser.add_argument("--network", type=Path, help="presence.onnx; default the shipped one")
     parser.add_argument("--render-only", action="store_true")
     parser.add_argument("--out", type=Path, default=Path("imagery/evidence/weights/verifier.json"))
     args = parser.parse_args()
@@ -391,22 +419,24 @@ def main() -> None:
             for e in json.loads(args.real.read_text())
         ]
     with ProcessPoolExecutor(args.workers) as pool:
-        sites = list(pool.map(_seen, paths))
+        network = PresenceNetwork.load(args.network)
+        sites = list(pool.map(partial(_seen, network=args.network), paths))
         weighing = emissions([site for site in sites if not site.real])
         verifier = replace(PRIOR, emissions=weighing)
         rows = [row for part in pool.map(partial(candidates, verifier=verifier), sites) for row in part]
-    write(sites, rows, weighing, args.real_weight, args.out)
+    write(sites, rows, weighing, args.real_weight, network.weights_sha256, args.out)
 
 
-def _seen(path: Path) -> Site:
-    return seen_site(path, PresenceNetwork.load())
+def _seen(path: Path, network: Path | None) -> Site:
+    return seen_site(path, PresenceNetwork.load(network))
 
 
 def write(
     sites: list[Site],
-    rows: list[tuple[str, dict[str, float], bool, str]],
+    rows: list[Row],
     weighing: dict[str, Emission],
     real_weight: float,
+    network_sha256: str,
     out: Path,
 ) -> None:
     """Fit every class, say how well it does on sites left out, and write the file."""
@@ -443,6 +473,7 @@ def write(
                 "bias": bias,
                 "terms": terms,
                 "points": points,
+                "network_sha256": network_sha256,
                 "ece": round(calibration_error(confidence, truth), 4),
                 "made_on": f"{len(sites)} sites, rendered unless named real; confidence from sites left out",
             },

@@ -1,0 +1,90 @@
+"""What speaks for a change: edges along its outline, brightness against the ring, a shadow away from the sun."""
+
+import dataclasses
+import math
+from datetime import UTC, datetime, timedelta
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from shapely.geometry import box
+
+from imagery.changes import LookEvidence, ObjectClass
+from imagery.grid import SiteGrid
+from imagery.objects import Outline, area_estimate
+from imagery.verification import Window, contrast_change, footprint_mask, outline_change, shadow_change
+
+GRID = SiteGrid(32633, 500_000.0, 5_500_060.0, 0.5, 120, 120)
+ROOF = box(500_020.0, 5_500_020.0, 500_032.0, 5_500_026.0)
+SUN_IN_THE_SOUTH = 180.0
+
+
+def _light(*, roof: float = 0.0, shade: float = 0.0, seed: int = 0) -> NDArray[np.float32]:
+    """Return ground of one brightness with a roof on it and a shadow north of the roof."""
+    image = np.random.default_rng(seed).normal(0.0, 0.02, GRID.shape)
+    image[68:80, 40:64] += roof
+    image[60:68, 40:64] -= shade
+    return image.astype(np.float32)
+
+
+def _window(*light: NDArray[np.float32]) -> Window:
+    stack = np.stack(light)
+    return Window(GRID, np.zeros(GRID.shape, bool), stack, stack, stack)
+
+
+def _looks(number: int, azimuth_deg: float | None) -> list[LookEvidence]:
+    start = datetime(2024, 3, 1, tzinfo=UTC)
+    empty = np.zeros((3, *GRID.shape), np.int8)
+    first = LookEvidence(
+        "S0", start, GRID, tuple(ObjectClass), empty, np.zeros(GRID.shape, np.float16), np.zeros(GRID.shape, np.uint8),
+        0.5, azimuth_deg, None if azimuth_deg is None else 35.0, None, None, 0.1, True,
+    )  # fmt: skip
+    return [
+        dataclasses.replace(first, scene_id=f"S{i}", t_utc=start + timedelta(days=i)) for i in range(number)
+    ]
+
+
+OUTLINE = Outline(ROOF, area_estimate(ROOF, 0.5), 12.0, 6.0, 90.0, 1.0)
+
+
+def test_a_roof_steps_along_its_outline_and_against_its_ring() -> None:
+    window = _window(_light(seed=1), _light(seed=2, roof=0.5))
+    inside = footprint_mask(OUTLINE, window)
+    assert outline_change(window, OUTLINE, [1], [0]) > 1.0
+    assert contrast_change(window, inside, [1], [0]) == pytest.approx(0.5, abs=0.05)
+
+
+def test_ground_that_stays_shows_neither() -> None:
+    window = _window(_light(seed=1, roof=0.5), _light(seed=2, roof=0.5))
+    inside = footprint_mask(OUTLINE, window)
+    assert abs(outline_change(window, OUTLINE, [1], [0])) < 0.2
+    assert contrast_change(window, inside, [1], [0]) < 0.05
+
+
+def test_a_shadow_counts_only_on_the_side_away_from_the_sun() -> None:
+    window = _window(_light(seed=1), _light(seed=2, roof=0.5, shade=0.6))
+    away = shadow_change(_looks(2, SUN_IN_THE_SOUTH), window, OUTLINE, [1], [0])
+    towards = shadow_change(_looks(2, 0.0), window, OUTLINE, [1], [0])
+    assert away == pytest.approx(0.6, abs=0.1)
+    assert towards == pytest.approx(-0.6, abs=0.1)
+
+
+def test_without_a_sun_nothing_is_said_of_shadows() -> None:
+    window = _window(_light(seed=1), _light(seed=2, shade=0.6))
+    assert math.isnan(shadow_change(_looks(2, None), window, OUTLINE, [1], [0]))
+
+
+def test_a_constant_added_to_the_light_changes_nothing() -> None:
+    lights = (_light(seed=1), _light(seed=2, roof=0.3, shade=0.4))
+    plain, brighter = _window(*lights), _window(lights[0], lights[1] + np.float32(0.25))
+    inside = footprint_mask(OUTLINE, plain)
+    looks = _looks(2, SUN_IN_THE_SOUTH)
+    assert outline_change(brighter, OUTLINE, [1], [0]) == pytest.approx(
+        outline_change(plain, OUTLINE, [1], [0]), abs=1e-3
+    )
+    assert contrast_change(brighter, inside, [1], [0]) == pytest.approx(
+        contrast_change(plain, inside, [1], [0]), abs=1e-3
+    )
+    assert shadow_change(looks, brighter, OUTLINE, [1], [0]) == pytest.approx(
+        shadow_change(looks, plain, OUTLINE, [1], [0]), abs=1e-3
+    )
