@@ -51,28 +51,32 @@ class LeaseRules:
     max_running_per_tenant: int
 
 
-def claim(database: Database, owner: str, rules: LeaseRules) -> Lease | None:
-    """Take the next unit: of the tenant with the fewest running, its most urgent and oldest; None where none waits."""
+def claim(database: Database, owner: str, rules: LeaseRules, job: str | None = None) -> Lease | None:
+    """Take the next unit: of the tenant with the fewest running, its most urgent and oldest; None where none waits.
+
+    With a ``job`` only that one's units are taken.
+    """
     # Looking costs no write lock: idle workers must not stand in the way of working ones.
     with database.read() as connection:
-        if not _candidates(database, connection, rules):
+        if not _candidates(database, connection, rules, job):
             return None
     with database.write() as connection:
-        for tenant in _candidates(database, connection, rules):
-            if lease := _claim_of(database, connection, owner, rules, tenant):
+        for tenant in _candidates(database, connection, rules, job):
+            if lease := _claim_of(database, connection, owner, rules, tenant, job):
                 return lease
     return None
 
 
-def _open(database: Database) -> Any:
+def _open(database: Database, job: str | None) -> Any:
     """Return the condition of a unit that may be taken: waiting and due, or running on a lease that ran out."""
-    return or_(
+    due = or_(
         and_(units.c.state == "ready", units.c.not_before <= database.now),
         and_(units.c.state == "running", units.c.lease_until < database.now),
     )
+    return due if job is None else and_(due, units.c.job == job)
 
 
-def _candidates(database: Database, connection: Connection, rules: LeaseRules) -> list[str]:
+def _candidates(database: Database, connection: Connection, rules: LeaseRules, job: str | None) -> list[str]:
     """Return tenants with work that are under their cap, fewest running first."""
     running = (
         select(func.count())
@@ -83,7 +87,7 @@ def _candidates(database: Database, connection: Connection, rules: LeaseRules) -
         )
         .scalar_subquery()
     )
-    waiting = exists().where(units.c.tenant == tenants.c.id, _open(database))
+    waiting = exists().where(units.c.tenant == tenants.c.id, _open(database, job))
     rows = connection.execute(
         select(tenants.c.id, running.label("running"), tenants.c.max_running).where(waiting)
     ).all()
@@ -96,7 +100,7 @@ def _cap(own: int | None, rules: LeaseRules) -> int:
 
 
 def _claim_of(
-    database: Database, connection: Connection, owner: str, rules: LeaseRules, tenant: str
+    database: Database, connection: Connection, owner: str, rules: LeaseRules, tenant: str, job: str | None
 ) -> Lease | None:
     # One claimer per tenant at a time: the cap is exact, and two workers never wait for the same row.
     held = connection.execute(
@@ -113,7 +117,7 @@ def _claim_of(
         return None
     next_one = (
         select(units.c.id)
-        .where(units.c.tenant == tenant, _open(database))
+        .where(units.c.tenant == tenant, _open(database, job))
         .order_by(units.c.priority, units.c.id)
         .limit(1)
         .with_for_update(skip_locked=True)

@@ -112,7 +112,7 @@ class Beat:
 
 
 class Worker:
-    """Runs units until told to stop."""
+    """Runs units until told to stop; with a ``job`` that one's only."""
 
     def __init__(
         self,
@@ -121,12 +121,14 @@ class Worker:
         runner: UnitRunner,
         settings: Settings,
         *,
+        job: str | None = None,
         idle: Callable[[], None] = lambda: None,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self.database, self.store, self.runner, self.settings = database, store, runner, settings
         self.rules = rules_of(settings)
         self.owner = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
+        self._job = job
         self._idle = idle
         self._monotonic = monotonic
         self._stop = threading.Event()
@@ -153,7 +155,7 @@ class Worker:
 
     def run_one(self) -> bool:
         """Run the next unit, if there is one; return whether there was."""
-        lease = claim(self.database, self.owner, self.rules)
+        lease = claim(self.database, self.owner, self.rules, self._job)
         if lease is None:
             return False
         self.current = lease

@@ -190,6 +190,14 @@ def test_a_batch_starves_neither_another_tenant_nor_a_site_just_submitted(servic
     assert held(claim(service.database, "w", RULES)).job == urgent
 
 
+def test_a_worker_of_one_job_leaves_the_others_alone(service: Service) -> None:
+    with_work(service, sites=2)
+    mine = with_work(service, sites=2, tenant="second", kind="reprocess")
+    taken = [claim(service.database, "w", RULES, mine) for _ in range(3)]
+    assert [lease and lease.job for lease in taken] == [mine, mine, None]
+    assert held(claim(service.database, "w", RULES)).job != mine
+
+
 def test_too_much_waiting_is_refused(service: Service) -> None:
     with service.database.write() as connection:
         owner = ensure_tenant(service.database, connection, "first")
