@@ -21,13 +21,14 @@ from imagery.changes import LOG_ODDS_STEP, UNSEEN, Direction
 Mask = NDArray[np.bool_]
 Layer = NDArray[np.int8]
 Float32Array = NDArray[np.float32]
+Box = tuple[slice, slice]
 
 
 @dataclass(frozen=True, slots=True)
 class CandidateOptions:
     """Where to look: low thresholds, since a candidate costs only its own verification."""
 
-    tile_px: int = 512
+    tile_px: int = 128
     smoothing_m: float = 1.2
     cap: float = 3.0
     switch_price: float = 1.2
@@ -136,12 +137,13 @@ def _tile_transitions(
     emission: Emission,
 ) -> Transitions:
     """Return the switches of the pixels of one tile."""
-    cut = tuple(slice(c.start - h.start, c.stop - h.start) for c, h in zip(core, halo, strict=True))
+    cut = _moved(core, halo, -1)
     raw = np.stack([layer[halo] for layer in layers])
     active = _may_flip(raw, options, emission) & inside[halo]
     if not active[cut].any():
         return _none()
     size = max(1, round(options.smoothing_m / gsd_m)) | 1
+    raw, active, core, halo, cut = _cropped(raw, active, core, halo, cut, 2 * size)
     smoothed = np.stack([weighed(layer, size, options.cap, emission) for layer in raw])
     known = np.where(np.isnan(smoothed), 0.0, smoothed)
     flips = (known.max(0) > options.present_above) & (known.min(0) < options.absent_below)
@@ -163,6 +165,33 @@ def _tile_transitions(
     )
 
 
+def _cropped(
+    raw: NDArray[np.int8], active: Mask, core: Box, halo: Box, cut: Box, margin_px: int
+) -> tuple[NDArray[np.int8], Mask, Box, Box, Box]:
+    """Cut a tile down to what lies within a margin of its active pixels: most of most tiles never flips."""
+    outer = _extent(np.any(active, axis=1), margin_px), _extent(np.any(active, axis=0), margin_px)
+    inner = tuple(slice(max(c.start, o.start), min(c.stop, o.stop)) for c, o in zip(cut, outer, strict=True))
+    return (
+        raw[:, outer[0], outer[1]],
+        active[outer],
+        _moved(inner, halo, 1),
+        _moved(outer, halo, 1),
+        _moved(inner, outer, -1),
+    )
+
+
+def _extent(occupied: Mask, margin: int) -> slice:
+    at = np.flatnonzero(occupied)
+    return slice(max(int(at[0]) - margin, 0), min(int(at[-1]) + margin + 1, occupied.size))
+
+
+def _moved(box: tuple[slice, ...], by: tuple[slice, ...], sign: int) -> Box:
+    first, second = (
+        slice(b.start + sign * o.start, b.stop + sign * o.start) for b, o in zip(box, by, strict=True)
+    )
+    return first, second
+
+
 def _none() -> Transitions:
     empty = np.empty(0, np.int32)
     return Transitions(empty, empty, np.empty(0, bool), empty, empty, np.empty(0, np.float32))
@@ -181,16 +210,22 @@ def _may_flip(raw: NDArray[np.int8], options: CandidateOptions, emission: Emissi
 def weighed(layer: Layer, size_px: int, cap: float, emission: Emission) -> Float32Array:
     """Return capped evidence in natural-log units as the mean over a box of seen pixels; NaN where unseen."""
     seen = layer != UNSEEN
-    evidence = np.float32(emission.gain) * (
-        layer.astype(np.float32) * np.float32(LOG_ODDS_STEP) - emission.zero
-    )
-    value = np.where(seen, np.clip(evidence, -cap, cap), 0.0)
+    value = _values(cap, emission)[layer.view(np.uint8)]
     if size_px > 1:
-        value = ndimage.uniform_filter(value.astype(np.float32), size_px, mode="nearest")
+        value = ndimage.uniform_filter(value, size_px, mode="nearest")
         if not seen.all():
             weight = ndimage.uniform_filter(seen.astype(np.float32), size_px, mode="nearest")
             value = value / np.maximum(weight, 1e-3)
-    return np.where(seen, value, np.nan).astype(np.float32)
+    return np.where(seen, value, np.float32(np.nan))
+
+
+def _values(cap: float, emission: Emission) -> Float32Array:
+    """Return what each of the 256 stored numbers weighs, by its bits read as unsigned; 0 for ``UNSEEN``."""
+    stored = np.arange(256, dtype=np.uint8).view(np.int8)
+    evidence = np.float32(emission.gain) * (
+        stored.astype(np.float32) * np.float32(LOG_ODDS_STEP) - emission.zero
+    )
+    return np.where(stored == UNSEEN, 0.0, np.clip(evidence, -cap, cap)).astype(np.float32)
 
 
 def best_path(evidence: Float32Array, price: float) -> Mask:
