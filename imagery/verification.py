@@ -6,6 +6,7 @@ Each is on a scale where more means likelier real, so that the verifier can keep
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -233,33 +234,41 @@ def shadow_change(
 
     Natural log of brightness; NaN where the sun is unknown or its shadow of a container would be under a pixel.
     """
-    reach = max(looks[i].gsd_m for i in (*standing, *missing))
-    return _step_between(
-        [_shade(looks[i], window.light[i], drawn, reach, window.grid) for i in missing],
-        [_shade(looks[i], window.light[i], drawn, reach, window.grid) for i in standing],
+    least_m = max(looks[i].gsd_m for i in (*standing, *missing))
+    own = geometry_mask(
+        [drawn.footprint.buffer(0.5 * window.grid.gsd_m)], window.grid.shape, window.grid.transform
     )
 
+    @cache  # looks of one hour and season share their sun, and with it their strips
+    def strips(azimuth_deg: float, elevation_deg: float) -> tuple[Mask, Mask] | None:
+        reach = min(_CONTAINER_HEIGHT_M / math.tan(math.radians(max(elevation_deg, 10.0))), _LONGEST_SHADOW_M)
+        if reach < least_m:
+            return None
+        east, north = (-reach * turn(math.radians(azimuth_deg)) for turn in (math.sin, math.cos))
+        return _strip(window, drawn, own, east, north), _strip(window, drawn, own, -east, -north)
 
-def _shade(look: LookEvidence, light: Float32Array, drawn: Outline, least_m: float, grid: SiteGrid) -> float:
-    """Return by how much the strip on the far side from the sun is brighter than the one towards it."""
-    if look.sun_azimuth_deg is None or look.sun_elevation_deg is None:
-        return math.nan
-    reach = min(
-        _CONTAINER_HEIGHT_M / math.tan(math.radians(max(look.sun_elevation_deg, 10.0))), _LONGEST_SHADOW_M
-    )
-    if reach < least_m:
-        return math.nan
-    east = -reach * math.sin(math.radians(look.sun_azimuth_deg))
-    north = -reach * math.cos(math.radians(look.sun_azimuth_deg))
-    own = geometry_mask([drawn.footprint.buffer(0.5 * grid.gsd_m)], grid.shape, grid.transform)
-    means = []
-    for side in (1.0, -1.0):
-        moved = translate(drawn.footprint, side * east, side * north)
-        strip = own & geometry_mask([moved], grid.shape, grid.transform, invert=True)
-        if strip.sum() < 4 or not _known(light[strip]):
+    def shade(index: int) -> float:
+        look = looks[index]
+        if look.sun_azimuth_deg is None or look.sun_elevation_deg is None:
             return math.nan
-        means.append(float(np.nanmean(light[strip])))
-    return means[0] - means[1]
+        return _shade(window.light[index], strips(look.sun_azimuth_deg, look.sun_elevation_deg))
+
+    return _step_between([shade(i) for i in missing], [shade(i) for i in standing])
+
+
+def _strip(window: Window, drawn: Outline, own: Mask, east_m: float, north_m: float) -> Mask:
+    """Return the pixels that an outline covers when moved, less those it covers where it stands."""
+    moved = translate(drawn.footprint, east_m, north_m)
+    strip: Mask = own & geometry_mask([moved], window.grid.shape, window.grid.transform, invert=True)
+    return strip
+
+
+def _shade(light: Float32Array, strips: tuple[Mask, Mask] | None) -> float:
+    """Return by how much the strip on the far side from the sun is brighter than the one towards it."""
+    if strips is None or any(strip.sum() < 4 or not _known(light[strip]) for strip in strips):
+        return math.nan
+    far, near = (float(np.nanmean(light[strip])) for strip in strips)
+    return far - near
 
 
 def _step_between(one: Sequence[float], other: Sequence[float]) -> float:
