@@ -1,7 +1,8 @@
 """The area of interest as people write it: GeoJSON in, one valid polygon or multipolygon in EPSG:4326 out.
 
 What can be mended without changing what was meant is mended silently (winding, altitudes, several polygons made one);
-everything else is refused with the vertex and the cure.
+everything else is refused with the vertex and the cure. What lies across the antimeridian is cut along it
+(RFC 7946 section 3.1.9), however it was written.
 """
 
 import json
@@ -10,8 +11,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from numpy import column_stack, float64
+from numpy.typing import NDArray
 from pyproj import Geod
-from shapely import MultiPolygon, Polygon, get_coordinates, union_all, wkt
+from shapely import MultiPolygon, Polygon, transform, union_all, wkt
 from shapely.affinity import affine_transform
 from shapely.errors import ShapelyError
 from shapely.geometry.base import BaseGeometry
@@ -21,6 +24,7 @@ from shapely.validation import explain_validity
 from imagery.errors import DepotwatchError
 from imagery.grid import utm_epsg
 from pipelines.analysis import Site
+from pipelines.antimeridian import FULL_TURN, HALF_TURN, centre_lonlat, crosses, cut, eastward
 
 MIN_AREA_M2 = 100.0
 MAX_AREA_M2 = 400e6
@@ -68,7 +72,7 @@ class AoiOutOfRange(DepotwatchError):
 
 
 class AoiAntimeridian(DepotwatchError):
-    """An AOI over the antimeridian, or one split along it."""
+    """An AOI beyond the antimeridian, or so far across it that it cannot be told where it lies."""
 
     code = "aoi-antimeridian"
 
@@ -173,10 +177,35 @@ def parse_aoi(document: object) -> BaseGeometry:
                 f"the AOI has more than {MAX_VERTICES:,} vertices; simplify it", pointer=pointer
             )
         polygons.append(_polygon(rings, pointer))
-    area = union_all(polygons) if len(polygons) > 1 else polygons[0]
+    area = _whole(polygons, [pointer for _, pointer in outlines])
     _check_place(area, len(polygons))
+    area = cut(area)
     parts = [orient(p) for p in getattr(area, "geoms", [area])]
     return parts[0] if len(parts) == 1 else MultiPolygon(parts)
+
+
+def _whole(polygons: Sequence[Polygon], pointers: Sequence[str]) -> BaseGeometry:
+    """Return all polygons as one, in longitudes that do not jump: beyond 180 degrees where the AOI lies across."""
+    for polygon, pointer in zip(polygons, pointers, strict=True):
+        west, _, east, _ = polygon.bounds
+        if west >= HALF_TURN or east <= -HALF_TURN:
+            raise AoiAntimeridian(
+                f"the AOI's outline lies at longitudes {west:g} to {east:g}, wholly beyond the antimeridian; "
+                f"write {_within(west):g} to {_within(east):g}",
+                pointer=pointer,
+            )
+    together = MultiPolygon(polygons) if len(polygons) > 1 else polygons[0]
+    if not crosses(together):
+        return union_all(polygons)
+    return union_all([transform(polygon, _turned) for polygon in polygons])
+
+
+def _turned(xy: NDArray[float64]) -> NDArray[float64]:
+    return column_stack([eastward(xy[:, 0]), xy[:, 1]])
+
+
+def _within(longitude: float) -> float:
+    return (longitude + HALF_TURN) % FULL_TURN - HALF_TURN
 
 
 def _check_crs(document: dict[str, Any]) -> None:
@@ -234,12 +263,23 @@ def _list(node: dict[str, Any], key: str, pointer: str) -> Sequence[Any]:
 def _polygon(rings: Sequence[Any], pointer: str) -> Polygon:
     """Build one polygon; refuse what is not one."""
     parsed = [_ring(ring, f"{pointer}/{i}") for i, ring in enumerate(rings)]
+    longitudes = [x for ring in parsed for x, _ in ring]
+    west, east = min(longitudes), max(longitudes)
+    if east - west > HALF_TURN:
+        parsed = [[(x + FULL_TURN if x < 0.0 else x, y) for x, y in ring] for ring in parsed]
     try:
         polygon = Polygon(parsed[0], parsed[1:])
     except (ShapelyError, ValueError, IndexError) as error:
         raise AoiEmpty(f"the AOI's outline has too few corners ({error})", pointer=pointer) from error
     if polygon.is_valid and polygon.area > 0:
         return polygon
+    if east - west > HALF_TURN:
+        raise AoiAntimeridian(
+            f"the AOI's outline spans longitudes {west:g} to {east:g}: it is far too large, or crosses the "
+            "antimeridian in a way that cannot be read; write it as two polygons, one that ends at longitude 180 and "
+            "one that begins at -180",
+            pointer=pointer,
+        )
     reason = explain_validity(polygon)
     if polygon.area == 0 and "Self-intersection" not in reason:
         raise AoiEmpty(
@@ -288,13 +328,7 @@ def _position(position: object, pointer: str, index: int) -> tuple[float, float]
             "GeoJSON wants [longitude, latitude]",
             pointer=pointer,
         )
-    if 180.0 < abs(longitude) <= 540.0 and abs(latitude) <= 90.0:
-        raise AoiAntimeridian(
-            f"vertex {index} of the AOI has longitude {longitude:g}, beyond 180 degrees; a site cannot lie across "
-            "the antimeridian, watch each side as its own site",
-            pointer=pointer,
-        )
-    if abs(latitude) > 90.0 or abs(longitude) > 180.0:
+    if abs(latitude) > 90.0 or abs(longitude) > FULL_TURN:
         raise AoiOutOfRange(
             f"vertex {index} of the AOI is [{longitude:g}, {latitude:g}], not degrees; "
             "save it in EPSG:4326 (longitude, latitude)",
@@ -304,13 +338,7 @@ def _position(position: object, pointer: str, index: int) -> tuple[float, float]
 
 
 def _check_place(area: BaseGeometry, parts: int) -> None:
-    west, south, east, north = area.bounds
-    touches = west <= -180.0 + 1e-9 and east >= 180.0 - 1e-9
-    if touches or east - west > 180.0:
-        raise AoiAntimeridian(
-            f"the AOI spans longitudes {west:g} to {east:g}: it crosses the antimeridian, or is far too large; "
-            "watch each side as its own site"
-        )
+    _, south, _, north = area.bounds
     if north > 84.0 or south < -80.0:
         raise AoiPolar(
             f"the AOI reaches latitude {north if north > 84 else south:g}; sites lie between 80 S and 84 N"
@@ -343,7 +371,7 @@ def area_m2(geometry: BaseGeometry) -> float:
 
 def utm_zone(aoi: BaseGeometry) -> int:
     """Return the EPSG code of the UTM zone of the AOI's centroid."""
-    return utm_epsg(aoi.centroid.x, aoi.centroid.y)
+    return utm_epsg(*centre_lonlat(aoi))
 
 
 def outside_scenes(aoi: BaseGeometry, footprints: list[str]) -> AoiOutsideScenes:
@@ -363,7 +391,7 @@ def outside_scenes(aoi: BaseGeometry, footprints: list[str]) -> AoiOutsideScenes
             "GeoJSON wants [longitude, latitude]"
         )
     west, south, east, north = places.bounds
-    at = get_coordinates(aoi.centroid)[0]
+    at = centre_lonlat(aoi)
     return AoiOutsideScenes(
         f"no scene covers the AOI around [{at[0]:.4f}, {at[1]:.4f}]; the archive's scenes lie within "
         f"longitude {west:.4f} to {east:.4f}, latitude {south:.4f} to {north:.4f}"

@@ -19,6 +19,7 @@ from pyproj import Geod
 from shapely.geometry.base import BaseGeometry
 
 from imagery.errors import DepotwatchError
+from pipelines.antimeridian import crosses, uncut
 from pipelines.aoi import AoiEmpty, parse_aoi
 from service.errors import BadBody, UnsupportedMediaType
 from service.problems import ManyErrors
@@ -269,8 +270,14 @@ def check_parameters(values: Any, pointer: str) -> dict[str, Any]:
 
 
 def _warnings(aoi: BaseGeometry) -> Iterator[str]:
-    if len(getattr(aoi, "geoms", [aoi])) > 1:
-        yield f"the site has {len(aoi.geoms)} separate parts; they are analysed on one grid around all of them"
+    whole = uncut(aoi)
+    if crosses(aoi):
+        yield (
+            "the site lies across the antimeridian and was cut along it into a MultiPolygon (RFC 7946 section 3.1.9); "
+            "it is analysed in one piece"
+        )
+    if (parts := len(getattr(whole, "geoms", [whole]))) > 1:
+        yield f"the site has {parts} separate parts; they are analysed on one grid around all of them"
 
 
 def kml_to_geojson(body: bytes) -> dict[str, Any]:
@@ -393,7 +400,8 @@ def _circle(row: list[str], where: dict[str, int], header: list[str], line: int)
 def circle(longitude: float, latitude: float, radius_m: float) -> list[list[float]]:
     """Return a closed ring of points at one geodesic distance, counter-clockwise, degrees."""
     if abs(latitude) > 90 or abs(longitude) > 180:
-        return [[longitude, latitude]] * 4  # refused with the right words by the AOI parser
+        corner = [longitude, latitude]  # refused with the right words by the AOI parser
+        return [corner, [longitude + 1e-3, latitude], [longitude, latitude + 1e-3], corner]
     geod: Callable[..., Any] = Geod(ellps="WGS84").fwd
     bearings = [-360.0 * i / CIRCLE_CORNERS for i in range(CIRCLE_CORNERS)]
     ring = [list(map(float, geod(longitude, latitude, bearing, radius_m)[:2])) for bearing in bearings]

@@ -21,6 +21,7 @@ from imagery.grid import transformer
 from imagery.illumination import Sun, View
 from imagery.rasters import RasterHeader, read_header
 from imagery.scene import BandSource, MaskSource, Scene, Units
+from pipelines.antimeridian import HALF_TURN, cut, eastward, uncut
 from pipelines.archives.band_names import guessed_names, unique_names
 from pipelines.archives.claims import BandClaim, FileClaim, SceneClaim
 from pipelines.archives.errors import BadSceneMetadata, BandCountMismatch, MixedDtypes, SceneWithoutBands
@@ -134,8 +135,8 @@ def _open(file: FileClaim, fetch: Fetch, claim: SceneClaim) -> _OpenedFile:
     return _OpenedFile(file, header, pixel_m)
 
 
-def file_footprint(header: RasterHeader) -> Polygon:
-    """Return the outline of a file in EPSG:4326, its edges followed at eight points each.
+def file_footprint(header: RasterHeader) -> BaseGeometry:
+    """Return the outline of a file in EPSG:4326, its edges followed at eight points each, cut at the antimeridian.
 
     Raises
     ------
@@ -145,6 +146,8 @@ def file_footprint(header: RasterHeader) -> Polygon:
     col = np.concatenate([along, np.ones(8), 1 - along, np.zeros(8)]) * header.cols
     row = np.concatenate([np.zeros(8), along, np.ones(8), 1 - along]) * header.rows
     lon, lat = _to_lonlat(header, col, row)
+    if np.ptp(lon) > HALF_TURN:
+        lon = eastward(lon)
     outline = Polygon(np.column_stack([lon, lat])) if np.all(np.isfinite([lon, lat])) else Polygon()
     west, south, east, north = outline.bounds if not outline.is_empty else (0.0, 0.0, 0.0, 0.0)
     if (
@@ -152,10 +155,10 @@ def file_footprint(header: RasterHeader) -> Polygon:
         or outline.area == 0
         or abs(south) > 90.0
         or abs(north) > 90.0
-        or east - west > 180.0
+        or east - west > HALF_TURN
     ):
         raise _nowhere(header)
-    return outline.simplify(1e-6).normalize()
+    return cut(outline.simplify(1e-6)).normalize()
 
 
 def _nowhere(header: RasterHeader) -> UnsupportedRaster:
@@ -182,11 +185,11 @@ def _to_lonlat(header: RasterHeader, col: np.ndarray, row: np.ndarray) -> tuple[
     return np.asarray(lon), np.asarray(lat)
 
 
-def _common_footprint(outlines: Sequence[Polygon], claim: SceneClaim) -> BaseGeometry:
+def _common_footprint(outlines: Sequence[BaseGeometry], claim: SceneClaim) -> BaseGeometry:
     common: BaseGeometry = outlines[0]
     for other in outlines[1:]:
         common = common.intersection(other)
-    if common.is_empty or common.geom_type != "Polygon":
+    if common.is_empty or uncut(common).geom_type != "Polygon":
         raise BadSceneMetadata(f"{claim.where}: its band files do not lie in one place", pointer=claim.where)
     return common
 

@@ -19,6 +19,7 @@ from imagery.changes import Change
 from imagery.displacement import Displacement, DisplacementField
 from imagery.grid import SiteGrid, transformer
 from pipelines.analysis import Analysis, LookSummary
+from pipelines.antimeridian import centre_lonlat, cut, uncut
 from pipelines.report import wording
 from pipelines.report.canonical import number, rfc3339
 from pipelines.report.licences import UNSTATED, forbids_chips
@@ -64,7 +65,8 @@ def to_wgs84(geometry: BaseGeometry, epsg: int) -> BaseGeometry:
     def lonlat(xy: np.ndarray[Any, np.dtype[np.float64]]) -> np.ndarray[Any, np.dtype[np.float64]]:
         return np.column_stack(project.transform(xy[:, 0], xy[:, 1]))
 
-    return rounded(shapely.transform(geometry, lonlat))
+    placed = shapely.transform(geometry, lonlat)
+    return rounded(cut(uncut(placed)))
 
 
 def rounded(geometry: BaseGeometry) -> BaseGeometry:
@@ -183,8 +185,7 @@ def displacement_at(d: Displacement, east_m: float, north_m: float) -> tuple[flo
 
 def aoi_centre(analysis: Analysis) -> tuple[float, float]:
     """Return the AOI's centroid in the grid's CRS, metres."""
-    centre = analysis.site.aoi.centroid
-    east, north = transformer("EPSG:4326", analysis.grid.crs).transform(centre.x, centre.y)
+    east, north = transformer("EPSG:4326", analysis.grid.crs).transform(*centre_lonlat(analysis.site.aoi))
     return float(east), float(north)
 
 

@@ -95,18 +95,10 @@ OUTSIDE_HOLE = [[36.0, 33.0], [36.01, 33.0], [36.01, 33.01], [36.0, 33.0]]
         (polygon([[True, 3.0], *SQUARE[1:]]), "aoi-not-a-number", "vertex 0"),
         (polygon([[33.0, 135.0], [33.0, 135.01], [33.01, 135.0], [33.0, 135.0]]), "aoi-out-of-range", "exchanged"),
         (polygon([[500000.0, 5000000.0]] * 4), "aoi-out-of-range", "EPSG:4326"),
-        (polygon([[179.9, 10.0], [180.1, 10.0], [180.1, 10.1], [179.9, 10.0]]), "aoi-antimeridian", "beyond 180"),
-        (polygon([[179.99, 10.0], [-179.99, 10.0], [-179.99, 10.1], [179.99, 10.0]]), "aoi-antimeridian", "crosses"),
-        (
-            {
-                "type": "MultiPolygon",
-                "coordinates": [
-                    [mapping(box(179.99, 10, 180, 10.01))["coordinates"][0]],
-                    [mapping(box(-180, 10, -179.99, 10.01))["coordinates"][0]],
-                ],
-            },
-            "aoi-antimeridian", "each side as its own site",
-        ),
+        (polygon([[190.0, 10.0], [190.1, 10.0], [190.1, 10.1], [190.0, 10.0]]), "aoi-antimeridian", "write -170 to -169.9"),
+        (polygon([[365.0, 10.0], [365.1, 10.0], [365.1, 10.1], [365.0, 10.0]]), "aoi-out-of-range", "not degrees"),
+        (mapping(box(-180, -80, 180, 80)), "aoi-antimeridian", "two polygons"),
+        (polygon([[179.5, 10.0], [-179.5, 10.0], [-179.5, 10.5], [179.5, 10.5], [179.5, 10.0]]), "aoi-too-large", "divide it"),
         (mapping(box(10, 85, 10.01, 85.01)), "aoi-polar", "84 N"),
         (mapping(box(35, 33, 35.00005, 33.00005)), "aoi-too-small", "m2"),
         (mapping(box(35, 33, 36, 34)), "aoi-too-large", "divide it"),
@@ -168,3 +160,53 @@ def test_an_aoi_in_the_wrong_order_is_told_by_where_the_scenes_lie() -> None:
     elsewhere = aoi.parse_aoi(mapping(box(10, 50, 10.01, 50.01)))
     assert "longitude 35.0000 to 36.0000" in aoi.outside_scenes(elsewhere, scenes).detail
     assert "no scene at all" in aoi.outside_scenes(elsewhere, []).detail
+
+
+ACROSS = box(179.99, 10.0, 180.01, 10.01)
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        mapping(ACROSS),
+        mapping(box(-180.01, 10.0, -179.99, 10.01)),
+        polygon([[179.99, 10.0], [-179.99, 10.0], [-179.99, 10.01], [179.99, 10.01], [179.99, 10.0]]),
+        polygon([[-179.99, 10.01], [179.99, 10.01], [179.99, 10.0], [-179.99, 10.0], [-179.99, 10.01]]),
+        {
+            "type": "MultiPolygon",
+            "coordinates": [
+                mapping(box(-180, 10, -179.99, 10.01))["coordinates"],
+                mapping(box(179.99, 10, 180, 10.01))["coordinates"],
+            ],
+        },
+    ],
+)
+def test_an_aoi_across_the_antimeridian_is_cut_along_it_however_written(written: dict[str, object]) -> None:
+    found = aoi.parse_aoi(written)
+    assert found.geom_type == "MultiPolygon"
+    assert [part.bounds for part in found.geoms] == [
+        pytest.approx((179.99, 10.0, 180.0, 10.01)),
+        pytest.approx((-180.0, 10.0, -179.99, 10.01)),
+    ]
+    assert all(part.exterior.is_ccw for part in found.geoms)
+    assert aoi.area_m2(found) == pytest.approx(aoi.area_m2(box(9.99, 10.0, 10.01, 10.01)), rel=1e-6)
+    assert aoi.utm_zone(found) in {32601, 32660}
+    assert aoi.parse_aoi(mapping(found)) == found
+
+
+def test_the_zone_of_a_cut_aoi_is_that_of_its_larger_side() -> None:
+    assert aoi.utm_zone(aoi.parse_aoi(mapping(box(179.97, -17.0, 180.01, -16.99)))) == 32760
+    assert aoi.utm_zone(aoi.parse_aoi(mapping(box(179.99, -17.0, 180.03, -16.99)))) == 32701
+
+
+def test_holes_and_separate_parts_near_the_antimeridian_stay_what_they_are() -> None:
+    hole = box(179.995, 10.002, 180.005, 10.008)
+    ring = aoi.parse_aoi(mapping(ACROSS.difference(hole)))
+    expected = aoi.area_m2(box(0, 10.0, 0.02, 10.01)) - aoi.area_m2(box(0, 10.002, 0.01, 10.008))
+    assert aoi.area_m2(ring) == pytest.approx(expected, rel=1e-6)
+    apart = {
+        "type": "MultiPolygon",
+        "coordinates": [mapping(box(w, 10, w + 0.01, 10.01))["coordinates"] for w in (179.95, -179.97)],
+    }
+    found = aoi.parse_aoi(apart)
+    assert [part.bounds[0] for part in found.geoms] == pytest.approx([179.95, -179.97])

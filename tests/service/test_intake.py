@@ -11,6 +11,7 @@ from pyproj import Geod
 from starlette.testclient import TestClient
 
 from imagery.errors import DepotwatchError
+from pipelines.aoi import area_m2
 from service.errors import BadBody
 from service.intake import circle, parse_json, read_document, read_sites
 from service.problems import ManyErrors
@@ -184,3 +185,12 @@ def test_kml_and_csv_come_in_over_http(lite_client: TestClient) -> None:
     assert csv.status_code == 201, csv.text
     assert len(csv.json()["features"]) == 2
     assert json.loads(csv.text)["job"]
+
+
+def test_a_point_near_the_antimeridian_becomes_one_circle_cut_in_two() -> None:
+    (draft,) = read_sites(b"name,lon,lat,radius_m\nTaveuni,179.999,-16.9,500\n", "text/csv").drafts
+    assert draft.aoi.geom_type == "MultiPolygon"
+    assert any("antimeridian" in warning for warning in draft.warnings)
+    assert not any("separate parts" in warning for warning in draft.warnings)
+    (other,) = read_sites(b"name,lon,lat,radius_m\nSuva,178.4,-16.9,500\n", "text/csv").drafts
+    assert area_m2(draft.aoi) == pytest.approx(area_m2(other.aoi), rel=1e-6)
