@@ -407,6 +407,38 @@ def test_looks_to_compare_with_are_offered_best_first_and_never_unseen(
     assert partner.locator("optgroup").first.get_attribute("label") == "Comparable, best first"
 
 
+def test_a_dated_event_is_set_beside_the_timeline_and_says_whether_it_could_be_tested(
+    visit: Open, sites: dict[str, str]
+) -> None:
+    page = visit(f"/sites/{sites[DEPOT]}")
+    expect(page.locator(".event-list")).to_contain_text("None yet")
+    for label, first, latest in (
+        ("Shipment of trucks", "2023-09-20", "40"),
+        ("Claim in the snow", "2023-12-20", "3"),
+    ):
+        if not page.locator(".event-form").is_visible():
+            page.get_by_text("Add an event").click()
+        page.get_by_label("What", exact=True).fill(label)
+        page.get_by_label("Date, or the first").fill(first)
+        page.get_by_label("to, days after").fill(latest)
+        page.get_by_label("Who says so, and where").fill("Newspaper")
+        page.get_by_role("button", name="Add event").click()
+        expect(page.locator(".event-card", has_text=label)).to_be_visible()
+    expect(page.locator(".event-card", has_text="Shipment")).to_contain_text("not distinguished from chance")
+    blind = page.locator(".event-card", has_text="Claim in the snow")
+    expect(blind).to_contain_text("no clear look")
+    expect(blind).to_contain_text("That is neither yes nor no.")
+    assert faults(page) == []
+    blind.get_by_role("button", name="Remove").click()
+    blind.get_by_role("button", name="Remove for good?").click()
+    expect(page.locator(".event-card")).to_have_count(1)
+    page.get_by_label("Who says so, and where").fill(" ")
+    page.get_by_label("What", exact=True).fill("Unsaid")
+    page.get_by_label("Date, or the first").fill("2023-09-20")
+    page.get_by_role("button", name="Add event").click()
+    expect(page.locator(".events").get_by_role("alert")).to_contain_text("source")
+
+
 # A change
 
 

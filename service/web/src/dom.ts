@@ -33,7 +33,8 @@ function fill<E extends HTMLElement | SVGElement>(element: E, props: Props, chil
       for (const [key, text] of Object.entries(value as Record<string, string>)) {
         element.style.setProperty(key, text);
       }
-    } else if (name === "value" && "value" in element) {
+    } else if (name === "value" && "value" in element && !(element instanceof HTMLInputElement)) {
+      // Of an input the attribute is meant, which is what a form goes back to when it is reset.
       (element as { value: unknown }).value = value;
     } else {
       element.setAttribute(name, value === true ? "" : String(value));

@@ -3,14 +3,18 @@
 import { ApiError, get, pages, request, send } from "./api";
 import { append, h, replace } from "./dom";
 import type { Span } from "./timeline";
-import { date, percent, plural, reason, shortDate } from "./words";
+import { toast } from "./toast";
+import { className, date, plural, reason, shortDate } from "./words";
 
 interface DatedEvent {
   id: string;
   label: string;
   kind: string;
   window: { start: string; end: string };
-  source?: { citation?: string; url?: string };
+  lag_days: [number, number];
+  source: string;
+  source_url: string | null;
+  note: string;
 }
 
 interface NearChange {
@@ -50,11 +54,7 @@ const VERDICTS: Record<Tested["verdict"], [string, string]> = {
   excluded: ["left out", "plain"],
 };
 
-const WHY: Record<string, string> = {
-  no_clear_look_in_window: "the site had no clear look in the window",
-  no_clear_look_before: "the site had no clear look before the event",
-  derived_from_imagery: "the event itself comes from imagery",
-};
+const DAY_MS = 86_400_000;
 
 export class EventsPanel {
   readonly element = h("section", { class: "events", "aria-labelledby": "events-title" });
@@ -80,7 +80,7 @@ export class EventsPanel {
       for await (const page of pages<{ events: DatedEvent[]; links: { rel: string; href: string }[] }>(`${here}/events?limit=1000`)) {
         events.push(...page.events);
       }
-      this.show(events.map((event) => ({ id: event.id, label: event.label, ...event.window })));
+      this.show(events.map((event) => ({ id: event.id, label: event.label, ...event.window, tested: testedIn(event) })));
       const found = events.length ? await get<Corroboration>(`${here}/corroboration`) : null;
       this.tell(events, found);
     } catch (error) {
@@ -107,22 +107,19 @@ export class EventsPanel {
 
   private card(event: DatedEvent, tested: Tested | undefined): HTMLElement {
     const [words, kind] = tested ? VERDICTS[tested.verdict] : ["not tested yet", "plain"];
-    const p = tested?.p_adjusted ?? tested?.p_value ?? null;
     return h(
       "article",
       { class: `event-card ${kind}` },
       h("h3", {}, event.label, " ", h("span", { class: "badge" }, words)),
-      h("p", { class: "quiet" }, span(event.window), event.source?.citation ? ` · ${event.source.citation}` : ""),
+      h("p", { class: "quiet" }, span(event.window), " · ", event.source_url ? h("a", { href: event.source_url, rel: "noreferrer noopener", target: "_blank" }, event.source) : event.source),
+      event.note && h("p", {}, event.note),
       tested && h("p", {}, tested.statement),
-      tested?.reason && h("p", {}, "Not testable: ", WHY[tested.reason] ?? tested.reason.replaceAll("_", " "), "."),
       tested &&
         h(
           "p",
           { class: "quiet" },
           [
-            tested.lag_days ? `lag ${tested.lag_days[0]} to ${tested.lag_days[1]} days` : null,
-            p === null ? null : `p = ${p < 0.001 ? "under 0.001" : p.toFixed(3)}`,
-            tested.power === null ? null : `would have been noticed with ${percent(tested.power)}`,
+            tested.lag_days ? `${days(tested.lag_days[0])} to ${days(tested.lag_days[1])} days after it` : null,
             `${plural(tested.looks.filter((look) => look.clear).length, "clear look")} of ${tested.looks.length} in the window`,
           ]
             .filter(Boolean)
@@ -131,14 +128,34 @@ export class EventsPanel {
       tested && tested.looks.some((look) => !look.clear) &&
         h("p", { class: "quiet" }, "Not seen: ", tested.looks.filter((look) => !look.clear).map((look) => `${shortDate(look.datetime)} (${reason(look.reason)})`).join(", ")),
       tested && tested.changes.length > 0 &&
-        h("p", {}, tested.changes.slice(0, 8).map((change) => h("button", { type: "button", class: "link", onclick: () => this.open(change.id) }, `${change.change_type} ${change.direction}, ${shortDate(change.last_absent)} – ${shortDate(change.first_seen)}`))),
-      h("button", { type: "button", class: "link", onclick: () => void this.remove(event) }, "Remove"),
+        h("p", {}, tested.changes.slice(0, 8).map((change) => h("button", { type: "button", class: "link", onclick: () => this.open(change.id) }, `${className(change.change_type)} ${change.direction}, ${shortDate(change.last_absent)} – ${shortDate(change.first_seen)}`))),
+      this.removal(event),
     );
   }
 
+  /** Asked twice, because what was claimed before anybody looked cannot be claimed again. */
+  private removal(event: DatedEvent): HTMLElement {
+    const button = h("button", { type: "button", class: "link" }, "Remove");
+    let asked = false;
+    button.addEventListener("click", () => {
+      if (asked) void this.remove(event);
+      asked = true;
+      button.textContent = "Remove for good?";
+    });
+    button.addEventListener("blur", () => {
+      asked = false;
+      button.textContent = "Remove";
+    });
+    return button;
+  }
+
   private async remove(event: DatedEvent): Promise<void> {
-    await request(`/sites/${this.site}/events/${event.id}`, { method: "DELETE" });
-    await this.load();
+    try {
+      await request(`/sites/${this.site}/events/${event.id}`, { method: "DELETE" });
+      await this.load();
+    } catch (error) {
+      toast(`The event was not removed: ${(error as Error).message}`, null);
+    }
   }
 
   private form(): HTMLElement {
@@ -153,11 +170,16 @@ export class EventsPanel {
         },
       },
       field("What", h("input", { name: "label", required: true, maxlength: "200", placeholder: "Shipment of 12 trucks" })),
-      field("Kind", h("input", { name: "kind", required: true, maxlength: "40", value: "claim" })),
-      field("Date", h("input", { name: "when", type: "date", required: true })),
-      field("Uncertain by, days", h("input", { name: "uncertainty", type: "number", min: "1", value: "1", required: true })),
-      field("Seen at most this many days later", h("input", { name: "lag", type: "number", min: "0", value: "30", required: true })),
-      field("Source", h("input", { name: "citation", required: true, maxlength: "500", placeholder: "Newspaper, 16 July 2023" })),
+      field("Kind, in your own word", h("input", { name: "kind", required: true, maxlength: "64", value: "claim" })),
+      field("Date, or the first", h("input", { name: "first", type: "date", required: true })),
+      field("Last date, if several", h("input", { name: "last", type: "date" })),
+      field("Uncertain by, days", h("input", { name: "uncertainty", type: "number", min: "1", max: "366", value: "1", required: true })),
+      field("Looked for from, days after", h("input", { name: "soonest", type: "number", min: "-3660", max: "3660", value: "0", required: true })),
+      field("to, days after", h("input", { name: "latest", type: "number", min: "-3660", max: "3660", value: "30", required: true })),
+      field("Who says so, and where", h("input", { name: "source", required: true, maxlength: "1000", placeholder: "Newspaper, 16 July 2023" })),
+      field("Link to it", h("input", { name: "source_url", type: "url", maxlength: "2000", placeholder: "https://" })),
+      h("label", { class: "tick" }, h("input", { type: "checkbox", name: "imagery" }), " derived from pictures itself"),
+      h("p", { class: "note" }, "When it is looked for is fixed once the event is added: a window chosen after looking proves nothing."),
       h("button", { type: "submit" }, "Add event"),
       said,
     );
@@ -172,10 +194,12 @@ export class EventsPanel {
       await send("POST", `/sites/${this.site}/events`, {
         label: text("label"),
         kind: text("kind"),
-        when: text("when"),
+        when: text("last") ? `${text("first")}/${text("last")}` : text("first"),
         uncertainty_days: Number(text("uncertainty")),
-        lag_days: [0, Number(text("lag"))],
-        source: { citation: text("citation") },
+        lag_days: [Number(text("soonest")), Number(text("latest"))],
+        source: text("source"),
+        source_url: text("source_url") || null,
+        derived_from_imagery: data.has("imagery"),
       });
       form.reset();
       await this.load();
@@ -183,6 +207,16 @@ export class EventsPanel {
       said.textContent = (error as Error).message;
     }
   }
+}
+
+/** When a change is looked for: the event's days, moved by its lag. */
+function testedIn(event: DatedEvent): [string, string] {
+  const moved = (text: string, days: number): string => new Date(Date.parse(text) + days * DAY_MS).toISOString();
+  return [moved(event.window.start, event.lag_days[0]), moved(event.window.end, event.lag_days[1])];
+}
+
+function days(lag: number): string {
+  return `${lag < 0 ? "−" : ""}${Math.abs(Math.round(lag))}`;
 }
 
 function span(window: { start: string; end: string }): string {

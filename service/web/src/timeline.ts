@@ -13,6 +13,8 @@ export interface Span {
   label: string;
   start: string;
   end: string;
+  /** When a change that goes with it is looked for. */
+  tested: [string, string];
 }
 
 interface Metric {
@@ -281,10 +283,12 @@ export class Timeline {
     const x0 = u.valToPos(Date.parse(event.start) / 1000, "x", true);
     const x1 = u.valToPos(Date.parse(event.end) / 1000, "x", true);
     const wide = Math.max(3 * ratio, x1 - x0);
+    const [from, to] = event.tested.map((text) => u.valToPos(Date.parse(text) / 1000, "x", true)) as [number, number];
     ctx.fillStyle = ink("--event-soft");
-    ctx.fillRect(x0, 0, wide, u.bbox.top + u.bbox.height);
+    ctx.fillRect(from, u.bbox.top, Math.max(2, to - from), u.bbox.height);
     ctx.fillStyle = ink("--event");
-    ctx.fillRect(x0, 0, wide, 3 * ratio);
+    ctx.fillRect(x0, 0, wide, u.bbox.top);
+    ctx.fillRect(from, u.bbox.top - 2 * ratio, Math.max(2, to - from), 2 * ratio);
     ctx.font = `${11 * ratio}px system-ui, sans-serif`;
     ctx.textBaseline = "top";
     const right = x0 > u.bbox.left + u.bbox.width * 0.75;

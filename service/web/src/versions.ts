@@ -224,7 +224,7 @@ class ComparisonPage implements Page {
       this.standing,
       h(
         "div",
-        { class: `notice ${current ? "calm" : "plain"}` },
+        { class: current ? "notice calm" : "notice" },
         h("p", {}, current ? "The reports of this job are the current ones." : "The reports of this job wait beside the current ones; nobody sees them until they are made current."),
         current
           ? h("button", { type: "button", onclick: () => void this.turn("DELETE") }, "Take it back")

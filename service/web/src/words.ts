@@ -20,6 +20,9 @@ const REASONS: Record<string, string> = {
   poor_view: "viewed too obliquely",
   poor_light: "too little light",
   no_overlap: "could not be lined up",
+  not_registered: "could not be lined up",
+  not_used: "not used",
+  not_usable: "too little of the site seen",
 };
 
 export const STATUSES: Record<string, string> = {
