@@ -5,8 +5,9 @@
 counted, and given a confidence. The order in which looks come in does not matter.
 """
 
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import numpy as np
@@ -19,6 +20,7 @@ from imagery.changes import (
     UNSEEN,
     Change,
     Detection,
+    DetectionLimit,
     Direction,
     LookEvidence,
     ObjectClass,
@@ -28,9 +30,10 @@ from imagery.errors import DepotwatchError
 from imagery.evidence.background import brightness
 from imagery.evidence.physics import physical_log_odds
 from imagery.lifecycle import Lifecycle, LifecycleOptions, day_numbers, follow, status_of
-from imagery.limits import detection_limits, smallest_area_m2
+from imagery.limits import detection_limits, smallest_area_m2, state_of
 from imagery.look import Look
 from imagery.objects import Outline, count_containers, outline
+from imagery.observability import ObservationState
 from imagery.standing import standing_rows
 from imagery.verification import (
     Window,
@@ -73,10 +76,12 @@ class DetectionOptions:
     min_confidence : changes below it are not reported
     max_false_alarms : wanted false reports per km2 and year; raises the least confidence where the stored operating
         points say so; None leaves ``min_confidence`` alone
+    keep_to_limits : leave looks out that, as measured, show too little of a class; False measures what they show
     """
 
     min_confidence: float = 0.3
     max_false_alarms: float | None = None
+    keep_to_limits: bool = True
     candidates: CandidateOptions = field(default_factory=CandidateOptions)
     lifecycle: LifecycleOptions = field(default_factory=LifecycleOptions)
 
@@ -154,7 +159,7 @@ def find_changes(
     grid = looks[0].grid
     if any(look.grid != grid for look in looks) or aoi_mask.shape != grid.shape:
         raise MixedGrids("looks and area lie on different grids; bring all onto the site grid first")
-    limits = tuple(limit for gsd in sorted({look.gsd_m for look in looks}) for limit in detection_limits(gsd))
+    limits = _limits(looks, options)
     verifier = stored_verifier() if all(look.learned for look in looks) else PRIOR
     least, warnings = _least_confidence(verifier, options)
     warnings += _sight_warnings(looks, aoi_mask)
@@ -173,6 +178,30 @@ def judged_changes(
     """Return every candidate of every class, likely or not, with the numbers it was judged by; looks in time order."""
     series = _Series(looks, aoi_mask, options, verifier)
     return [judged for kind in ObjectClass for judged in series.judged(kind)]
+
+
+def shows(look: LookEvidence, kind: ObjectClass, options: DetectionOptions) -> bool:
+    """Tell whether a look can speak of a class at all: where it can't, what it does not show is not absent."""
+    if not options.keep_to_limits:
+        return math.isfinite(smallest_area_m2(kind, look.gsd_m))
+    return state_of(kind, look.gsd_m, look.sun_elevation_deg) is ObservationState.OBSERVED
+
+
+def _limits(looks: Sequence[LookEvidence], options: DetectionOptions) -> tuple[DetectionLimit, ...]:
+    """Return what the looks' pixels can show, less the classes that their light leaves too few looks to compare."""
+    limits = [limit for gsd in sorted({look.gsd_m for look in looks}) for limit in detection_limits(gsd)]
+    return tuple(
+        _in_the_dark(limit)
+        if limit.observable
+        and sum(shows(look, limit.object_class, options) for look in looks) < 2 <= len(looks)
+        else limit
+        for limit in limits
+    )
+
+
+def _in_the_dark(limit: DetectionLimit) -> DetectionLimit:
+    said = f"{limit.statement} Fewer than two looks were taken in light that shows enough of them: nothing is claimed."
+    return replace(limit, observable=False, smallest_area_m2=None, statement=said)
 
 
 def _same(change: Change, other: Change) -> bool:
@@ -257,11 +286,10 @@ class _Series:
         """Return every change of one class, likely or not, with the numbers it was judged by."""
         if not all(kind in look.classes for look in self.looks):
             return []
-        finest = min(look.gsd_m for look in self.looks)
-        smallest = smallest_area_m2(kind, finest)
-        if not np.isfinite(smallest):
+        usable = [look for look in self.looks if shows(look, kind, self.options)]
+        if not usable:
             return []
-        usable = [look for look in self.looks if np.isfinite(smallest_area_m2(kind, look.gsd_m))]
+        smallest = smallest_area_m2(kind, min(look.gsd_m for look in usable))
         layers = [look.log_odds[look.classes.index(kind)] for look in usable]
         places = find_candidates(
             layers, self.inside, self.gsd_m, smallest, self.options.candidates, self.verifier.emissions[kind]

@@ -7,7 +7,8 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from imagery.changes import LOG_ODDS_STEP, Change, Direction, Estimate, LookEvidence, ObjectClass, Standing
-from imagery.limits import COUNTABLE_GSD_M, smallest_area_m2
+from imagery.limits import COUNTABLE_GSD_M, smallest_area_m2, state_of
+from imagery.observability import ObservationState
 
 Mask = NDArray[np.bool_]
 
@@ -30,9 +31,10 @@ def standing_rows(
         clear = (look.state == 0) & inside
         usable = float(clear.sum() / total)
         for index, kind in enumerate(look.classes):
-            smallest = smallest_area_m2(kind, look.gsd_m)
-            if not np.isfinite(smallest) or usable <= 0.0:
+            told = state_of(kind, look.gsd_m, look.sun_elevation_deg)
+            if told is not ObservationState.OBSERVED or usable <= 0.0:
                 continue
+            smallest = smallest_area_m2(kind, look.gsd_m)
             area = _area(look.log_odds[index], clear, smallest, look.grid.gsd_m)
             rows.append(
                 Standing(

@@ -31,6 +31,7 @@ from imagery.changes import (
     Status,
 )
 from imagery.grid import SiteGrid
+from imagery.limits import as_measured
 from imagery.look import Look
 from imagery.timeseries.controls import commonness, take_controls
 from imagery.timeseries.course import ABSENT_BELOW, PRESENT_ABOVE, Course, follow, surroundings
@@ -152,13 +153,15 @@ def coarse_limits(gsd_m: float) -> tuple[DetectionLimit, ...]:
             None,
             f"Pixels of {size} cannot resolve berms: opened soil along them is reported as other.",
         ),
-        DetectionLimit(
-            ObjectClass.OTHER,
-            gsd_m,
-            True,
-            max(SMALLEST_CERTAIN_M2, 10 * gsd_m**2),
-            f"At {size}, ground disturbed or covered over {max(SMALLEST_CERTAIN_M2, 10 * gsd_m**2):.0f} m² and more; "
-            "smaller places are missed more often than not.",
+        as_measured(
+            DetectionLimit(
+                ObjectClass.OTHER,
+                gsd_m,
+                True,
+                max(SMALLEST_CERTAIN_M2, 10 * gsd_m**2),
+                f"At {size}, ground disturbed or covered over {max(SMALLEST_CERTAIN_M2, 10 * gsd_m**2):.0f} m² and more; "
+                "smaller places are missed more often than not.",
+            )
         ),
     )
 

@@ -117,11 +117,21 @@ def _floor(analysis: Analysis) -> str:
         if limit.observable and limit.smallest_area_m2 is not None
     ]
     blind = [wording.noun(limit.object_class) for limit in analysis.detection.limits if not limit.observable]
+    rarely = [
+        wording.noun(limit.object_class)
+        for limit in analysis.detection.limits
+        if limit.observable and limit.smallest_area_m2 is None
+    ]
     first = f"That covers {wording.joined(seen)}, where and when the ground was seen." if seen else ""
     second = (
         f"It does not cover {wording.joined(blind)}: pixels of this size do not show them." if blind else ""
     )
-    return " ".join(filter(None, [first, second]))
+    third = (
+        f"Nor does it cover {wording.joined(rarely)}: less than half of those there are would have been listed."
+        if rarely
+        else ""
+    )
+    return " ".join(filter(None, [first, second, third]))
 
 
 def _direction_sentence(analysis: Analysis, direction: Direction) -> str:

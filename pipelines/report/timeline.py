@@ -8,6 +8,8 @@ import io
 from dataclasses import dataclass
 
 from imagery.changes import ObjectClass, Standing
+from imagery.limits import state_of
+from imagery.observability import ObservationState
 from pipelines.analysis import Analysis, LookSummary
 from pipelines.report.canonical import number, rfc3339
 from pipelines.report.spreadsheet import safe_cell
@@ -51,8 +53,17 @@ def timeline(analysis: Analysis) -> list[TimelinePoint]:
     for look in sorted(analysis.looks, key=lambda look: (look.scene.t_utc, look.scene.id)):
         for object_class in classes_shown(analysis):
             found = standing.get((look.scene.id, object_class)) if look.used else None
-            points.append(TimelinePoint(look, object_class, found, main_reason(look)))
+            points.append(TimelinePoint(look, object_class, found, _reason(look, object_class, found)))
     return points
+
+
+def _reason(look: LookSummary, object_class: ObjectClass, found: Standing | None) -> str | None:
+    """Say what cost a class the most in a look: its pixels or its light where those do not show the class."""
+    scene = look.scene
+    told = state_of(object_class, scene.gsd_m, scene.sun.elevation_deg if scene.sun else None)
+    if look.used and found is None and told is not ObservationState.OBSERVED:
+        return told.label
+    return main_reason(look)
 
 
 def _row(point: TimelinePoint) -> list[object]:
