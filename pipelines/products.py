@@ -20,7 +20,7 @@ import re
 import time
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -29,7 +29,7 @@ from typing import Any
 import numpy as np
 import obstore
 from numpy.typing import NDArray
-from obstore.exceptions import AlreadyExistsError
+from obstore.exceptions import AlreadyExistsError, BaseError
 from obstore.store import LocalStore, ObjectStore, from_url
 from pyarrow import Codec
 
@@ -46,6 +46,12 @@ KEY = re.compile(r"[a-z_]+/[0-9a-f]{64}")
 IN_USE = timedelta(hours=1)
 # A use is noted no more often than this.
 NOTED_EVERY_S = 600.0
+
+
+class StoreFailed(DepotwatchError):
+    """The product store takes or gives nothing: full, not writable, or not answering."""
+
+    code = "product-store-failed"
 
 
 class DamagedProduct(DepotwatchError):
@@ -227,20 +233,35 @@ class ProductStore:
     """Write-once products in a folder or in any object store that obstore knows, by URL."""
 
     def __init__(self, place: str | Path) -> None:
+        self._place = str(place)
         self._folder: Path | None = None
         self._store: ObjectStore
-        if "://" in str(place):
-            self._store = from_url(str(place))
-        else:
-            self._folder = Path(place).resolve()
-            self._folder.mkdir(parents=True, exist_ok=True)
-            self._store = LocalStore(self._folder)
+        with self._told():
+            if "://" in self._place:
+                self._store = from_url(self._place)
+            else:
+                self._folder = Path(place).resolve()
+                self._folder.mkdir(parents=True, exist_ok=True)
+                self._store = LocalStore(self._folder)
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        """Turn what a disk or a server says into one sentence."""
+        try:
+            yield
+        except (FileNotFoundError, AlreadyExistsError):
+            raise
+        except (OSError, BaseError) as error:
+            said = str(error).splitlines()[0]
+            raise StoreFailed(
+                f"the product store {self._place} cannot be used: {said}; once it can, run again: what is done is kept"
+            ) from error
 
     def get(self, key: str) -> Product | None:
         """Return a product, or None where it has not been made."""
         if self._folder is not None:
             try:
-                with (self._folder / key).open("rb") as file:
+                with self._told(), (self._folder / key).open("rb") as file:
                     _note_use(file.fileno())
                     return decode(key, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
             except FileNotFoundError:
@@ -255,23 +276,31 @@ class ProductStore:
     def stored(self, key: str) -> bytes | None:
         """Return a product's bytes as they lie in the store, or None where it has not been made."""
         try:
-            return bytes(obstore.get(self._store, key).bytes())
+            with self._told():
+                return bytes(obstore.get(self._store, key).bytes())
         except FileNotFoundError:
             return None
 
     def has(self, key: str) -> bool:
         """Tell whether a product exists, without reading it."""
         try:
-            obstore.head(self._store, key)
+            with self._told():
+                obstore.head(self._store, key)
         except FileNotFoundError:
             return False
         return True
 
     def put(self, key: str, header: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> Product:
-        """Store a product unless it is there; return it as stored."""
+        """Store a product unless it is there; return it as stored.
+
+        Raises
+        ------
+        StoreFailed : the disk is full, or the server does not take it; nothing of it is left
+        """
         blob = encode(header, arrays)
         try:
-            obstore.put(self._store, key, blob, mode="create")
+            with self._told():
+                obstore.put(self._store, key, blob, mode="create")
             if self._folder is None:  # what was just sent need not be fetched
                 return decode(key, blob)
         except AlreadyExistsError:
@@ -281,7 +310,8 @@ class ProductStore:
 
     def entries(self) -> Iterator[StoredProduct]:
         """List what is stored, by key."""
-        listed = [entry for batch in obstore.list(self._store) for entry in batch]
+        with self._told():
+            listed = [entry for batch in obstore.list(self._store) for entry in batch]
         for entry in sorted(listed, key=lambda e: e["path"]):
             if KEY.fullmatch(entry["path"]):
                 step = entry["path"].split("/")[0]
@@ -293,7 +323,7 @@ class ProductStore:
 
     def delete(self, key: str) -> None:
         """Remove one product, if it is there; it is made again when asked for."""
-        with suppress(FileNotFoundError):
+        with suppress(FileNotFoundError), self._told():
             obstore.delete(self._store, key)
 
 

@@ -25,12 +25,11 @@ from imagery.look import Look
 from imagery.radiometry import Normalisation, apply_normalisation
 from imagery.scene import Scene
 from imagery.timeseries import find_disturbances
-from imagery.warp import read_look
 from pipelines.analysis import Analysis, LookSummary, Site, WindowReader
 from pipelines.aoi import outside_scenes, utm_zone
 from pipelines.archives import ArchiveResult, open_archive
 from pipelines.parameters import COARSE_GSD_M, Parameters
-from pipelines.products import ProductStore
+from pipelines.products import DamagedProduct, Product, ProductStore
 from pipelines.report import write_report
 from pipelines.runner import Runner, open_runner
 from pipelines.steps import (
@@ -38,6 +37,7 @@ from pipelines.steps import (
     ChipUnit,
     LookOutcome,
     LookUnit,
+    LostProduct,
     algorithm_sha256,
     aoi_mask,
     evidence_from,
@@ -47,6 +47,7 @@ from pipelines.steps import (
     make_look,
     processing_version,
     project,
+    read_scene,
     weights_sha256,
 )
 
@@ -62,6 +63,8 @@ OFF_NADIR_STEP_DEG = 10.0
 MIN_REFERENCE_FRACTION = 0.3
 # How often a look that could not be placed is tried against another that was.
 BRIDGES = 2
+# How often products that were deleted or damaged under a run are made again before it is given up.
+REPAIRS = 3
 
 Progress = Callable[[str, int, int], None]
 """``(step, done, total)``."""
@@ -165,8 +168,38 @@ def analyse_scenes(
     Raises
     ------
     NothingReadable : not one scene could be opened
+    VanishedScene, StoreFailed : the archive or the store went away; what is done is kept for the next run
     """
-    parameters = parameters or Parameters()
+    walk = partial(
+        _through_all_steps,
+        site,
+        found,
+        store=store,
+        runner=runner,
+        period=period,
+        parameters=parameters or Parameters(),
+        progress=progress,
+    )
+    for _ in range(REPAIRS):
+        try:
+            return walk()
+        except LostProduct:  # somebody collected it meanwhile: it is made again
+            continue
+        except DamagedProduct as error:
+            ProductStore(store).delete(error.pointer)
+    return walk()
+
+
+def _through_all_steps(
+    site: Site,
+    found: SceneSet,
+    *,
+    store: str,
+    runner: Runner,
+    period: tuple[datetime, datetime] | None,
+    parameters: Parameters,
+    progress: Progress,
+) -> Finished:
     scenes = tuple(sorted(found.scenes, key=lambda scene: (scene.t_utc, scene.id)))
     grid = site_grid(site.aoi, scenes, parameters.gsd_m)
     aoi = project(site.aoi, "EPSG:4326", grid.crs)
@@ -353,7 +386,7 @@ def _readable(scenes: Sequence[Scene], outcomes: dict[str, LookOutcome]) -> dict
 def _read_window(readable: dict[str, _Readable], scene_id: str, grid: SiteGrid) -> Look:
     """Read one look on a window, registered, on the site's common radiometric scale."""
     entry = readable[scene_id]
-    look = read_look(entry.scene, grid, displacement=entry.displacement)
+    look = read_scene(entry.scene, grid, displacement=entry.displacement)
     bands = tuple(name for name, _, _ in entry.gains)
     gains = tuple(gain for _, gain, _ in entry.gains)
     offsets = tuple(offset for _, _, offset in entry.gains)
@@ -376,12 +409,12 @@ def _detect(
         if not mine:
             continue
         inside = aoi_mask(shapely.to_wkb(aoi), mine[0][0].grid)
-        products = [store.get(outcome.product) for _, outcome in mine if outcome.product is not None]
+        products = [_kept(store, outcome.product) for _, outcome in mine if outcome.product is not None]
         if flag:
-            looks = [look_from(product) for product in products if product is not None]
+            looks = [look_from(product) for product in products]
             found = find_disturbances(looks, inside)
         else:
-            seen = [evidence_from(product) for product in products if product is not None]
+            seen = [evidence_from(product) for product in products]
             lowest = min(parameters.least_confidence(kind, flag) for kind in ObjectClass)
             options = DetectionOptions(min_confidence=lowest, max_false_alarms=parameters.max_false_alarms)
             found = find_changes(seen, inside, options)
@@ -398,6 +431,14 @@ def _detect(
         tuple(limit for part in parts for limit in part.limits),
         tuple(warning for part in parts for warning in part.warnings),
     )
+
+
+def _kept(store: ProductStore, key: str) -> Product:
+    """Return a product that was just made: a look that silently drops out would be a look that nobody misses."""
+    product = store.get(key)
+    if product is None:
+        raise LostProduct(f"product {key} was deleted while it was needed; run again", pointer=key)
+    return product
 
 
 def _told(row: Standing, changes: Sequence[Change]) -> Standing:

@@ -25,7 +25,7 @@ from rasterio.features import geometry_mask
 from imagery.changes import LookEvidence, ObjectClass
 from imagery.detection import DetectionOptions, look_evidence
 from imagery.displacement import Displacement, DisplacementField, RegistrationState
-from imagery.errors import DepotwatchError
+from imagery.errors import DepotwatchError, UnreadableRaster
 from imagery.evidence.network import PresenceNetwork
 from imagery.grid import SiteGrid, transformer
 from imagery.illumination import Sun, View
@@ -41,7 +41,7 @@ from imagery.radiometry import (
 from imagery.registration import estimate_displacement
 from imagery.scene import Scene
 from imagery.warp import read_look
-from pipelines.products import Product, ProductStore, product_key
+from pipelines.products import DamagedProduct, Product, ProductStore, StoreFailed, product_key
 
 VERSIONS = {"chip": 1, "displacement": 2, "evidence": 4, "look": 2}
 """Step name to step version."""
@@ -51,6 +51,22 @@ NORMALISATION_PX = 400_000
 
 # Peak of ``make_look`` above an idle process, four bands: 98 at 0.5 m with the network, 110 at 10 m (measured).
 LOOK_BYTES_PER_PX = 120
+
+
+class LostProduct(DepotwatchError):
+    """A product that a step had just been told of is gone."""
+
+    code = "lost-product"
+
+
+class VanishedScene(DepotwatchError):
+    """A scene's file was there when its archive was searched and is not there for the process that reads it."""
+
+    code = "vanished-scene"
+
+
+# No fault of one scene: to leave the scene out and go on would tell of a site what nobody looked at.
+NOT_THE_SCENES_FAULT = (LostProduct, VanishedScene, DamagedProduct, StoreFailed)
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +142,32 @@ def registration_bands(scene: Scene) -> tuple[str, ...]:
         if name in scene.band_names:
             return (name,)
     return scene.band_names[:1]
+
+
+def read_scene(
+    scene: Scene,
+    grid: SiteGrid,
+    *,
+    displacement: Displacement | None = None,
+    bands: tuple[str, ...] | None = None,
+) -> Look:
+    """Read one scene onto a grid, see ``imagery.warp.read_look``, and tell a bad scene from an archive that is gone.
+
+    Raises
+    ------
+    VanishedScene : a file that was there when the archive was searched is not
+    """
+    try:
+        return read_look(scene, grid, displacement=displacement, bands=bands)
+    except UnreadableRaster as error:
+        paths = {band.path for band in scene.bands} | ({scene.mask.path} if scene.mask else set())
+        if gone := sorted(path for path in paths if not Path(path).is_file()):
+            raise VanishedScene(
+                f"scene {scene.id}: {gone[0]} was there when its archive was searched and is gone; bring the archive "
+                "back, where every worker sees it, and run again: what is done is kept",
+                pointer=scene.id,
+            ) from error
+        raise
 
 
 def aoi_mask(aoi: bytes, grid: SiteGrid) -> NDArray[np.bool_]:
@@ -251,9 +293,11 @@ def make_chip(unit: ChipUnit) -> ChipSummary:
     product = store.get(key)
     if product is None:
         try:
-            look = read_look(
+            look = read_scene(
                 unit.scene, unit.grid, displacement=unit.displacement, bands=registration_bands(unit.scene)
             )
+        except NOT_THE_SCENES_FAULT:
+            raise
         except DepotwatchError as error:
             return ChipSummary(key, 0.0, 0.0, (error.code, error.detail))
         header = _look_header(look) | {"sharpness": _sharpness(look.reflectance[0])}
@@ -298,12 +342,6 @@ def _displacement(unit: LookUnit, store: ProductStore) -> Displacement:
     return displacement_from(product)
 
 
-class LostProduct(DepotwatchError):
-    """A product that a step had just been told of is gone."""
-
-    code = "lost-product"
-
-
 def look_bytes(grid: SiteGrid) -> int:
     """Return the memory in bytes that ``make_look`` needs on a grid at its peak."""
     return grid.rows * grid.cols * LOOK_BYTES_PER_PX
@@ -317,7 +355,7 @@ def _network() -> PresenceNetwork:
 @lru_cache(maxsize=2)
 def _thumbnail(scene: Scene, grid: SiteGrid) -> Look:
     """Read the reference at the size gains are fitted on; kept for the next scene of the same site."""
-    return read_look(scene, grid)
+    return read_scene(scene, grid)
 
 
 def _thumbnail_grid(grid: SiteGrid) -> SiteGrid:
@@ -363,6 +401,8 @@ def make_look(unit: LookUnit) -> LookOutcome:
         product = store.get(key)
         if product is None:
             product = _see(unit, store, displacement, key)
+    except NOT_THE_SCENES_FAULT:
+        raise
     except DepotwatchError as error:
         return LookOutcome(_unplaced(unit.grid), None, (), (), (), (error.code, error.detail))
     fractions = _fractions(product.arrays["state"], aoi_mask(unit.aoi, unit.grid))
@@ -374,7 +414,7 @@ def make_look(unit: LookUnit) -> LookOutcome:
 
 
 def _see(unit: LookUnit, store: ProductStore, displacement: Displacement, key: str) -> Product:
-    look = read_look(unit.scene, unit.grid, displacement=displacement)
+    look = read_scene(unit.scene, unit.grid, displacement=displacement)
     grid = _thumbnail_grid(unit.grid)
     normalisation = normalise(_thumbnail(unit.reference, grid), _thumbnail_of(look, grid))
     shared: dict[str, Any] = {

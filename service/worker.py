@@ -49,7 +49,12 @@ log = logging.getLogger(__name__)
 STEP_SHARES = {"search": 0.05, "chips": 0.2, "looks": 0.45, "changes": 0.15, "report": 0.1, "upload": 0.05}
 
 # Errors that may pass by themselves; everything else of the family will be the same next time.
-PASSING = frozenset({"not-available", "unreadable-archive", "internal"})
+PASSING = frozenset(
+    {
+        "internal", "lost-product", "not-available", "out-not-writable", "product-store-failed",
+        "unreadable-archive", "vanished-scene",
+    }
+)  # fmt: skip
 
 
 class Stopping(DepotwatchError):

@@ -79,6 +79,12 @@ def whole_folder(out: Path) -> Iterator[Path]:
         draft.chmod(0o777 & ~_umask())
         check_out(out)
         os.replace(draft, target)
+    except OSError as error:
+        shutil.rmtree(draft, ignore_errors=True)
+        raise OutputNotWritable(
+            f"{out} cannot be written: {error.strerror or error}; make room or name another folder, nothing was left there",
+            pointer="out",
+        ) from error
     except BaseException:
         shutil.rmtree(draft, ignore_errors=True)
         raise
