@@ -72,20 +72,24 @@ class SiteRunner:
 
     def __call__(self, unit: AnalyseUnit, out: Path, step: Step) -> None:
         """See ``UnitRunner``."""
-        if len(unit.archives) > 1 or unit.scenes is not None:
+        remote = any(archive.kind == "remote" for archive in unit.archives)
+        if len(unit.archives) > 1 or unit.scenes is not None or remote:
             self._merged(unit, out, step)
         else:
             with tempfile.TemporaryDirectory(prefix="depotwatch-") as spare:
                 waiting = not unit.archives or is_waiting_folder(unit.archives[0].source)
                 source = _empty_catalog(Path(spare)) if waiting else unit.archives[0].source
-                self._single(source, unit, out, step)
+                hosts = frozenset[str]() if waiting else unit.archives[0].allow_hosts
+                self._single(source, unit, out, step, hosts)
         _add_bundle(out)
 
     def afresh(self, products: Path) -> "SiteRunner":
         """See ``UnitRunner``."""
         return replace(self, products=str(products))
 
-    def _single(self, source: str, unit: AnalyseUnit, out: Path, step: Step) -> None:
+    def _single(
+        self, source: str, unit: AnalyseUnit, out: Path, step: Step, hosts: frozenset[str] = frozenset()
+    ) -> None:
         from pipelines.analysis import Site
         from pipelines.parameters import parameters_from
         from pipelines.site import analyse
@@ -97,7 +101,7 @@ class SiteRunner:
             period=period_of(unit.period),
             parameters=parameters_from(dict(unit.parameters)),
             store=self.products,
-            allow_hosts=self.allow_hosts,
+            allow_hosts=self.allow_hosts | hosts,
             progress=step,
             nothing_is_an_error=False,
         )
@@ -118,7 +122,10 @@ class SiteRunner:
             if is_waiting_folder(archive.source):
                 continue
             opened = open_archive(
-                archive.source, cache=self.downloads, allow_hosts=tuple(sorted(self.allow_hosts))
+                archive.source,
+                cache=self.downloads,
+                allow_hosts=self.allow_hosts | archive.allow_hosts,
+                trust_named=False,
             )
             result = opened.search(unit.aoi, period_of(unit.period))
             refused += [

@@ -7,7 +7,7 @@ are kept as rows (time, place, notes) so that coverage can be told without openi
 import hashlib
 import itertools
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -44,6 +44,7 @@ class ArchiveSource:
     name: str
     kind: str
     source: str
+    allow_hosts: frozenset[str] = frozenset()
 
 
 def check_source(source: str, allowed_hosts: frozenset[str]) -> tuple[str, str]:
@@ -73,9 +74,15 @@ def is_waiting_folder(source: str) -> bool:
 
 
 def add_archive(
-    database: Database, connection: Connection, name: str, kind: str, source: str, tenant: str | None
+    database: Database,
+    connection: Connection,
+    name: str,
+    kind: str,
+    source: str,
+    tenant: str | None,
+    allow_hosts: Collection[str] = (),
 ) -> Record:
-    """Write an archive.
+    """Write an archive; ``allow_hosts`` are private hosts that it, and no other, may be read from.
 
     Raises
     ------
@@ -86,7 +93,13 @@ def add_archive(
     row = connection.execute(
         database.insert(archives)
         .values(
-            id=new_id("archive"), name=name, tenant=tenant, kind=kind, source=source, created=database.now
+            id=new_id("archive"),
+            name=name,
+            tenant=tenant,
+            kind=kind,
+            source=source,
+            created=database.now,
+            allow_hosts=",".join(sorted({host.strip().lower() for host in allow_hosts})),
         )
         .on_conflict_do_nothing()
         .returning(archives)
@@ -143,7 +156,10 @@ def describe(row: Record, *, operator: bool) -> dict[str, Any]:
         "watched": rfc3339_or_none(row.watched),
         "created": rfc3339(row.created),
     }
-    return {**shown, "source": row.source, "error": row.watch_error} if operator else shown
+    if not operator:
+        return shown
+    hosts = sorted(hosts_of(row))
+    return {**shown, "source": row.source, "allow_hosts": hosts, "error": row.watch_error}
 
 
 def sources(connection: Connection, tenant: str, names: Sequence[str] | None) -> list[ArchiveSource]:
@@ -151,8 +167,15 @@ def sources(connection: Connection, tenant: str, names: Sequence[str] | None) ->
     statement = select(archives).where((archives.c.tenant == tenant) | archives.c.tenant.is_(None))
     rows = connection.execute(statement.order_by(archives.c.name)).all()
     return [
-        ArchiveSource(row.name, row.kind, row.source) for row in rows if names is None or row.name in names
+        ArchiveSource(row.name, row.kind, row.source, hosts_of(row))
+        for row in rows
+        if names is None or row.name in names
     ]
+
+
+def hosts_of(row: Record) -> frozenset[str]:
+    """Return the private hosts an archive may be read from."""
+    return frozenset(row.allow_hosts.split(",")) - {""}
 
 
 def store_scenes(

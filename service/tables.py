@@ -98,6 +98,7 @@ archives = Table(
     Column("watch_until", Double, nullable=False, server_default="0"),
     Column("watch_cursor", Text),
     Column("watch_error", Text),
+    Column("allow_hosts", Text, nullable=False, server_default=""),  # private hosts it may lie on, by comma
 )
 
 scenes = Table(

@@ -2,7 +2,8 @@
 
 Rows and work are written in one transaction, so that no scene is known without being worked on. A local archive is
 read only when its files changed. A remote one is asked for what touches the watched sites: the recent past every time,
-all of it once a day, because catalogs receive scenes late and in any order.
+all of it once an hour, because catalogs receive scenes late and in any order. No time a server writes is believed to
+grow: what is compared is which scenes there are and what their files hold, so nothing can slip behind a cursor.
 """
 
 import hashlib
@@ -21,8 +22,10 @@ from sqlalchemy import Connection, delete, select, update
 from imagery.errors import DepotwatchError
 from imagery.scene import Scene
 from pipelines.archives import open_archive
+from pipelines.archives.archive import Archive
+from pipelines.archives.errors import DownloadFailed
 from service import jobs
-from service.archives import covering_scenes, is_waiting_folder, note_watch, store_scenes
+from service.archives import covering_scenes, hosts_of, is_waiting_folder, note_watch, store_scenes
 from service.database import Database, Record
 from service.settings import Settings
 from service.tables import archives, sites, units, warnings
@@ -30,10 +33,13 @@ from service.tables import archives, sites, units, warnings
 log = logging.getLogger(__name__)
 
 RECENT_S = 45 * 86_400.0
-WHOLE_EVERY_S = 86_400.0
+WHOLE_EVERY_S = 3_600.0
+AGAIN_S = 300.0
 WATCH_LEASE_S = 900.0
 SILENT = "ingest-silence"
 MIN_SCENES_FOR_SILENCE = 4
+# Refusals of a scene that may be none the next time.
+PASSING = frozenset({DownloadFailed.code})
 
 
 class Watch:
@@ -103,17 +109,17 @@ def index_archive(database: Database, settings: Settings, row: Record) -> str | 
     mark = _fingerprint(Path(row.source))
     if mark == str(row.watch_cursor):
         return mark
-    found = _search_local(row.source)
+    found = () if is_waiting_folder(row.source) else opened(settings, row).search().scenes
     with database.write() as connection:
         fresh = store_scenes(database, connection, row.id, found, whole=True)
         submit_for_scenes(database, connection, settings, row, fresh)
     return mark
 
 
-def _search_local(source: str) -> Sequence[Scene]:
-    if is_waiting_folder(source):
-        return ()
-    return open_archive(source).search().scenes
+def opened(settings: Settings, row: Record) -> Archive:
+    """Return an archive ready to be searched, with the private hosts the operator allowed it."""
+    allowed = settings.allowed_hosts | hosts_of(row)
+    return open_archive(row.source, cache=settings.downloads_place, allow_hosts=allowed, trust_named=False)
 
 
 def _fingerprint(path: Path) -> str:
@@ -137,16 +143,19 @@ def _index_remote(database: Database, settings: Settings, row: Record) -> str | 
     mark = hashlib.sha256(b"".join(shapely.to_wkb(area) for area in areas)).hexdigest()
     whole = now - kept["whole"] > WHOLE_EVERY_S or kept["areas"] != mark
     start = None if whole else datetime.fromtimestamp(now - RECENT_S, UTC)
-    archive = open_archive(
-        row.source, cache=settings.downloads_place, allow_hosts=tuple(sorted(settings.allowed_hosts))
-    )
+    archive = opened(settings, row)
     found: dict[str, Scene] = {}
+    complete = True
     for area in areas:
-        found |= {scene.id: scene for scene in archive.search(area, (start, None)).scenes}
+        result = archive.search(area, (start, None))
+        found |= {scene.id: scene for scene in result.scenes}
+        complete = complete and not any(refusal.code in PASSING for refusal in result.refused)
     with database.write() as connection:
         fresh = store_scenes(database, connection, row.id, list(found.values()), whole=False)
         submit_for_scenes(database, connection, settings, row, fresh)
-    return json.dumps({"whole": now if whole else kept["whole"], "areas": mark})
+    # What did not arrive may be older than the recent past: all of it is asked for again soon.
+    read = now if complete else now - WHOLE_EVERY_S + AGAIN_S
+    return json.dumps({"whole": read if whole else kept["whole"], "areas": mark})
 
 
 def _watched_sites(connection: Connection, archive: Record) -> list[Record]:

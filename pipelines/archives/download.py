@@ -52,6 +52,12 @@ def assert_public_address(url: str, allow_hosts: Collection[str] = ()) -> None:
         _assert_public(str(entry[4][0]), url)
 
 
+def assert_public_peer(url: str, address: str, allow_hosts: Collection[str] = ()) -> None:
+    """Refuse the address that a connection really leads to; see ``assert_public_address``."""
+    if not _allowed(_parts(url), allow_hosts):
+        _assert_public(address, url)
+
+
 def _parts(url: str) -> SplitResult:
     try:
         parts = urlsplit(url)
@@ -107,7 +113,9 @@ class Downloader:
         """
         parts = _parts(url)
         # A signature in the query changes with every search while the file stays the same: it is no part of the name.
-        address = f"{parts.scheme}://{parts.netloc}{parts.path}"
+        # A fragment is never sent: an archive puts there which revision of the file it means.
+        revision = f"#{parts.fragment}" if parts.fragment else ""
+        address = f"{parts.scheme}://{parts.netloc}{parts.path}{revision}"
         name = "".join(c if c.isalnum() or c in "._-" else "_" for c in Path(unquote(parts.path)).name)[-80:]
         cache = self._folder()
         target = cache / f"{hashlib.sha256(address.encode()).hexdigest()[:32]}-{name or 'asset'}"
@@ -168,10 +176,8 @@ class Downloader:
 
     def _check_peer(self, response: httpx.Response, url: str) -> None:
         """Refuse to read from an address that is not the one that was checked."""
-        if _allowed(_parts(url), self._allow_hosts):
-            return
         peer = response.extensions["network_stream"].get_extra_info("server_addr")
-        _assert_public(str(peer[0]), url)
+        assert_public_peer(url, str(peer[0]), self._allow_hosts)
 
     def _write(self, response: httpx.Response, partial: Path, have: int, url: str) -> bool:
         length = response.headers.get("content-length")

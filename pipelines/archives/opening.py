@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 _REMOTE = ("http", "https")
 
 
-def open_archive(source: str, *, cache: Path | None = None, allow_hosts: Collection[str] = ()) -> Archive:
+def open_archive(
+    source: str, *, cache: Path | None = None, allow_hosts: Collection[str] = (), trust_named: bool = True
+) -> Archive:
     """Open an archive by what it is called.
 
     Parameters
@@ -27,6 +29,7 @@ def open_archive(source: str, *, cache: Path | None = None, allow_hosts: Collect
         ``catalog.json`` or ``collection.json``; or the URL of a STAC API
     cache : folder where downloaded files stay; without it they go to a temporary one and live as long as the process
     allow_hosts : ``host`` or ``host:port`` that may be reached although their address is private
+    trust_named : an API's own host may be private because whoever named it meant it; False where strangers name hosts
 
     Raises
     ------
@@ -35,7 +38,7 @@ def open_archive(source: str, *, cache: Path | None = None, allow_hosts: Collect
     if urlsplit(source).scheme in _REMOTE:
         from pipelines.archives.stac_api import StacApi
 
-        return StacApi(source, cache, allow_hosts)
+        return StacApi(source, cache, allow_hosts, trust_named=trust_named)
     path = Path(source)
     fetch = _Fetcher(cache, allow_hosts)
     if path.is_dir():

@@ -8,21 +8,21 @@ import warnings
 from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import quote, urljoin, urlsplit
 
 from pystac.errors import STACError
-from pystac_client import Client
+from pystac_client import Client, ItemSearch
 from pystac_client.errors import ClientTypeError
 from pystac_client.exceptions import APIError
 from pystac_client.stac_api_io import StacApiIO
 from pystac_client.warnings import DoesNotConformTo, PystacClientWarning
-from requests import Request, RequestException
+from requests import Request, RequestException, Response
 from shapely.geometry import mapping
 from shapely.geometry.base import BaseGeometry
 
 from pipelines.archives.archive import ArchiveResult, Period, Refusal, gather
 from pipelines.archives.claims import SceneClaim
-from pipelines.archives.download import Downloader, assert_public_address
+from pipelines.archives.download import Downloader, assert_public_address, assert_public_peer
 from pipelines.archives.errors import UnreadableArchive
 from pipelines.archives.items import parse_item
 from pipelines.archives.static_catalog import claim_or_refusal
@@ -30,6 +30,8 @@ from pipelines.archives.static_catalog import claim_or_refusal
 PAGE = 100
 MAX_ITEMS = 100_000
 TIMEOUT_S = 60.0
+# Two that agree are enough; a catalog that is being filled gets a few more chances.
+READINGS = 5
 
 
 class StacApi:
@@ -41,11 +43,14 @@ class StacApi:
         cache: Path | None,
         allow_hosts: Collection[str] = (),
         collections: Collection[str] = (),
+        *,
+        trust_named: bool = True,
     ) -> None:
         self.source = url
         named = urlsplit(url)
-        # Whoever configured the API named this host: it may be a private one.
-        self._allow_hosts = frozenset(allow_hosts) | {named.netloc.rsplit("@", 1)[-1]}
+        # Whoever runs the analysis named this host: it may be a private one.
+        own = {named.netloc.rsplit("@", 1)[-1]} if trust_named else set()
+        self._allow_hosts = frozenset(allow_hosts) | own
         self._collections = sorted(collections)
         self._fetch = Downloader(cache, self._allow_hosts)
 
@@ -97,18 +102,50 @@ class StacApi:
                 limit=PAGE,
                 max_items=MAX_ITEMS,
             )
-            return list(found.items_as_dicts()), known
+            return self._settled(found), known
+
+    def _settled(self, found: ItemSearch) -> list[dict[str, Any]]:
+        """Return what a search finds, read until two readings agree.
+
+        Pages are counted off by the server, mostly: what is added or removed while they are read shifts the rest, and
+        a scene on a page's edge is then told twice or never. One page is one answer and needs no second look.
+        """
+        before: list[str] | None = None
+        for _ in range(READINGS):
+            pages = [list(page["features"]) for page in found.pages_as_dicts()]
+            items = [item for page in pages for item in page]
+            if len(items) >= MAX_ITEMS:
+                raise ValueError(
+                    f"it holds more than {MAX_ITEMS:,} scenes of this place; name a shorter period"
+                )
+            marks = [f"{item.get('collection')} {item.get('id')} {_updated(item)}" for item in items]
+            if len(pages) < 2 or marks == before:
+                return items
+            before = marks
+        raise ValueError("what it holds changes faster than it can be read; try again later")
 
     def _io(self) -> StacApiIO:
         """Return the client's transport: no proxy or password from the environment, no redirect."""
         io = StacApiIO(timeout=TIMEOUT_S, request_modifier=self._check)
         io.session.trust_env = False
         io.session.max_redirects = 0
+        io.session.hooks["response"].append(self._check_peer)
         return io
+
+    def _check_peer(self, response: Response, **_: Any) -> None:
+        """Refuse an answer from an address that its name did not have when it was checked."""
+        assert_public_peer(str(response.url), _peer(response), self._allow_hosts)
 
     def _check(self, request: Request) -> Request:
         assert_public_address(str(request.url), self._allow_hosts)
         return request
+
+
+def _peer(response: Response) -> str:
+    """Return the address an answer comes from; its body is not read yet, so the connection is still there."""
+    kept = getattr(response.raw.connection, "sock", None)
+    stream = kept or response.raw._fp.fp.raw._sock  # a connection that is not kept has handed its socket on
+    return str(stream.getpeername()[0])
 
 
 def _parser(item: Mapping[str, Any], collection: Mapping[str, Any] | None) -> Callable[[], SceneClaim]:
@@ -123,4 +160,12 @@ def _make_absolute(item: dict[str, Any], source: str) -> None:
     )
     for asset in (item.get("assets") or {}).values():
         if isinstance(asset, dict) and isinstance(asset.get("href"), str):
-            asset["href"] = urljoin(base, asset["href"])
+            # Downloads are kept by address: a scene that was updated under the same one is fetched again.
+            asset["href"] = urljoin(base, asset["href"]) + (f"#{mark}" if (mark := _updated(item)) else "")
+
+
+def _updated(item: Mapping[str, Any]) -> str:
+    """Return what an Item says about its own revision, fit for the end of an address."""
+    properties = item.get("properties")
+    told = properties.get("updated") if isinstance(properties, Mapping) else None
+    return quote(told) if isinstance(told, str) else ""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pipelines.archives import ArchiveResult
-    from service.database import Database
+    from service.database import Database, Record
     from service.settings import Settings
 
 SUMMARY = "Add, index or list archives: where scenes come from."
@@ -23,7 +23,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add.add_argument("source", help="path or address")
     add.add_argument("--tenant", help="whose; default: shared by all")
     add.add_argument(
-        "--allow-host", action="append", default=[], help="a private host the address may lie on"
+        "--allow-host",
+        action="append",
+        default=[],
+        help="a private host this archive, and no other, may be read from; may be repeated",
     )
     index = actions.add_parser("index", help="look at an archive now and say what each file lacks")
     index.add_argument("name")
@@ -52,7 +55,7 @@ def run(args: argparse.Namespace) -> int:
         kind, source = archives.check_source(args.source, allowed)
         with database.write() as connection:
             tenant = ensure_tenant(database, connection, args.tenant) if args.tenant else None
-            archives.add_archive(database, connection, args.name, kind, source, tenant)
+            archives.add_archive(database, connection, args.name, kind, source, tenant, args.allow_host)
     return _index(args.name, database, settings, as_json=args.json)
 
 
@@ -66,7 +69,7 @@ def _index(name: str, database: "Database", settings: "Settings", *, as_json: bo
     with database.write() as connection:
         archives.note_watch(database, connection, row.id, cursor, None)
     refused, noted = [], []
-    if row.kind != "remote" and (found := _search(row.source)) is not None:
+    if row.kind != "remote" and (found := _search(settings, row)) is not None:
         refused = [{"where": r.where, "code": r.code, "detail": r.sentence} for r in found.refused]
         noted = [{"scene": s.id, "notes": list(s.notes)} for s in found.scenes if s.notes]
     with database.read() as connection:
@@ -82,11 +85,11 @@ def _index(name: str, database: "Database", settings: "Settings", *, as_json: bo
     return 0
 
 
-def _search(source: str) -> "ArchiveResult | None":
-    from pipelines.archives import open_archive
+def _search(settings: "Settings", row: "Record") -> "ArchiveResult | None":
     from service.archives import is_waiting_folder
+    from service.watch import opened
 
-    return None if is_waiting_folder(source) else open_archive(source).search()
+    return None if is_waiting_folder(row.source) else opened(settings, row).search()
 
 
 def _print(rows: list[dict[str, object]], *, as_json: bool) -> None:
