@@ -34,12 +34,12 @@ def without_duplicates(
     """Return the scenes that stay, and the copies left out; the order of ``scenes`` does not matter."""
     best_first = sorted(scenes, key=lambda s: (_seen(s, area).area, *s.rank), reverse=True)
     best_first.sort(key=lambda s: s.rank[0], reverse=True)
-    kept: list[CheckedScene] = []
+    kept = _Kept()
     copies: list[Copy] = []
     for scene in best_first:
-        original = next((k for k in kept if _same(k, scene, area)), None)
+        original = next((k for k in kept.near(scene) if _same(k, scene, area)), None)
         if original is None:
-            kept.append(scene)
+            kept.add(scene)
         else:
             copies.append(
                 Copy(
@@ -48,7 +48,32 @@ def without_duplicates(
                     f"{scene.scene.id}: shows the same acquisition as {original.scene.id}, which was kept",
                 )
             )
-    return tuple(_with_neighbours(k, kept) for k in kept), tuple(copies)
+    return tuple(_with_neighbours(k, kept.near(k)) for k in kept.scenes), tuple(copies)
+
+
+class _Kept:
+    """The scenes that stay, found by their pixels or by the minute they were taken in: archives hold ten thousand."""
+
+    def __init__(self) -> None:
+        self.scenes: list[CheckedScene] = []
+        self._places: dict[str | int, list[int]] = {}
+
+    def add(self, scene: CheckedScene) -> None:
+        """Take a scene in."""
+        names: list[str | int] = [*_pixels(scene.scene), _minute(scene.scene)]
+        for name in names:
+            self._places.setdefault(name, []).append(len(self.scenes))
+        self.scenes.append(scene)
+
+    def near(self, scene: CheckedScene) -> list[CheckedScene]:
+        """Return the scenes that share pixels with one or were taken within ``SAME_PASS_S`` of it, as they came."""
+        minute = _minute(scene.scene)
+        names: list[str | int] = [*_pixels(scene.scene), minute - 1, minute, minute + 1]
+        return [self.scenes[place] for place in sorted({p for n in names for p in self._places.get(n, ())})]
+
+
+def _minute(scene: Scene) -> int:
+    return int(scene.t_utc.timestamp() // SAME_PASS_S)
 
 
 def _same(a: CheckedScene, b: CheckedScene, area: BaseGeometry | None) -> bool:
