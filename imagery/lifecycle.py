@@ -3,7 +3,8 @@
 Per object, not per pixel: the evidence of its pixels is pooled per look, and the looks form a two-state hidden chain
 with a rate of appearing and of being removed per day. Looks that did not see it add nothing. Looks of one day add no
 more than one look does, looks of neighbouring days little more. The forward and backward passes give the posterior of
-every step between looks; the onset interval holds at least 95 % of it.
+every step between looks. The onset interval is whole steps, from a look that saw it to a look that saw it: never less than
+the gap between two clear looks, and wider where looks between leave it open.
 
 Source: L. R. Rabiner (1989), A tutorial on hidden Markov models, Proc. IEEE 77(2), 257-286.
 """
@@ -29,6 +30,8 @@ class LifecycleOptions:
 
     ``gross_error`` is how often a look is wrong about an object as a whole, whatever its pixels say (looks share such
     errors: snow, a vehicle, a shadow): no look counts for more than ``log((1 - e) / e)``.
+    ``interval_mass`` is the share of the posterior from which on an onset interval is wide enough. Whole steps hold more than
+    is asked of them: at 0.65 the truth lay inside 95 times in 100 (rendered series), at 0.95 always, at 1.5 times the width.
     """
 
     appear_per_day: float = 1.0 / 500.0
@@ -36,7 +39,7 @@ class LifecycleOptions:
     gross_error: float = 0.02
     least_seen: float = 0.6
     dependence_days: float = 2.0
-    interval_mass: float = 0.95
+    interval_mass: float = 0.65
     supports_above: float = 0.5
     strong_above: float = 2.0
 
