@@ -231,3 +231,16 @@ def results(connection: Connection, job: str, after: int, limit: int) -> Sequenc
     return connection.execute(
         select(units).where(units.c.job == job, units.c.id > after).order_by(units.c.id).limit(limit)
     ).all()
+
+
+def describe_result(unit: Record) -> dict[str, Any]:
+    """Return what became of one unit as HTTP shows it."""
+    return {
+        "site": unit.site,
+        "state": unit.state,
+        "attempts": unit.attempts,
+        "report": unit.report,
+        "code": unit.code,
+        "detail": unit.detail,
+        "href": f"/sites/{unit.site}/reports/{unit.report}" if unit.report else None,
+    }

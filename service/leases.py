@@ -256,6 +256,17 @@ def note_verdict(database: Database, lease: Lease, report: str, code: str, messa
         _count(database, connection, lease.job, "done")
 
 
+def free_abandoned(database: Database, job: str, is_gone: Callable[[str], bool]) -> int:
+    """Let the units of a job be taken at once whose owner is known to be gone; return how many."""
+    with database.write() as connection:
+        running = connection.execute(
+            select(units.c.id, units.c.owner).where(units.c.job == job, units.c.state == "running")
+        ).all()
+        gone = [row.id for row in running if is_gone(row.owner)]
+        connection.execute(update(units).where(units.c.id.in_(gone)).values(lease_until=0.0))
+    return len(gone)
+
+
 def skip(database: Database, lease: Lease, code: str, message: str) -> None:
     """End a unit that has become pointless (its site was deleted)."""
     with database.write() as connection:

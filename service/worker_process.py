@@ -25,14 +25,16 @@ GRACE_S = 5.0
 SPARE_KEPT_S = 86_400.0
 
 
-def run_worker(settings: Settings, *, parent: int | None = None, runner: UnitRunner | None = None) -> int:
-    """Work until SIGTERM or SIGINT, or until the process that started this one is gone."""
+def run_worker(
+    settings: Settings, *, parent: int | None = None, job: str | None = None, runner: UnitRunner | None = None
+) -> int:
+    """Work until SIGTERM or SIGINT, or until the process that started this one is gone; on one job only if named."""
     database = Database(settings.database_url, pool_size=4)
     database.migrate()
     sweep_spare(settings.data, SPARE_KEPT_S)
     store = ArtefactStore(settings.artefacts_place)
     chosen = runner or SiteRunner(settings.products_place, settings.downloads_place, settings.allowed_hosts)
-    worker = Worker(database, store, chosen, settings)
+    worker = Worker(database, store, chosen, settings, job=job)
     stopping = threading.Event()
 
     def stop(_signal: int = 0, _frame: object = None) -> None:
@@ -44,11 +46,11 @@ def run_worker(settings: Settings, *, parent: int | None = None, runner: UnitRun
 
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, stop)
-    threading.Thread(
-        target=_watch, args=(Watch(database, settings, worker.owner), stopping), daemon=True
-    ).start()
-    outbox = Deliveries(database, pepper(settings), settings.allowed_hosts, worker.owner)
-    threading.Thread(target=_deliver, args=(outbox, stopping), daemon=True).start()
+    if job is None:
+        watch = Watch(database, settings, worker.owner)
+        threading.Thread(target=_watch, args=(watch, stopping), daemon=True).start()
+        outbox = Deliveries(database, pepper(settings), settings.allowed_hosts, worker.owner)
+        threading.Thread(target=_deliver, args=(outbox, stopping), daemon=True).start()
     if parent is not None:
         threading.Thread(target=_follow_parent, args=(parent,), daemon=True).start()
     log.info("worker-started", extra={"owner": worker.owner})

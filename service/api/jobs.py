@@ -7,7 +7,6 @@ from collections.abc import AsyncIterator
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Header, Query, Request
-from sqlalchemy import Connection, select
 from starlette.responses import Response, StreamingResponse
 
 from service import estimates, jobs
@@ -29,20 +28,17 @@ from service.api.dependencies import (
     next_link,
     parse_body,
 )
-from service.audit import Caller, record
+from service.audit import record
 from service.context import Service
 from service.errors import ResultNotReady
-from service.idempotency import Answer
 from service.identifiers import decode_cursor, encode_cursor
 from service.intake import check_parameters
 from service.moments import interval, rfc3339
 from service.problems import ManyErrors
-from service.sites import find_site
-from service.tables import sites
+from service.submission import RETRY_AFTER_S, Wish, chosen_sites, submit_once
 
 router = APIRouter(prefix="/jobs", tags=["jobs"])
 
-RETRY_AFTER_S = 2
 # A stream ends after this and the client comes back by itself: revoked keys and restarts are noticed by then.
 STREAM_S = 120.0
 KEEPALIVE_S = 15.0
@@ -87,57 +83,11 @@ def submit_job(
     check_parameters(wanted.parameters, "/parameters")
     if estimate or wanted.estimate:
         with service.database.read() as connection:
-            chosen = _chosen(connection, caller.tenant, wanted)
+            chosen = chosen_sites(connection, caller.tenant, wanted.sites)
         return answer(estimates.estimate(service, caller.tenant, chosen, wanted.period, wanted.parameters))
-    with (
-        service.replays.once(caller, "POST /jobs", idempotency_key),
-        service.database.write() as connection,
-    ):
-        made = service.replays.recall(connection, caller, "POST /jobs", idempotency_key, body)
-        if made is None:
-            made = _create(service, connection, caller, wanted, idempotency_key)
-            service.replays.remember(connection, caller, "POST /jobs", idempotency_key, made)
+    wish = Wish(wanted.type, wanted.sites, wanted.period, wanted.parameters)
+    made = submit_once(service, caller, wish, body, idempotency_key)
     return answer(made.body, status=made.status, headers=made.headers)
-
-
-def _chosen(connection: Connection, tenant: str, wanted: schemas.JobIn) -> list[str]:
-    if wanted.sites == "all":
-        return list(
-            connection.execute(
-                select(sites.c.id)
-                .where(sites.c.tenant == tenant, sites.c.deleted.is_(None))
-                .order_by(sites.c.created, sites.c.id)
-            ).scalars()
-        )
-    return [
-        find_site(connection, tenant, site, pointer=f"/sites/{index}").id
-        for index, site in enumerate(dict.fromkeys(wanted.sites))
-    ]
-
-
-def _create(
-    service: Service, connection: Connection, caller: Caller, wanted: schemas.JobIn, key: str | None
-) -> Answer:
-    running = None
-    if wanted.type == "reprocess" and key is not None:
-        running = jobs.find_unfinished(connection, caller.tenant, wanted.type, key)
-    if running is not None:
-        job = str(running.id)
-    else:
-        request = jobs.JobRequest(
-            wanted.type,
-            _chosen(connection, caller.tenant, wanted),
-            wanted.period,
-            wanted.parameters,
-            key=key,
-        )
-        limit = service.settings.max_queued_per_tenant
-        job = jobs.submit(service.database, connection, caller.tenant, request, max_queued=limit)
-        record(service.database, connection, caller, "job.submit", job)
-    progress = jobs.job_progress(connection, job)
-    shown = jobs.describe(jobs.find_job(connection, caller.tenant, job), progress)
-    headers = {"Location": f"/jobs/{job}", "Retry-After": str(RETRY_AFTER_S)}
-    return Answer(202, headers, json.dumps(shown))
 
 
 @router.get("", responses={200: {"model": schemas.JobList}})
@@ -240,18 +190,7 @@ def get_results(
         if row.state not in jobs.ENDED:
             raise ResultNotReady(f"the job is {row.state}; ask again, or listen to /jobs/{job}/events")
         rows = jobs.results(connection, job, after, size + 1)
-    found = [
-        {
-            "site": unit.site,
-            "state": unit.state,
-            "attempts": unit.attempts,
-            "report": unit.report,
-            "code": unit.code,
-            "detail": unit.detail,
-            "href": f"/sites/{unit.site}/reports/{unit.report}" if unit.report else None,
-        }
-        for unit in rows[:size]
-    ]
+    found = [jobs.describe_result(unit) for unit in rows[:size]]
     links = [{"rel": "self", "href": address(request), "type": JSON}]
     if len(rows) > size:
         links.append(next_link(request, encode_cursor(rows[size - 1].id)))

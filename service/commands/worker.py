@@ -11,6 +11,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
     add_data_options(parser)
     parser.add_argument("--parent", type=int, help="stop when this is no longer the parent process")
+    parser.add_argument("--job", help="work on this job only")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -21,4 +22,4 @@ def run(args: argparse.Namespace) -> int:
 
     settings = settings_from(args)
     configure_logging(settings.log_level)
-    return run_worker(settings, parent=args.parent)
+    return run_worker(settings, parent=args.parent, job=args.job)
