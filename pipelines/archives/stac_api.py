@@ -97,7 +97,7 @@ class StacApi:
             known = {c.id: c.to_dict(include_self_link=False) for c in client.get_collections()}
             found = client.search(
                 intersects=None if area is None else mapping(area),
-                datetime=None if period is None else list(period),
+                datetime=None if period in (None, (None, None)) else list(period),
                 collections=self._collections or None,
                 limit=PAGE,
                 max_items=MAX_ITEMS,
