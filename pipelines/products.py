@@ -6,7 +6,8 @@ one leaves a whole product or nothing.
 
 A product is a small JSON header plus named arrays in one blob. An array that shrinks by a third or more is kept
 compressed and unpacked when it is asked for; one that does not is kept as it is and, in a folder, memory-mapped, so
-that windows of many looks cost page cache and not memory (docs/decisions/0003-products-are-raw-blobs.md has the measurements).
+that windows of many looks cost page cache and not memory (docs/decisions/0003-products-are-raw-blobs.md has the
+measurements). Header and arrays carry a CRC: what a disk changed is refused, not read.
 
 Any product may be deleted: it is made again when it is asked for, with the same bytes. In a folder a product's time of
 change is kept as the time of its last use; an object store knows only when it was written.
@@ -17,6 +18,7 @@ import json
 import mmap
 import os
 import re
+import struct
 import time
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -28,6 +30,7 @@ from typing import Any
 
 import numpy as np
 import obstore
+import pyarrow
 from numpy.typing import NDArray
 from obstore.exceptions import AlreadyExistsError, BaseError
 from obstore.store import LocalStore, ObjectStore, from_url
@@ -35,10 +38,12 @@ from pyarrow import Codec
 
 from imagery.errors import DepotwatchError
 
-MAGIC = b"DWP2"
+MAGIC = b"DWP3"
 # Part of every key: a store may hold products of another layout, and none is ever read as what it is not.
-LAYOUT = 2
+LAYOUT = 3
 ALIGNMENT = 64
+FRONT = "<IQ"
+"""After the magic: CRC-32 and length of the JSON header."""
 ZSTD_LEVEL = 3
 WORTH_PACKING = 2 / 3
 KEY = re.compile(r"[a-z_]+/[0-9a-f]{64}")
@@ -145,14 +150,13 @@ def encode(header: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> byt
         plain = np.ascontiguousarray(array).tobytes()
         part = _packed(plain)
         entry = {"name": name, "dtype": array.dtype.str, "shape": list(array.shape), "offset": offset}
-        if part is not plain:
-            entry |= {"packed": len(part), "crc32": zlib.crc32(part)}
+        entry |= {"bytes": len(part), "packed": part is not plain, "crc32": zlib.crc32(part)}
         table.append(entry)
         parts.append(part)
         offset += _aligned(len(part))
     head = json.dumps({"header": header, "arrays": table}, sort_keys=True, separators=(",", ":")).encode()
-    start = _aligned(len(MAGIC) + 8 + len(head))
-    front = MAGIC + len(head).to_bytes(8, "little") + head
+    front = MAGIC + struct.pack(FRONT, zlib.crc32(head), len(head)) + head
+    start = _aligned(len(front))
     return front.ljust(start, b"\0") + b"".join(part.ljust(_aligned(len(part)), b"\0") for part in parts)
 
 
@@ -177,17 +181,14 @@ class _Arrays(Mapping[str, NDArray[Any]]):
 
     def __getitem__(self, name: str) -> NDArray[Any]:
         entry = self._table[name]
-        dtype, shape = np.dtype(entry["dtype"]), entry["shape"]
-        count = int(np.prod(shape, dtype=np.int64))
         at = self._start + entry["offset"]
-        array: NDArray[Any]
-        if "packed" in entry:
-            packed = memoryview(self._blob)[at : at + entry["packed"]]
-            if zlib.crc32(packed) != entry["crc32"]:
-                raise _damaged(self._key, f"array {name} is not what was written")
-            array = np.frombuffer(Codec("zstd").decompress(packed, count * dtype.itemsize), dtype)
-        else:
-            array = np.frombuffer(self._blob, dtype, count, at)
+        data: memoryview | pyarrow.Buffer = memoryview(self._blob)[at : at + entry["bytes"]]
+        if zlib.crc32(data) != entry["crc32"]:
+            raise _damaged(self._key, f"array {name} is not what was written")
+        dtype, shape = np.dtype(entry["dtype"]), entry["shape"]
+        if entry["packed"]:
+            data = Codec("zstd").decompress(data, int(np.prod(shape, dtype=np.int64)) * dtype.itemsize)
+        array: NDArray[Any] = np.frombuffer(data, dtype)
         array = array.reshape(shape)
         array.flags.writeable = False
         return array
@@ -209,20 +210,18 @@ def decode(key: str, blob: bytes | mmap.mmap) -> Product:
     try:
         if bytes(blob[: len(MAGIC)]) != MAGIC:
             raise ValueError("magic")
-        size = int.from_bytes(blob[len(MAGIC) : len(MAGIC) + 8], "little")
-        head = json.loads(bytes(blob[len(MAGIC) + 8 : len(MAGIC) + 8 + size]))
-        start = _aligned(len(MAGIC) + 8 + size)
-        if len(blob) != start + sum(_aligned(_stored_bytes(entry)) for entry in head["arrays"]):
+        check, size = struct.unpack_from(FRONT, blob, len(MAGIC))
+        first = len(MAGIC) + struct.calcsize(FRONT)
+        text = bytes(blob[first : first + size])
+        if zlib.crc32(text) != check:
+            raise ValueError("header")
+        head = json.loads(text)
+        start = _aligned(first + size)
+        if len(blob) != start + sum(_aligned(entry["bytes"]) for entry in head["arrays"]):
             raise ValueError("length")
         return Product(key, head["header"], _Arrays(key, blob, start, head["arrays"]))
-    except (ValueError, KeyError, TypeError, json.JSONDecodeError, IndexError) as error:
+    except (ValueError, struct.error) as error:
         raise _damaged(key, str(error)) from error
-
-
-def _stored_bytes(entry: Mapping[str, Any]) -> int:
-    if "packed" in entry:
-        return int(entry["packed"])
-    return int(np.prod(entry["shape"], dtype=np.int64)) * int(np.dtype(entry["dtype"]).itemsize)
 
 
 def _damaged(key: str, why: str) -> DamagedProduct:

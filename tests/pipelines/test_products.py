@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -65,6 +66,22 @@ def test_only_what_shrinks_is_packed_and_a_packed_array_that_was_changed_is_refu
     np.testing.assert_array_equal(again.arrays["noise"], noise)
     with pytest.raises(DamagedProduct, match="array flat is not what was written"):
         again.arrays["flat"]
+
+
+@given(st.integers(0, 2**31), st.integers(1, 255))
+def test_a_changed_byte_is_either_refused_or_in_the_padding(at: int, change: int) -> None:
+    header = {"a": "x" * 50}
+    arrays: dict[str, NDArray[Any]] = {"flat": np.zeros(5000, np.int16), "noise": _noise(300)}
+    blob = bytearray(encode(header, arrays))
+    blob[at % len(blob)] ^= change
+    try:
+        back = decode("k", bytes(blob))
+        read = {name: back.arrays[name] for name in arrays}
+    except DamagedProduct:
+        return
+    assert back.header == header
+    for name, array in arrays.items():
+        np.testing.assert_array_equal(read[name], array)
 
 
 def test_a_second_write_changes_nothing(tmp_path: Path) -> None:
