@@ -27,7 +27,8 @@ URGENT, ROUTINE, BATCH = 0, 1, 2
 class JobRequest:
     """What is to be done: on which sites, over which period, with which parameters on top of the site's own.
 
-    ``key`` is the client's Idempotency-Key, by which it finds an unfinished batch again however late.
+    ``key`` is the client's Idempotency-Key, by which it finds an unfinished batch again however late. ``code`` names
+    the method that all of its units are to be made with.
     """
 
     type: str
@@ -36,6 +37,7 @@ class JobRequest:
     parameters: Mapping[str, Any]
     reason: str = "requested"
     key: str | None = None
+    code: str | None = None
 
 
 def submit(
@@ -64,6 +66,7 @@ def submit(
                     "period": request.period,
                     "parameters": dict(request.parameters),
                     **({} if request.key is None else {"key": request.key}),
+                    **({} if request.code is None else {"code": request.code}),
                 }
             ),
             reason=request.reason,

@@ -39,6 +39,7 @@ class Lease:
     attempt: int
     owner: str
     fence: int
+    code: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,6 +176,7 @@ def _lease(database: Database, connection: Connection, row: Record, owner: str) 
         row.attempts,
         owner,
         row.fence,
+        asked.get("code"),
     )
 
 

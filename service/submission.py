@@ -13,6 +13,7 @@ from service.context import Service
 from service.idempotency import Answer
 from service.sites import find_site
 from service.tables import sites
+from service.worker import code_version
 
 ROUTE = "POST /jobs"
 RETRY_AFTER_S = 2
@@ -70,7 +71,8 @@ def _submit(service: Service, connection: Connection, caller: Caller, wish: Wish
         job = str(running.id)
     else:
         chosen = chosen_sites(connection, caller.tenant, wish.sites)
-        request = jobs.JobRequest(wish.type, chosen, wish.period, wish.parameters, key=key)
+        code = code_version() if wish.type == "reprocess" else None
+        request = jobs.JobRequest(wish.type, chosen, wish.period, wish.parameters, key=key, code=code)
         limit = service.settings.max_queued_per_tenant
         job = jobs.submit(service.database, connection, caller.tenant, request, max_queued=limit)
         record(service.database, connection, caller, "job.submit", job)

@@ -52,7 +52,7 @@ STEP_SHARES = {"search": 0.05, "chips": 0.2, "looks": 0.45, "changes": 0.15, "re
 PASSING = frozenset(
     {
         "internal", "lost-product", "not-available", "out-not-writable", "product-store-failed",
-        "unreadable-archive", "vanished-scene",
+        "unreadable-archive", "vanished-scene", "wrong-worker-code",
     }
 )  # fmt: skip
 
@@ -67,6 +67,13 @@ class InternalFault(DepotwatchError):
     """A bug met while running a unit: the trace is in the worker's log."""
 
     code = "internal"
+
+
+def code_version() -> str:
+    """Name the method this process would analyse with: algorithm and model weights."""
+    from pipelines.steps import processing_version, weights_sha256
+
+    return processing_version({}, weights_sha256(True))
 
 
 def rules_of(settings: Settings) -> LeaseRules:
@@ -183,6 +190,7 @@ class Worker:
                 if unit is None:
                     skip(self.database, lease, "site-deleted", "the site was deleted meanwhile")
                     return
+                self._check_code(lease)
                 if lease.type == "verify":
                     self._verify(lease, beat, out)
                 else:
@@ -206,6 +214,21 @@ class Worker:
 
     def _fail(self, lease: Lease, error: DepotwatchError, *, final: bool) -> None:
         self._persist(lambda: fail(self.database, lease, self.rules, error, final=final))
+
+    def _check_code(self, lease: Lease) -> None:
+        """Refuse a unit of a batch made for another method: half a batch by each could not be compared.
+
+        Raises
+        ------
+        WrongCode
+        """
+        from pipelines.runner import WrongCode
+
+        if lease.code is not None and lease.code != code_version():
+            raise WrongCode(
+                f"worker {self.owner} analyses by version {code_version()}, the batch was submitted for {lease.code}; "
+                "install one version on all workers, or submit the batch again"
+            )
 
     def _unit(self, lease: Lease) -> AnalyseUnit | None:
         with self.database.read() as connection:

@@ -255,3 +255,34 @@ def test_an_estimate_waits_for_no_slow_archive(
     told = lite_client.post("/jobs?estimate=true", json={"type": "reprocess", "sites": "all"}).json()
     assert told["cached"] == {"looks": 0, "of": 0, "sites_looked_up": 0}
     assert told["scenes"] == 12
+
+
+def test_a_worker_of_another_version_is_refused_and_named(
+    service: Service, client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made_sites(client, 1)
+    work_off(service)
+    monkeypatch.setattr("service.submission.code_version", lambda: "0123456789abcdef")
+    job = reprocess(client)
+    monkeypatch.undo()
+    worker = make_worker(service)
+    assert work_off(service) == service.settings.max_attempts
+    assert client.get(f"/jobs/{job}").json()["state"] == "failed"
+    (told,) = client.get(f"/jobs/{job}/results").json()["results"]
+    assert told["code"] == "wrong-worker-code"
+    assert "0123456789abcdef" in told["detail"]
+    assert worker.owner.split(":")[0] in told["detail"]
+
+
+def test_a_worker_of_the_right_version_takes_over_from_one_of_another(
+    service: Service, client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made_sites(client, 1)
+    work_off(service)
+    job = reprocess(client, parameters={"min_confidence": 0.9})
+    with monkeypatch.context() as other:
+        other.setattr("service.worker.code_version", lambda: "0123456789abcdef")
+        assert make_worker(service).run_one()
+    assert client.get(f"/jobs/{job}").json()["units"]["done"] == 0
+    assert work_off(service) == 1
+    assert client.get(f"/jobs/{job}").json()["units"]["done"] == 1
