@@ -79,12 +79,20 @@ def _first_and_last(looks: Sequence[LookSummary]) -> list[LookSummary]:
     return list(looks[:1]) + list(looks[-1:] if len(looks) > 1 else [])
 
 
-def _samples(scene_ids: Sequence[str], analysis: Analysis, read: WindowReader, colour: bool) -> Float32Stack:
-    windows = _sample_windows(analysis.grid)
-    parts = [
-        displayed(read(i, w), colour).reshape(3 if colour else 1, -1) for i in scene_ids for w in windows
-    ]
-    return np.concatenate(parts, axis=1) if parts else np.full((3 if colour else 1, 1), np.nan, np.float32)
+def _samples(
+    coloured: Sequence[str], anyhow: Sequence[str], analysis: Analysis, read: WindowReader
+) -> tuple[Float32Stack, Float32Stack]:
+    """Return sampled values of some looks in colour and of some in grey, (channel, sample); each is read once."""
+    parts: dict[bool, list[Float32Stack]] = {True: [], False: []}
+    for scene_id in dict.fromkeys((*coloured, *anyhow)):
+        for window in _sample_windows(analysis.grid):
+            look = read(scene_id, window)
+            for colour, chosen in ((True, coloured), (False, anyhow)):
+                if scene_id in chosen:
+                    parts[colour].append(displayed(look, colour).reshape(3 if colour else 1, -1))
+    empty = {colour: np.full((3 if colour else 1, 1), np.nan, np.float32) for colour in parts}
+    colours, greys = (np.concatenate(parts[c] or [empty[c]], axis=1) for c in (True, False))
+    return colours, greys
 
 
 def _percentiles(values: NDArray[np.float32]) -> tuple[float, float]:
@@ -105,10 +113,11 @@ def site_stretch(analysis: Analysis, read: WindowReader) -> Stretch:
         look.scene.id for look in _first_and_last([k for k in looks if has_colour(k.scene.band_names)])
     ]
     anyhow = [look.scene.id for look in _first_and_last(looks)]
-    channels = [_percentiles(band) for band in _samples(coloured, analysis, read, colour=True)]
+    colours, greys = _samples(coloured, anyhow, analysis, read)
+    channels = [_percentiles(band) for band in colours]
     widest = max(high - low for low, high in channels)
     red, green, blue = ((low, low + widest) for low, _ in channels)
-    return Stretch(red, green, blue, _percentiles(_samples(anyhow, analysis, read, colour=False)[0]))
+    return Stretch(red, green, blue, _percentiles(greys[0]))
 
 
 def picture(image: Float32Stack, stretch: Stretch) -> Picture:
