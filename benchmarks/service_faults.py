@@ -33,6 +33,8 @@ from service.tables import changes, feed, jobs, report_files, reports, units
 
 # An API that never lives long enough to answer would only show how patient a client is.
 API_LIFE_S = 3.0
+# Of all strikes, how many the API gets, and how many freeze a worker instead of killing it.
+API_SHARE, FREEZE_SHARE = 0.12, 0.03
 PRELOADED = [
     "benchmarks.service_fake",
     "service.server",
@@ -44,8 +46,9 @@ PRELOADED = [
 FORK = multiprocessing.get_context("forkserver")
 
 
-def run_api(settings: dict[str, Any], port: int) -> None:
+def run_api(settings: dict[str, Any], environment: dict[str, str], port: int) -> None:
     """Answer HTTP until killed."""
+    os.environ.update(environment)
     from service.server import serve
     from service.telemetry import configure_logging
 
@@ -53,8 +56,11 @@ def run_api(settings: dict[str, Any], port: int) -> None:
     serve(Settings(**settings), "127.0.0.1", port, 0, announce=lambda _address: None)
 
 
-def run_fake_worker(settings: dict[str, Any], notes: str, seconds: float, changes_each: int) -> None:
+def run_fake_worker(
+    settings: dict[str, Any], environment: dict[str, str], notes: str, seconds: float, changes_each: int
+) -> None:
     """Work off units with the stand-in until killed."""
+    os.environ.update(environment)
     from benchmarks.service_fake import FakeRunner
     from service.telemetry import configure_logging
     from service.worker_process import run_worker
@@ -68,6 +74,15 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """Where the processes live: database URL ('' is SQLite), artefact store ('' is a folder), environment."""
+
+    database: str = ""
+    artefacts: str = ""
+    environment: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(slots=True)
@@ -90,10 +105,13 @@ class Outcome:
 class Arena:
     """One API and some workers on one database, and a hand that kills them."""
 
-    def __init__(self, folder: Path, database: str, *, workers: int, seconds: float, seed: int) -> None:
+    def __init__(
+        self, folder: Path, world: World, *, workers: int, seconds: float, seed: int, freeze_share: float
+    ) -> None:
         self.settings: dict[str, Any] = {
             "data": str(folder),
-            "database": database,
+            "database": world.database,
+            "artefacts": world.artefacts,
             "lease_s": 1.0,
             "poll_s": 0.02,
             "backoff_s": 0.0,
@@ -103,6 +121,8 @@ class Arena:
             "rate_per_s": 100_000.0,
             "rate_burst": 1_000_000.0,
         }
+        self.environment = dict(world.environment)
+        self.freeze_share = freeze_share
         self.notes = folder / "executions"
         self.random = random.Random(seed)
         self.port = free_port()
@@ -116,13 +136,13 @@ class Arena:
         self.workers = [self._start_worker() for _ in range(workers)]
 
     def _start_api(self) -> Any:
-        process = FORK.Process(target=run_api, args=(self.settings, self.port), daemon=True)
+        process = FORK.Process(target=run_api, args=(self.settings, self.environment, self.port), daemon=True)
         process.start()
         self.api_since = time.monotonic()
         return process
 
     def _start_worker(self) -> Any:
-        arguments = (self.settings, str(self.notes), self.seconds, 3)
+        arguments = (self.settings, self.environment, str(self.notes), self.seconds, 3)
         process = FORK.Process(target=run_fake_worker, args=arguments, daemon=True)
         process.start()
         return process
@@ -134,7 +154,7 @@ class Arena:
     def strike(self, outcome: Outcome) -> None:
         """Kill or freeze somebody."""
         chance = self.random.random()
-        if chance < 0.12 and time.monotonic() - self.api_since > API_LIFE_S:
+        if chance < API_SHARE and time.monotonic() - self.api_since > API_LIFE_S:
             _kill(self.api)
             self.api = self._start_api()
             outcome.api_kills += 1
@@ -142,7 +162,7 @@ class Arena:
             return
         index = self.random.randrange(len(self.workers))
         victim = self.workers[index]
-        if chance < 0.15:
+        if chance < API_SHARE + self.freeze_share:
             self._freeze(victim, outcome)
             return
         _kill(victim)
@@ -227,7 +247,7 @@ class Reader(threading.Thread):
 
 def run_faults(
     folder: Path,
-    database: str,
+    world: World,
     *,
     kills: int,
     sites: int = 20,
@@ -236,15 +256,16 @@ def run_faults(
     seed: int = 1,
     told: Callable[[Outcome], None] = lambda _outcome: None,
     disturb: Callable[[int], None] = lambda _kill: None,
+    freeze_share: float = FREEZE_SHARE,
 ) -> Outcome:
     """Submit work, strike until ``kills`` processes died, let the rest be worked off, count.
 
     ``disturb`` is called after every strike, for what a caller wants to break besides.
     """
-    outcome = Outcome(database.partition(":")[0] or "sqlite")
+    outcome = Outcome(world.database.partition(":")[0] or "sqlite")
     started = time.monotonic()
     folder.mkdir(parents=True, exist_ok=True)
-    arena = Arena(folder, database, workers=workers, seconds=seconds, seed=seed)
+    arena = Arena(folder, world, workers=workers, seconds=seconds, seed=seed, freeze_share=freeze_share)
     try:
         with arena.client() as client, arena.client() as watching:
             wanted = [client.add_site(f"site {i}", square(i)).job for i in range(sites)]
@@ -369,7 +390,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="faults-") as folder:
         outcome = run_faults(
             Path(folder),
-            args.database,
+            World(args.database),
             kills=args.kills,
             sites=args.sites,
             workers=args.workers,

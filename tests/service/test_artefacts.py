@@ -1,92 +1,27 @@
 """Reports' files in a folder and in S3: named by content, written once, patient with servers that stumble."""
 
 import hashlib
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
-import boto3
-import httpx
 import obstore
 import pytest
-from moto.server import ThreadedMotoServer
 
 from benchmarks.service_fake import FakeRunner
 from service.artefacts import ArtefactMissing, ArtefactStore, media_type
 from service.context import Service, open_service
 from service.errors import NotAvailable
+from tests.service.s3 import BUCKET, Stumbling, stumbling_s3
 from tests.service.support import client_of, feature, make_settings, work_off
-
-BUCKET = "artefacts"
-
-
-class Stumbling(ThreadingHTTPServer):
-    """A proxy before S3 that answers 500 to the next ``failures`` writes."""
-
-    def __init__(self, upstream: str) -> None:
-        super().__init__(("127.0.0.1", 0), _Proxy)
-        self.upstream, self.failures, self.failed = upstream, 0, 0
-
-
-class _Proxy(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-
-    def _pass_on(self) -> None:
-        server = self.server
-        assert isinstance(server, Stumbling)
-        body = self.rfile.read(int(self.headers.get("content-length", 0)))
-        if self.command == "PUT" and server.failures > 0:
-            server.failures -= 1
-            server.failed += 1
-            self.send_response(500)
-            self.send_header("Content-Length", "0")
-            self.end_headers()
-            return
-        headers = {
-            k: v for k, v in self.headers.items() if k.lower() not in {"connection", "accept-encoding"}
-        }
-        answer = httpx.request(self.command, server.upstream + self.path, content=body, headers=headers)
-        self.send_response(answer.status_code)
-        for name, value in answer.headers.items():
-            if name.lower() not in {"content-length", "transfer-encoding", "connection", "content-encoding"}:
-                self.send_header(name, value)
-        length = (
-            answer.headers.get("content-length", "0") if self.command == "HEAD" else str(len(answer.content))
-        )
-        self.send_header("Content-Length", length)
-        self.end_headers()
-        if self.command != "HEAD":
-            self.wfile.write(answer.content)
-
-    do_GET = do_PUT = do_HEAD = do_DELETE = do_POST = _pass_on  # noqa: N815
-
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002
-        """Say nothing."""
 
 
 @pytest.fixture(scope="module")
 def s3() -> Iterator[Stumbling]:
     """An S3 server behind a proxy that can stumble."""
-    moto = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    moto.start()
-    host, port = moto.get_host_and_port()
-    upstream = f"http://{host}:{port}"
-    proxy = Stumbling(upstream)
-    threading.Thread(target=proxy.serve_forever, daemon=True).start()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("AWS_ACCESS_KEY_ID", "test")
-        patch.setenv("AWS_SECRET_ACCESS_KEY", "test")
-        patch.setenv("AWS_REGION", "us-east-1")
-        patch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{proxy.server_port}")
-        patch.setenv("AWS_ALLOW_HTTP", "true")
-        client = boto3.client("s3", endpoint_url=upstream)
-        client.create_bucket(Bucket=BUCKET)
-        client.close()
+    with stumbling_s3() as proxy, pytest.MonkeyPatch.context() as patch:
+        for name, value in proxy.environment.items():
+            patch.setenv(name, value)
         yield proxy
-    proxy.shutdown()
-    proxy.server_close()
-    moto.stop()
 
 
 @pytest.fixture(params=["folder", "s3"])
