@@ -18,7 +18,7 @@ from sqlalchemy import select
 
 from service import estimates, jobs, promotion
 from service.analysis_unit import UnitRunner
-from service.audit import Caller
+from service.audit import Caller, record
 from service.client import Client
 from service.context import Service
 from service.errors import NotFound
@@ -83,6 +83,10 @@ class Side(Protocol):
         """Make the job's reports current."""
         ...
 
+    def retry(self, job: str) -> Mapping[str, Any]:
+        """Let the job's failed units run again; return where it stands."""
+        ...
+
     def working(self, job: str) -> Any:
         """Return a context in which the job is worked on."""
         ...
@@ -141,6 +145,11 @@ class Remote:
     def promote(self, job: str) -> dict[str, Any]:
         """See ``Side``."""
         found: dict[str, Any] = self._client.request("POST", f"/jobs/{job}/promote").json()
+        return found
+
+    def retry(self, job: str) -> Mapping[str, Any]:
+        """See ``Side``."""
+        found: Mapping[str, Any] = self._client.request("POST", f"/jobs/{job}/retry").json()
         return found
 
     @contextmanager
@@ -208,6 +217,13 @@ class Here:
         """See ``Side``."""
         with self._service.database.write() as connection:
             return promotion.promote(self._service.database, connection, self._caller, job)
+
+    def retry(self, job: str) -> Mapping[str, Any]:
+        """See ``Side``."""
+        with self._service.database.write() as connection:
+            if jobs.retry_failed(self._service.database, connection, self._caller.tenant, job):
+                record(self._service.database, connection, self._caller, "job.retry", job)
+        return self.job(job)
 
     @contextmanager
     def working(self, job: str) -> Iterator[None]:

@@ -11,6 +11,7 @@ from typing import Any
 
 from sqlalchemy import Connection, case, func, select, update
 
+from imagery.errors import DepotwatchError
 from service.database import Database, Record, many
 from service.errors import LimitReached, NotFound
 from service.identifiers import new_id
@@ -21,6 +22,12 @@ ENDED = ("successful", "failed", "dismissed")
 
 # Lower runs first: a site somebody just submitted, then new scenes, then batches.
 URGENT, ROUTINE, BATCH = 0, 1, 2
+
+
+class NotRetryable(DepotwatchError):
+    """A job that has not ended, was dismissed, or whose reports are current: what it holds must not change."""
+
+    code = "not-retryable"
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,6 +224,45 @@ def dismiss(database: Database, connection: Connection, tenant: str, job: str) -
             step="",
         )
     )
+
+
+def retry_failed(database: Database, connection: Connection, tenant: str, job: str) -> int:
+    """Let the failed units of an ended job be run again, as if for the first time; return how many.
+
+    Raises
+    ------
+    NotFound : no such job, or another tenant's
+    NotRetryable : it goes on, was dismissed or promoted
+    """
+    row = find_job(connection, tenant, job)
+    again = connection.execute(
+        update(units)
+        .where(units.c.job == job, units.c.state == "failed")
+        .values(
+            state="ready",
+            attempts=0,
+            not_before=0.0,
+            progress=0.0,
+            step="",
+            code=None,
+            detail=None,
+            finished=None,
+        )
+        .returning(units.c.id)
+    ).all()
+    values: dict[str, Any] = {"failed": jobs.c.failed - len(again), "revision": jobs.c.revision + 1}
+    if again:
+        values |= {"state": "accepted", "finished": None}
+    kept = connection.execute(
+        update(jobs)
+        .where(jobs.c.id == job, jobs.c.state.in_(("successful", "failed")), jobs.c.promoted.is_(None))
+        .values(updated=database.now, **values)
+        .returning(jobs.c.id)
+    ).first()
+    if kept is None:
+        what = "promoted" if row.promoted is not None else row.state
+        raise NotRetryable(f"the job is {what}; only one that has ended and is not promoted is tried again")
+    return len(again)
 
 
 def log_lines(connection: Connection, job: str, after: int, limit: int) -> Sequence[Record]:

@@ -27,6 +27,7 @@ STATUS_OF: dict[str, int] = {
     "idempotency-in-flight": 409,
     "limit-reached": 409,
     "not-promotable": 409,
+    "not-retryable": 409,
     "would-lose-newer": 409,
     "gone": 410,
     "precondition-failed": 412,

@@ -141,6 +141,15 @@ def dismiss_job(service: ServiceOf, caller: JobsWriter, job: str) -> Response:
     return answer(_describe(service, caller.tenant, job)[0])
 
 
+@router.post("/{job}/retry", responses={200: {"model": schemas.Job}})
+def retry_job(service: ServiceOf, caller: JobsWriter, job: str) -> Response:
+    """Run the failed units of an ended job again; what was done stays. Where none failed nothing happens."""
+    with service.database.write() as connection:
+        if jobs.retry_failed(service.database, connection, caller.tenant, job):
+            record(service.database, connection, caller, "job.retry", job)
+    return answer(_describe(service, caller.tenant, job)[0])
+
+
 @router.get("/{job}/logs", responses={200: {"model": schemas.Listing}})
 def get_logs(
     request: Request,

@@ -22,6 +22,7 @@ SUMMARY = (
 LOOK_S = 0.5
 BAR = 30
 LISTED = 50
+RETRIED = ("successful", "failed")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -167,10 +168,15 @@ def _follow(side: "Side", job: str) -> Mapping[str, Any]:
     from service.jobs import ENDED
 
     found = side.job(job)
-    if found["state"] in ENDED:
+    if found["state"] in RETRIED and found["units"]["failed"] and found["promoted"] is None:
+        print(
+            f"{job} was done before; {found['units']['failed']} failed sites are tried again", file=sys.stderr
+        )
+        found = side.retry(job)
+    elif found["state"] in ENDED:
         print(f"{job} was done before; --again does it once more", file=sys.stderr)
         return found
-    if any(found["units"][what] for what in ("done", "failed", "skipped")):
+    elif any(found["units"][what] for what in ("done", "failed", "skipped")):
         print(f"{job} is carried on", file=sys.stderr)
     bar = _Bar()
     try:

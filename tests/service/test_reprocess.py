@@ -10,13 +10,17 @@ from sqlalchemy import func, select, update
 from starlette.testclient import TestClient
 
 from benchmarks.service_fake import FakeRunner
+from pipelines.parameters import BadParameter
 from service import estimates
 from service.analysis_unit import AnalyseUnit, SiteRunner, Step
 from service.archives import add_archive, store_scenes
+from service.cli import main
 from service.context import Service
+from service.intake import read_document
+from service.sites import create_site
 from service.tables import archives, feed, looks, reports, sites, units
-from service.tenancy import ensure_tenant
-from tests.service.support import client_of, feature, make_worker, square, work_off
+from service.tenancy import LOCAL, ensure_tenant
+from tests.service.support import client_of, environment_of, feature, make_worker, square, work_off
 
 SAMPLE = Path(__file__).parents[2] / "sample_tiles" / "depot-0.5m"
 # Three of its scenes.
@@ -286,3 +290,62 @@ def test_a_worker_of_the_right_version_takes_over_from_one_of_another(
     assert client.get(f"/jobs/{job}").json()["units"]["done"] == 0
     assert work_off(service) == 1
     assert client.get(f"/jobs/{job}").json()["units"]["done"] == 1
+
+
+def test_only_what_failed_is_tried_again_and_only_while_nobody_relies_on_it(
+    service: Service, client: TestClient
+) -> None:
+    good, bad = made_sites(client, 2)
+    work_off(service)
+
+    def picky(unit: AnalyseUnit, out: Path, step: Step) -> None:
+        if unit.site == bad:
+            raise BadParameter("a fault of the input")
+        FakeRunner(changes=5)(unit, out, step)
+
+    job = reprocess(client)
+    assert client.post(f"/jobs/{job}/retry").json()["code"] == "not-retryable"
+    work_off(service, picky)
+    first = {row["site"]: row for row in client.get(f"/jobs/{job}/results").json()["results"]}
+    assert (first[good]["report"] is None, first[bad]["code"]) == (False, "bad-parameter")
+
+    again = client.post(f"/jobs/{job}/retry").json()
+    assert (again["state"], again["units"]["failed"], again["units"]["done"]) == ("accepted", 0, 1)
+    assert client.get(f"/jobs/{job}/results").status_code == 404
+    assert work_off(service, FakeRunner(changes=5)) == 1
+    ended = client.get(f"/jobs/{job}").json()
+    assert (ended["state"], ended["units"]["done"], ended["units"]["failed"]) == ("successful", 2, 0)
+    second = {row["site"]: row for row in client.get(f"/jobs/{job}/results").json()["results"]}
+    assert second[good] == first[good]
+    assert second[bad]["report"] is not None
+
+    revision = client.get(f"/jobs/{job}").json()
+    assert client.post(f"/jobs/{job}/retry").json()["state"] == revision["state"]
+    client.post(f"/jobs/{job}/promote")
+    assert client.post(f"/jobs/{job}/retry").status_code == 409
+    assert client_of(service, tenant="second").post(f"/jobs/{job}/retry").status_code == 404
+
+
+@pytest.mark.long
+def test_two_worker_processes_share_a_batch_of_real_scenes(
+    lite_service: Service, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    geometry = with_archive(lite_service, tenant=LOCAL)
+    with lite_service.database.write() as connection:
+        tenant = ensure_tenant(lite_service.database, connection, LOCAL)
+        for name in ("one", "two", "three"):
+            draft = read_document(feature(name, geometry=geometry)).drafts[0]
+            create_site(lite_service.database, connection, tenant, draft, max_sites=9)
+    for name, value in environment_of(lite_service.settings).items():
+        if name.startswith("DEPOTWATCH_"):
+            monkeypatch.setenv(name, value)
+    command = ["reprocess", "--sites", "all", "--period", PERIOD, "--json", "--workers", "2"]
+    assert main([*command, *options(lite_service.settings)]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["job"]["units"]["done"] == 3
+    with lite_service.database.read() as connection:
+        found = connection.execute(select(reports.c.processing_version).distinct()).scalars().all()
+    assert found == [told["estimate"]["processing_version"]]
+    assert main([*command, "--estimate", *options(lite_service.settings)]) == 0
+    again = json.loads(capsys.readouterr().out)
+    assert again["cached"] == {"looks": 9, "of": 9, "sites_looked_up": 3}
