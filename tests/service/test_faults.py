@@ -115,6 +115,6 @@ def test_an_object_store_that_answers_500_loses_nothing(tmp_path: Path, database
         with pytest.MonkeyPatch.context() as patch:
             for name, value in s3.environment.items():
                 patch.setenv(name, value)
-            outcome = run_faults(tmp_path, world, kills=6, sites=4)
-        assert s3.failed > 3
+            outcome = run_faults(tmp_path, world, kills=4, sites=3)
+        assert s3.failed > 0
     nothing_is_lost_or_doubled(outcome)
