@@ -340,12 +340,12 @@ def test_two_worker_processes_share_a_batch_of_real_scenes(
         if name.startswith("DEPOTWATCH_"):
             monkeypatch.setenv(name, value)
     command = ["reprocess", "--sites", "all", "--period", PERIOD, "--json", "--workers", "2"]
-    assert main([*command, *options(lite_service.settings)]) == 0
+    assert main(command) == 0
     told = json.loads(capsys.readouterr().out)
     assert told["job"]["units"]["done"] == 3
     with lite_service.database.read() as connection:
         found = connection.execute(select(reports.c.processing_version).distinct()).scalars().all()
     assert found == [told["estimate"]["processing_version"]]
-    assert main([*command, "--estimate", *options(lite_service.settings)]) == 0
+    assert main([*command, "--estimate"]) == 0
     again = json.loads(capsys.readouterr().out)
     assert again["cached"] == {"looks": 9, "of": 9, "sites_looked_up": 3}
