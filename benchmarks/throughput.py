@@ -34,6 +34,8 @@ from rasterio.vrt import WarpedVRT
 from scipy import ndimage
 from shapely.geometry import box, mapping
 
+from benchmarks.throughput_peers import measure_delayed, measure_odc, measure_read
+
 RESULTS = Path(__file__).parent / "results" / "throughput.json"
 EPSG, EAST, NORTH = 32636, 500_000.0, 5_300_000.0
 BANDS = ("blue", "green", "red", "nir")
@@ -62,6 +64,8 @@ CASES = (
     Case("series_0.5m", 700, 0.5, 12, "0.12 km2, 12 looks at 0.5 m (G20)"),
     Case("series_10m", 300, 10.0, 40, "9 km2, 40 looks at 10 m (G20)"),
 )
+BATCH = Case("workers", 1000, 0.5, 24, "0.25 km2, 24 looks at 0.5 m (G16, G23)")
+PEERS = Case("peers", 1000, 0.5, 8, "0.25 km2, 8 looks at 0.5 m against odc-stac and a dask.delayed loop")
 INCREMENT = Case(
     "increment", 300, 0.5, 100, "100 looks at 0.5 m, one more, and one parameter changed (G21, G22)"
 )
@@ -181,7 +185,8 @@ def measure_analyse(args: argparse.Namespace) -> dict[str, Any]:
     last = start
     store = None if args.store is None else str(args.store)
     analyse(
-        catalog=str(args.catalog), site=read_aoi(args.aoi), out=args.report, parameters=parameters, store=store, workers=args.workers
+        catalog=str(args.catalog), site=read_aoi(args.aoi), out=args.report, parameters=parameters, store=store, workers=args.workers,
+        scheduler=args.scheduler,
     )  # fmt: skip
     plain = {"wall_s": time.perf_counter() - start, "cpu_s": time.process_time() - cpu}
     if args.keep is not None:
@@ -244,6 +249,20 @@ def _digest(report: Path) -> str:
     return whole.hexdigest()
 
 
+def bytecode(work: Path) -> dict[str, str]:
+    """Return settings that keep compiled modules, as an installed package has them."""
+    return {"PYTHONDONTWRITEBYTECODE": "", "PYTHONPYCACHEPREFIX": str(work / "bytecode")}
+
+
+def warm_up(work: Path) -> None:
+    """Let every module be compiled before anything is timed."""
+    scenes = work / "warm-up"
+    if not scenes.is_dir():
+        write_scenes(scenes, Case("warm-up", 200, 0.5, 2, "nothing"))
+    child("analyse", scenes, work)
+    child("floor", scenes, work)
+
+
 def child(what: str, scenes: Path, work: Path, *more: str, catalog: str = "catalog.json") -> dict[str, Any]:
     """Measure in a new process."""
     with tempfile.TemporaryDirectory(dir=work) as fresh:
@@ -251,7 +270,9 @@ def child(what: str, scenes: Path, work: Path, *more: str, catalog: str = "catal
             sys.executable, "-m", "benchmarks.throughput", "--measure", what, "--catalog", str(scenes / catalog),
             "--aoi", str(scenes / "aoi.geojson"), "--report", str(Path(fresh) / "report"), *more,
         ]  # fmt: skip
-        done = subprocess.run(command, capture_output=True, text=True, check=False, env=os.environ | ONE_CORE)
+        done = subprocess.run(
+            command, capture_output=True, text=True, check=False, env=os.environ | ONE_CORE | bytecode(work)
+        )
     if done.returncode != 0:
         raise RuntimeError(f"{what} failed: {done.stderr.strip().splitlines()[-1:]}")
     said: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
@@ -281,6 +302,7 @@ def compare(case: Case, work: Path, rounds: int, flags: Sequence[str]) -> dict[s
         "step_shares": {k: v / sum(steps.values()) for k, v in steps.items()},
         "same_bytes": len({a["sha256"] for a in analyses}) == 1,
         "rounds": rounds,
+        "load_average": round(os.getloadavg()[0], 1),
     }
 
 
@@ -314,18 +336,54 @@ def memory(work: Path, flags: Sequence[str]) -> dict[str, Any]:
 
 
 def workers(work: Path, flags: Sequence[str]) -> dict[str, Any]:
-    """Four workers against one on one series: seconds on the clock, and the same bytes."""
-    scenes = work / CASES[2].name
+    """Four workers against one on one series: seconds on the clock, and the same bytes for every kind of worker."""
+    scenes = work / BATCH.name
     if not scenes.is_dir():
-        write_scenes(scenes, CASES[2])
+        write_scenes(scenes, BATCH)
+    load = os.getloadavg()[0]
     one = child("analyse", scenes, work, *flags)
     four = child("analyse", scenes, work, *flags, "--workers", "4")
+    threads = child("analyse", scenes, work, *flags, "--workers", "4", "--scheduler", "threads")
+    two = child("analyse", scenes, work, *flags, "--workers", "2")
+    digests = {run["sha256"] for run in (one, two, four, threads)}
     return {
-        "what": "four workers against one, series at 0.5 m (G23, G16)",
+        "what": BATCH.what,
+        "one_wall_s": one["wall_s"],
+        "one_cpu_s": one["cpu_s"],
+        "two_processes_wall_s": two["wall_s"],
+        "four_processes_wall_s": four["wall_s"],
+        "four_threads_wall_s": threads["wall_s"],
         "speedup": one["wall_s"] / four["wall_s"],
-        "same_bytes": one["sha256"] == four["sha256"],
-        "load_average_during": os.getloadavg()[0],
+        "speedup_threads": one["wall_s"] / threads["wall_s"],
+        "same_bytes": len(digests) == 1,
+        "load_average_before": load,
     }
+
+
+def peers(work: Path, flags: Sequence[str], python: Path) -> dict[str, Any]:
+    """The same looks loaded with odc-stac and by us, and analysed by a loop that keeps nothing; medians of three."""
+    scenes = work / PEERS.name
+    if not scenes.is_dir():
+        write_scenes(scenes, PEERS)
+    runs: dict[str, list[float]] = {}
+    changes = 0
+    for _ in range(3):
+        for what in ("floor", "read", "delayed"):
+            said = child(what, scenes, work)
+            runs.setdefault(what, []).append(said["cpu_s"])
+            changes = said.get("changes", changes)
+        odc = measure_odc(python, scenes / "catalog.json", ONE_CORE)
+        if odc is not None:
+            runs.setdefault("odc_stac", []).append(odc["cpu_s"])
+        with tempfile.TemporaryDirectory(dir=work) as store:
+            runs.setdefault("analyse", []).append(
+                child("analyse", scenes, work, *flags, "--store", store)["cpu_s"]
+            )
+            runs.setdefault("analyse_again", []).append(
+                child("analyse", scenes, work, *flags, "--store", store)["cpu_s"]
+            )
+    middle = {f"{what}_cpu_s": statistics.median(each) for what, each in runs.items()}
+    return {"what": PEERS.what, "looks": PEERS.looks, "delayed_changes": changes} | middle
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -333,36 +391,58 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         description="Time analyses against reading and warping the same pixels once."
     )
-    parser.add_argument("--only", help="comma-separated of the cases, increment, memory, workers")
+    parser.add_argument("--only", help="comma-separated of the cases, increment, memory, workers, peers")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--work", type=Path, help="keep the scenes here")
     parser.add_argument("--out", type=Path, default=RESULTS)
     parser.add_argument("--no-network", action="store_true")
-    parser.add_argument("--measure", choices=("analyse", "floor"), help=argparse.SUPPRESS)
+    parser.add_argument("--measure", choices=("analyse", "floor", "read", "delayed"), help=argparse.SUPPRESS)
     for name in ("--catalog", "--aoi", "--report", "--store", "--keep"):
         parser.add_argument(name, type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--min-confidence", type=float, help=argparse.SUPPRESS)
     parser.add_argument("--workers", type=int, default=1, help=argparse.SUPPRESS)
+    parser.add_argument("--scheduler", help=argparse.SUPPRESS)
+    parser.add_argument(
+        "--odc-python", type=Path, default=Path(".bench-venv/bin/python"), help="Python that has odc-stac"
+    )
     parser.add_argument("--steps", action="store_true", help=argparse.SUPPRESS)
     args = parser.parse_args(arguments)
     if args.measure:
-        print(json.dumps(measure_floor(args) if args.measure == "floor" else measure_analyse(args)))
+        print(json.dumps(_measure(args)))
         return 0
     flags = ["--no-network"] if args.no_network else []
     wanted = (
-        args.only.split(",") if args.only else [c.name for c in CASES] + ["increment", "memory", "workers"]
+        args.only.split(",")
+        if args.only
+        else [*(c.name for c in CASES), "increment", "memory", "workers", "peers"]
     )
     with tempfile.TemporaryDirectory() as scratch:
         work = args.work or Path(scratch)
         work.mkdir(parents=True, exist_ok=True)
+        warm_up(work)
         for name in wanted:
-            _keep(args.out, name, _measured(name, work, args.rounds, flags), network=not args.no_network)
+            found = _measured(name, work, args.rounds, flags, args.odc_python)
+            _keep(args.out, name, found, network=not args.no_network)
     return 0
 
 
-def _measured(name: str, work: Path, rounds: int, flags: Sequence[str]) -> dict[str, Any]:
+def _measure(args: argparse.Namespace) -> dict[str, Any]:
+    match args.measure:
+        case "floor":
+            return measure_floor(args)
+        case "read":
+            return measure_read(args.catalog)
+        case "delayed":
+            return measure_delayed(args.catalog, args.aoi)
+        case _:
+            return measure_analyse(args)
+
+
+def _measured(name: str, work: Path, rounds: int, flags: Sequence[str], odc_python: Path) -> dict[str, Any]:
     singles = {"increment": increment, "memory": memory, "workers": workers}
     try:
+        if name == "peers":
+            return peers(work, flags, odc_python)
         if name in singles:
             return singles[name](work, flags)
         return compare({c.name: c for c in CASES}[name], work, rounds, flags)
