@@ -78,6 +78,7 @@ GROUNDS = {
     "dark soil": (0.05, 0.06, 0.08, 0.14),
 }  # fmt: skip
 HARD = ("asphalt", "old asphalt", "concrete", "gravel", "bare soil", "sand", "dry grass", "red soil")
+ON_TRAILERS = 0.3  # share of the groups of containers
 PAINTS = [
     (0.10, 0.07, 0.05), (0.06, 0.10, 0.28), (0.12, 0.16, 0.22), (0.30, 0.14, 0.07), (0.55, 0.55, 0.55), (0.75, 0.76, 0.78),
     (0.10, 0.20, 0.12), (0.07, 0.07, 0.30), (0.30, 0.30, 0.32), (0.05, 0.30, 0.45), (0.20, 0.20, 0.20), (0.13, 0.13, 0.38),
@@ -305,8 +306,11 @@ def ditch_or_heap(canvas: Canvas) -> None:
 
 
 def containers(canvas: Canvas, x: float, y: float) -> None:
-    """Stand containers: one, a row, or a block, with gaps, stacks, wear and slight disorder."""
+    """Stand containers: one, a row, or a block, with gaps, stacks, wear and slight disorder; some on trailers."""
     rng = canvas.rng
+    if rng.random() < ON_TRAILERS:
+        _on_trailers(canvas, x, y)
+        return
     rows, cols = (1, 1) if rng.random() < 0.3 else (int(rng.integers(1, 5)), int(rng.integers(1, 9)))
     length = float(rng.choice([6.06, 12.19, 12.19, 13.72]))
     angle = rng.uniform(0, np.pi)
@@ -326,6 +330,43 @@ def containers(canvas: Canvas, x: float, y: float) -> None:
             tall = rng.choice([2.59, 2.9]) * rng.choice([1, 1, 1, 2, 3])
             colour = fleet[rng.integers(len(fleet))] * rng.uniform(0.85, 1.15)
             _fill(canvas, part, inside, _roof(rng, colour, u, v, own), float(tall), canvas.container)
+
+
+def _on_trailers(canvas: Canvas, x: float, y: float) -> None:
+    """Park trailers side by side, each under a container or bare, some with a tractor before them."""
+    rng = canvas.rng
+    number, pitch, angle = int(rng.integers(1, 13)), rng.uniform(3.0, 5.0), rng.uniform(0, np.pi)
+    slant, length = rng.uniform(-0.6, 0.6), float(rng.choice([6.06, 12.19, 12.19, 13.72]))
+    fleet = [_paint_colour(rng) for _ in range(rng.integers(1, 8))]
+    for k in range(number):
+        off = (k - (number - 1) / 2) * pitch
+        lean = off * slant + rng.normal(0, 0.2)
+        cx, cy = (
+            x - off * np.sin(angle) + lean * np.cos(angle),
+            y + off * np.cos(angle) + lean * np.sin(angle),
+        )
+        heading = angle + rng.normal(0, 0.03)
+
+        def along(d: float, cx: float = cx, cy: float = cy, heading: float = heading) -> tuple[float, float]:
+            return cx + d * np.cos(heading), cy + d * np.sin(heading)
+
+        bed = length + rng.uniform(0.2, 1.8)
+        grey = np.full(4, rng.uniform(0.03, 0.2), np.float32)
+        part, inside, *_ = canvas.box(*along(0.3), bed, 2.4, heading)
+        if not inside.any():
+            continue
+        _fill(canvas, part, inside, grey, 1.2, None)
+        if rng.random() < 0.5:
+            part, cab, *_ = canvas.box(
+                *along(bed / 2 + rng.uniform(0.8, 1.8)), rng.uniform(2, 2.6), 2.4, heading
+            )
+            if cab.any():
+                _fill(canvas, part, cab, _paint_colour(rng), 3.2, canvas.other)
+        if rng.random() < 0.8:
+            part, inside, u, v = canvas.box(cx, cy, length, 2.44, heading)
+            if inside.any():
+                colour = fleet[rng.integers(len(fleet))] * rng.uniform(0.85, 1.15)
+                _fill(canvas, part, inside, _roof(rng, colour, u, v, length), 3.9, canvas.container)
 
 
 def _roof(rng: np.random.Generator, colour: Array, u: Array, v: Array, length: float) -> Array:

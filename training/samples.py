@@ -25,6 +25,9 @@ Array = NDArray[np.float32]
 Angles = tuple[float, float] | None
 PIXELS = 160
 RELIST_EVERY = 3000
+# A lorry's load and a container look alike from above; being told so firmly either way costs real containers.
+VEHICLE_WEIGHT, COARSEST_VEHICLE_M = 0.2, 1.2
+LOAD_M2, LOAD_WIDTH_M, LOAD_LENGTH_M = (11.0, 48.0), (1.7, 3.3), (5.0, 18.0)
 HELD_OUT_EVERY = 25  # of the pool's places, for measuring
 BANDS = {1: ("pan",), 3: ("blue", "green", "red"), 4: ("blue", "green", "red", "nir")}
 
@@ -87,9 +90,12 @@ def _rendered(path: Path, rng: np.random.Generator) -> Sample:
         sun, view, gsd_m = tuple(data["sun"]), tuple(data["view"]), float(data["g"])
     row, col = _place(fractions, rng)
     part = (slice(None), slice(row, row + PIXELS), slice(col, col + PIXELS))
+    weight = np.ones((3, PIXELS, PIXELS), np.float32)
+    if gsd_m < COARSEST_VEHICLE_M:
+        weight[0::2][:, like_vehicles(fractions[part][2], gsd_m)] = VEHICLE_WEIGHT
     sample = Sample(
-        image[part].astype(np.float32), fractions[part].astype(np.float32) / 255, np.ones((3, PIXELS, PIXELS), np.float32),
-        sun, view, gsd_m * rng.uniform(0.95, 1.05),
+        image[part].astype(np.float32), fractions[part].astype(np.float32) / 255, weight, sun, view,
+        gsd_m * rng.uniform(0.95, 1.05),
     )  # fmt: skip
     sample = turned(sample, int(rng.integers(4)), rng.random() < 0.5)
     if rng.random() < 0.35:
@@ -97,6 +103,27 @@ def _rendered(path: Path, rng: np.random.Generator) -> Sample:
     if rng.random() < 0.35:
         sample.view = None
     return sample
+
+
+def like_vehicles(other: NDArray[np.uint8], gsd_m: float) -> NDArray[np.bool_]:
+    """Return the pixels of separate things that measure like a lorry's load, and so like a container, from above.
+
+    From above one box is like another: what tells them is whether they stay, which one look cannot know.
+    """
+    labels, n = ndimage.label(other > 127)
+    alike = np.zeros(n + 1, bool)
+    for k, box in enumerate(ndimage.find_objects(labels), 1):
+        rows, cols = np.nonzero(labels[box] == k)
+        if not LOAD_M2[0] <= rows.size * gsd_m**2 <= LOAD_M2[1]:
+            continue
+        # A rectangle's spread along a side is the side squared over twelve.
+        spread = np.linalg.eigvalsh(np.cov(np.stack([rows, cols])))
+        width, length = np.sqrt(12 * np.maximum(spread, 0)) * gsd_m
+        alike[k] = (
+            LOAD_WIDTH_M[0] <= width <= LOAD_WIDTH_M[1] and LOAD_LENGTH_M[0] <= length <= LOAD_LENGTH_M[1]
+        )
+    found: NDArray[np.bool_] = alike[labels]
+    return found
 
 
 def _place(fractions: NDArray[np.uint8], rng: np.random.Generator) -> tuple[int, int]:
