@@ -1,19 +1,27 @@
-"""Whether two looks may be compared object by object, and how much of a difference is only geometry or light."""
+"""Whether two looks may be compared object by object, and how much of a difference is only geometry or light.
+
+The change finder names what speaks against the two looks at either end of an onset; the page offers the pairs that score
+best (``service/web/src/comparable.ts`` follows this module).
+"""
 
 import math
 from dataclasses import dataclass
 
-import numpy as np
-from numpy.typing import NDArray
-from scipy import ndimage
-
 from imagery.illumination import MIN_SUN_ELEVATION_DEG, Sun, View, lean_offset, shadow_offset
-from imagery.look import Float32Image, Look
 
 # Where a view is not told, a quarter of what a vendor would still sell: 10 degrees.
 UNKNOWN_LEAN = math.tan(math.radians(10.0))
 FULL_LEAN = math.tan(math.radians(30.0))
 MAX_SHADOW_LENGTHS = 4.0
+
+
+@dataclass(frozen=True, slots=True)
+class Conditions:
+    """How a look was taken; sun and view None where the provider does not tell."""
+
+    gsd_m: float
+    sun: Sun | None
+    view: View | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +35,7 @@ class Comparability:
     reasons: tuple[str, ...]
 
 
-def compare_looks(first: Look, second: Look) -> Comparability:
+def compare_looks(first: Conditions, second: Conditions) -> Comparability:
     """Judge a pair; the score is the product of light, view and sharpness, each with its reason where below 0.7."""
     parallax = parallax_tolerance_m(first.view, second.view, 1.0)
     shadow = shadow_shift_m(first.sun, second.sun, 1.0)
@@ -65,34 +73,3 @@ def shadow_shift_m(first: Sun | None, second: Sun | None, height_m: float) -> fl
         for s in (first, second)
     )
     return math.hypot(one[0] - two[0], one[1] - two[1])
-
-
-def shift_sensitivity(
-    before: Float32Image, after: Float32Image, footprint: NDArray[np.bool_], *, shift_px: float = 0.5
-) -> float:
-    """Return the share of a difference inside a footprint that survives a shift of either sign on either axis.
-
-    Parameters
-    ----------
-    before, after : (row, col) float32 chips of one shape, normalised to one scale, a margin around the object
-    footprint : (row, col) bool
-    shift_px : how far registration may be off
-
-    Returns
-    -------
-    share : 0 where a shift explains the difference away, 1 where it changes nothing; NaN without common pixels
-    """
-    inside = footprint & np.isfinite(before) & np.isfinite(after)
-    if not inside.any():
-        return math.nan
-    fill = np.float32(np.nanmedian(after))
-    filled = np.where(np.isfinite(after), after, fill)
-    still = float(np.sum(np.abs(after - before), where=inside, dtype=np.float64))
-    if still <= 0.0:
-        return 0.0
-    left = still
-    for down in (-shift_px, 0.0, shift_px):
-        for across in (-shift_px, 0.0, shift_px):
-            moved = ndimage.shift(filled, (down, across), order=1, mode="nearest")
-            left = min(left, float(np.sum(np.abs(moved - before), where=inside, dtype=np.float64)))
-    return left / still

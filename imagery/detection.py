@@ -26,9 +26,11 @@ from imagery.changes import (
     ObjectClass,
     OnsetInterval,
 )
+from imagery.comparability import Conditions, compare_looks
 from imagery.errors import DepotwatchError
 from imagery.evidence.background import brightness
 from imagery.evidence.physics import physical_log_odds
+from imagery.illumination import Sun, View
 from imagery.lifecycle import Lifecycle, LifecycleOptions, day_numbers, follow, status_of
 from imagery.limits import detection_limits, smallest_area_m2, state_of
 from imagery.look import Look
@@ -51,6 +53,11 @@ _SAME_PLACE = 0.3
 _EVIDENCE_CAP = 15.0
 _LEAST_POSTERIOR = 0.08
 _MARGIN_M = 12.0
+_DIFFERS = {
+    "sun_differs": "the sun stood elsewhere, so shadows differ",
+    "view_differs": "they were taken from different sides, so raised things lean apart",
+    "sharpness_differs": "one is much less sharp",
+}
 
 
 class PresenceNetwork(Protocol):
@@ -409,4 +416,18 @@ def _against(
         said.append("Each look alone takes it for another kind of structure at least as readily.")
     if values["shift"] > 0.5:
         said.append("Half a pixel of misregistration would explain much of it.")
+    pair = compare_looks(_conditions(looks[found.before]), _conditions(looks[found.after]))
+    differs = [_DIFFERS[reason] for reason in pair.reasons if reason in _DIFFERS]
+    if differs:
+        said.append(f"The looks at either end of its onset compare badly: {', and '.join(differs)}.")
     return tuple(said)
+
+
+def _conditions(look: LookEvidence) -> Conditions:
+    """Return how a look was taken, as far as it is told."""
+    sun = view = None
+    if look.sun_azimuth_deg is not None and look.sun_elevation_deg is not None:
+        sun = Sun(look.sun_azimuth_deg, look.sun_elevation_deg)
+    if look.view_azimuth_deg is not None and look.off_nadir_deg is not None:
+        view = View(look.view_azimuth_deg, look.off_nadir_deg)
+    return Conditions(look.gsd_m, sun, view)
