@@ -27,6 +27,7 @@ from shapely.geometry import shape
 from shapely.geometry.base import BaseGeometry
 
 from imagery.changes import ObjectClass, Status
+from pipelines.antimeridian import crosses, eastward, uncut
 
 METRES_PER_DEGREE = 111_320.0
 # A report's registration error: a pixel of its coarser side, and never better than this.
@@ -116,7 +117,8 @@ def read_features(*reports: Sequence[Mapping[str, Any]]) -> list[list[ReportedCh
     The frame is equirectangular about the middle of all of them: true to a few parts in a thousand over a site.
     """
     shapes = [[_geometry(feature) for feature in report] for report in reports]
-    placed = [geometry for report in shapes for geometry in report if not geometry.is_empty]
+    flat = side_by_side([geometry for report in shapes for geometry in report])
+    placed = [geometry for geometry in flat if not geometry.is_empty]
     west, south, east, north = shapely.total_bounds(placed) if placed else (0.0, 0.0, 0.0, 0.0)
     middle = ((west + east) / 2, (south + north) / 2)
     scale = np.array([METRES_PER_DEGREE * np.cos(np.radians(middle[1])), METRES_PER_DEGREE])
@@ -124,12 +126,20 @@ def read_features(*reports: Sequence[Mapping[str, Any]]) -> list[list[ReportedCh
     def metres(lonlat: NDArray[np.float64]) -> NDArray[np.float64]:
         return np.asarray((lonlat - middle) * scale)
 
+    left = iter(flat)
     return [
-        [
-            _read(feature, shapely.transform(geometry, metres))
-            for feature, geometry in zip(report, geometries, strict=True)
-        ]
-        for report, geometries in zip(reports, shapes, strict=True)
+        [_read(feature, shapely.transform(next(left), metres)) for feature in report] for report in reports
+    ]
+
+
+def side_by_side(geometries: Sequence[BaseGeometry]) -> list[BaseGeometry]:
+    """Return geometries of one site with longitudes that run on over the antimeridian where they lie on both sides."""
+    whole = [uncut(geometry) for geometry in geometries]
+    if not crosses(shapely.GeometryCollection(whole)):
+        return whole
+    return [
+        shapely.transform(geometry, lambda xy: np.column_stack([eastward(xy[:, 0]), xy[:, 1]]))
+        for geometry in whole
     ]
 
 
