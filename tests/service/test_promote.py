@@ -1,6 +1,7 @@
 """Promotion: a reprocess's reports become current together, followers hear of it, and it can be taken back."""
 
 import json
+import random
 import threading
 from collections import Counter
 from pathlib import Path
@@ -152,7 +153,9 @@ def test_two_who_promote_at_once_promote_once(service: Service, client: TestClie
     job = reprocessed(client, service, [site], **STRICT)
     cursor = cursor_of(client)
     both = [client_of(service) for _ in range(2)]
-    for one in both:  # an application builds its routes with the first request, and not in two threads at once
+    for (
+        one
+    ) in both:  # an application builds its routes with the first request, and not in two threads at once
         assert one.get(f"/jobs/{job}/promote").status_code == 404
     answers: list[Any] = []
     start = threading.Barrier(2)
@@ -337,3 +340,81 @@ def test_a_change_is_told_as_users_were_shown_it(
         assert told["properties"]["confidence"] == live[only]["confidence"]
     else:
         assert only not in live
+
+
+def replayed(client: TestClient) -> dict[str, dict[str, Any]]:
+    """What a follower of the feed holds per site, who does as each entry says."""
+    held: dict[str, dict[str, Any]] = {}
+    for entry in news_since(client, ""):
+        mine = held.setdefault(entry["site"], {})
+        if entry["event"] in {"new", "updated"}:
+            assert (entry["event"] == "updated") == (entry["change"] in mine), entry
+            mine[entry["change"]] = entry["feature"]
+        elif entry["event"] == "retracted":
+            del mine[entry["change"]]
+    return held
+
+
+def as_shown(client: TestClient, site: str) -> dict[str, Any]:
+    return {
+        f["id"]: f for f in client.get(f"/sites/{site}/changes", params={"limit": 1000}).json()["features"]
+    }
+
+
+@pytest.mark.parametrize("seed", [1, pytest.param(2, marks=pytest.mark.long)])
+def test_a_follower_of_the_feed_always_holds_what_is_current(
+    service: Service, client: TestClient, seed: int
+) -> None:
+    chance = random.Random(seed)
+    made = analysed(client, service, 2)
+    batches: list[str] = []
+    for _ in range(12):
+        runner = FakeRunner(changes=chance.randint(0, 6))
+        confidence = chance.choice([0.3, 0.5, 0.9])
+        match chance.randrange(5):
+            case 0:
+                client.post("/jobs", json={"sites": [chance.choice(made)]})
+                work_off(service, runner)
+            case 1:
+                batches.append(reprocessed(client, service, "all", runner, min_confidence=confidence))
+            case 2 | 3 if batches:
+                client.post(f"/jobs/{chance.choice(batches)}/promote?force=true")
+            case _ if batches:
+                client.delete(f"/jobs/{chance.choice(batches)}/promote")
+        held = replayed(client)
+        for site in made:
+            assert held.get(site, {}) == as_shown(client, site)
+        assert all(len(found - {None}) <= 2 for found in flags(service).values())
+
+
+def test_promoting_while_reports_are_published_loses_neither(service: Service, client: TestClient) -> None:
+    made = analysed(client, service, 6)
+    job = reprocessed(client, service, "all", **STRICT)
+    ended = threading.Event()
+    broken: list[BaseException] = []
+
+    def publish_on() -> None:
+        try:
+            while not ended.is_set():
+                work_off(service, FakeRunner(changes=4))
+        except BaseException as error:
+            broken.append(error)
+
+    threads = [threading.Thread(target=publish_on) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for _ in range(4):
+        client.post("/jobs", json={"sites": made})
+        assert client.post(f"/jobs/{job}/promote").status_code == 200
+        assert client.delete(f"/jobs/{job}/promote").status_code == 200
+    ended.set()
+    for thread in threads:
+        thread.join()
+    work_off(service)
+    assert broken == []
+    held = replayed(client)
+    for site in made:
+        assert held.get(site, {}) == as_shown(client, site)
+    found = flags(service)
+    assert found["reports"] == found["looks"] == found["sites"]
+    assert len(found["sites"]) == len(made)
