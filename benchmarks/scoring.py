@@ -11,8 +11,9 @@ group is taken apart first. A
 prediction matches where its intersection over union with the truth reaches 0.3 or 0.5; berms are widened by 3 m on both
 sides first, since their foot is a matter of opinion. Each truth and each prediction matches once, best overlap first.
 Unmatched predictions are false alarms; *clean* ones touch no true change of any class. What was clear in no look on one
-side of its time could not be seen: it is no miss, and a claim that touches it no false alarm. Intervals are bootstrapped by
-site, never by object.
+side of its time could not be seen: it is no miss, and a claim that touches it no false alarm. The same holds at pixels of 8 m
+and more for what covers less than 120 m2 (TARGETS section 2: fewer than about four containers). Intervals are bootstrapped
+by site, never by object.
 
     python -m benchmarks.scoring --report DIR --truth truth.geojson [--aoi AOI.geojson] [--json OUT.json]
 """
@@ -40,6 +41,7 @@ THRESHOLDS = (0.3, 0.5)
 MERGE_M = 3.0
 BERM_TOLERANCE_M = 3.0
 CONFIRMED = ("confirmed", "closed")
+COARSE_GSD_M, SMALLEST_COARSE_M2 = 8.0, 120.0
 ECE_BINS = 10
 
 
@@ -474,8 +476,9 @@ def score_report(report: Path, truth: Path, aoi: Path, *, classless: bool = Fals
     times = scene_times(report)
     if times:  # what happened before the first or after the last look is nobody's to see
         truths = [t for t in truths if min(times.values()) < t.start <= max(times.values())]
-    hidden = [t for t in truths if not could_be_seen(t, times)]
-    truths = [t for t in truths if could_be_seen(t, times)]
+    seen = [t for t in large_enough(truths, pixel_size(report)) if could_be_seen(t, times)]
+    hidden = [t for t in truths if not any(t is other for other in seen)]
+    truths = seen
     claims = read_claims(report / "changes.geojson", project)
     claims = without_hidden(claims, hidden, truths)
     return score_events(
@@ -487,6 +490,20 @@ def score_report(report: Path, truth: Path, aoi: Path, *, classless: bool = Fals
         seen=seen_shares(report),
         classless=classless,
     )
+
+
+def pixel_size(report: Path) -> float:
+    """Return the pixel size of the site's grid, metres, from ``report.json``."""
+    return float(json.loads((report / "report.json").read_text())["site"]["grid"]["gsd_m"])
+
+
+def large_enough(truths: Sequence[Event], gsd_m: float) -> list[Event]:
+    """Return the truths that pixels of a size can show at all: alone, or with what came or went beside them."""
+    if gsd_m < COARSE_GSD_M:
+        return list(truths)
+    wide = [g for g in merged(truths, by_time=True) if g.geometry.area >= SMALLEST_COARSE_M2]
+    kept = {id(member) for group in wide for member in group.members}
+    return [t for t in truths if id(t) in kept]
 
 
 def could_be_seen(truth: Event, times: dict[str, datetime]) -> bool:

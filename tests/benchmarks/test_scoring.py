@@ -8,6 +8,7 @@ from shapely.geometry import MultiPolygon, box
 from benchmarks.scoring import (
     Event,
     calibration_error,
+    large_enough,
     matches,
     merged,
     overlap,
@@ -128,3 +129,10 @@ def test_a_scattered_group_is_as_many_objects_as_it_has_places():
     assert sorted((round(g.geometry.area), round(g.count[0])) for g in groups) == [(100, 2), (200, 4)]
     found = score([claim(box(0, 0, 10, 10))], [truth(scattered)])
     assert found.hits["container", "appeared", 0.5] == [1, 1, 2]
+
+
+def test_ten_metre_pixels_are_not_asked_for_less_than_four_containers_side_by_side():
+    lone = truth(box(0, 0, 2.4, 12))
+    row = [truth(box(100 + 3 * i, 0, 102.4 + 3 * i, 12)) for i in range(5)]
+    assert large_enough([lone, *row], 10.0) == row
+    assert large_enough([lone, *row], 0.5) == [lone, *row]
