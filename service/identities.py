@@ -11,7 +11,6 @@ from typing import Any
 
 from sqlalchemy import Connection, func, select
 
-from pipelines.matching import read_features, stable_ids
 from service.tables import changes, reports
 
 # How far back an object that is not told any more is looked for, reports of the site.
@@ -31,6 +30,8 @@ def change_ids(
     ``current`` is the site's current report, None before the first. Ids are unique within the tenant, so that two
     sites that overlap do not share reviews.
     """
+    from pipelines.matching import read_features, stable_ids  # heavy, and the API never gets here
+
     told = _told(connection, select(changes.c.feature).where(changes.c.report == current)) if current else []
     gone = _earlier(connection, tenant, site, current)
     new, old, earlier = read_features(found, told, gone)

@@ -18,7 +18,6 @@ from fastapi import Request
 from starlette.datastructures import FormData, UploadFile
 from starlette.formparsers import MultiPartException
 
-from pipelines.archives import open_archive
 from service.archives import find_archive, store_scenes
 from service.audit import Caller, record
 from service.context import Service
@@ -152,6 +151,8 @@ def _side_fields(item: Any) -> dict[str, Any] | None:
 
 def _check(staged: Path) -> list[str]:
     """Let the archive reader judge the staged files; return its notes."""
+    from pipelines.archives import open_archive  # heavy, and most processes never receive a scene
+
     found = open_archive(str(staged)).search()
     if found.refused or len(found.scenes) != 1:
         faults = [("/file", r.code, r.sentence) for r in found.refused]
@@ -172,6 +173,8 @@ def _move_in(staged: Path, folder: Path, name: str) -> None:
 
 
 def _index(service: Service, caller: Caller, archive: str, folder: Path, name: str) -> dict[str, Any]:
+    from pipelines.archives import open_archive
+
     found = [
         scene for scene in open_archive(str(folder)).search().scenes if Path(scene.bands[0].path).stem == name
     ]

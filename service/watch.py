@@ -13,22 +13,22 @@ import logging
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import shapely
 from shapely.geometry.base import BaseGeometry
 from sqlalchemy import Connection, delete, select, update
 
 from imagery.errors import DepotwatchError
-from imagery.scene import Scene
-from pipelines.archives import open_archive
-from pipelines.archives.archive import Archive
-from pipelines.archives.errors import DownloadFailed
 from service import jobs
 from service.archives import covering_scenes, hosts_of, is_waiting_folder, note_watch, store_scenes
 from service.database import Database, Record
 from service.settings import Settings
 from service.tables import archives, sites, units, warnings
+
+if TYPE_CHECKING:
+    from imagery.scene import Scene
+    from pipelines.archives.archive import Archive
 
 log = logging.getLogger(__name__)
 
@@ -39,7 +39,7 @@ WATCH_LEASE_S = 900.0
 SILENT = "ingest-silence"
 MIN_SCENES_FOR_SILENCE = 4
 # Refusals of a scene that may be none the next time.
-PASSING = frozenset({DownloadFailed.code})
+PASSING = frozenset({"download-failed"})
 
 
 class Watch:
@@ -116,8 +116,10 @@ def index_archive(database: Database, settings: Settings, row: Record) -> str | 
     return mark
 
 
-def opened(settings: Settings, row: Record) -> Archive:
+def opened(settings: Settings, row: Record) -> "Archive":
     """Return an archive ready to be searched, with the private hosts the operator allowed it."""
+    from pipelines.archives import open_archive  # heavy, and an API may live for years without it
+
     allowed = settings.allowed_hosts | hosts_of(row)
     return open_archive(row.source, cache=settings.downloads_place, allow_hosts=allowed, trust_named=False)
 
