@@ -8,6 +8,7 @@ import { toast } from "./toast";
 import type { Job } from "./types";
 import { ago, moment, plural, STATES } from "./words";
 
+const TYPES: Record<string, string> = { analyse: "Analyse", reprocess: "Reprocess", verify: "Verify" };
 const MOST_STREAMS = 4;
 const LISTED = 100;
 
@@ -58,7 +59,7 @@ async function openList(root: HTMLElement, signal: AbortSignal): Promise<Page> {
 
 function summary(job: Job, linked: boolean): HTMLElement {
   const units = job.units;
-  const name = `${job.type === "reprocess" ? "Reprocess" : "Analyse"} ${plural(units.total, "unit")}`;
+  const name = `${TYPES[job.type] ?? job.type} ${plural(units.total, "unit")}`;
   const counts = [
     `${units.done} done`,
     units.cached ? `${units.cached} unchanged` : "",
@@ -91,7 +92,13 @@ async function openJob(id: string, root: HTMLElement, signal: AbortSignal): Prom
   };
   show(job);
   append(root, [h("section", { class: "narrow" }, h("p", { class: "crumbs" }, h("a", { href: "#/jobs" }, "Jobs")), h("h1", { tabindex: "-1" }, "Job"), head, below)]);
-  const finish = async (): Promise<void> => replace(below, await results(id, await names), await logs(id, await names));
+  const finish = async (): Promise<void> => {
+    try {
+      replace(below, await results(id, await names), await logs(id, await names));
+    } catch (error) {
+      if (!stop.signal.aborted) replace(below, h("p", { class: "fault", role: "alert" }, `What came of it could not be read: ${(error as Error).message}`));
+    }
+  };
   if (active(job)) {
     void followJob(id, show, stop.signal)
       .then(async () => {

@@ -253,6 +253,7 @@ class SitePage implements Page {
       h("section", { class: "unseen" }, h("h2", {}, "What could not be seen"), h("ul", {}, lines)),
       this.events.element,
       h("details", { class: "looks" }, h("summary", {}, h("h2", {}, `All ${plural(this.looks.length, "look")}`)), looksTable(this.looks)),
+      keysHelp(),
     );
   }
 
@@ -536,6 +537,24 @@ class SitePage implements Page {
     });
     return h("label", { class: "field inline" }, h("span", {}, words), select);
   }
+}
+
+const KEYS: [string, string][] = [
+  ["j k", "next, previous change"],
+  ["a r l", "accept, reject, relabel the open change"],
+  ["u", "undo the last verdict"],
+  ["s f", "swipe, flicker between two looks"],
+  ["Esc", "back to the list"],
+  ["← →", "on the timeline: earlier, later look; with Shift the second one"],
+];
+
+function keysHelp(): HTMLElement {
+  return h(
+    "details",
+    { class: "keys" },
+    h("summary", {}, h("h2", {}, "Keys")),
+    h("dl", { class: "facts" }, KEYS.map(([keys, words]) => h("div", {}, h("dt", {}, keys.split(" ").map((key) => [h("kbd", {}, key), " "])), h("dd", {}, words)))),
+  );
 }
 
 function notice(kind: string, title: string, text: string, more: string): HTMLElement {
