@@ -1,42 +1,58 @@
 """Plan past one machine: what a look and a report cost, measured here, and where ten thousand sites bend first.
 
-    python -m benchmarks.scaling [--database URL] [--only cost,queue,dask] [--out FILE.json]
+    python -m benchmarks.scaling [--database URL] [--only cost,requests,queue,dask,check] [--out FILE.json]
 
-Three parts. ``cost``: small series at each kind of pixel through the whole analysis, in a process of its own each:
-seconds, products, report files, rows. ``queue``: the service's own table of leases under more and more worker
-processes whose units do nothing but take a known time and publish a report of a known size: where units per second
-stop growing with workers. ``dask``: a real scheduler under stub tasks. ``docs/scaling.md`` multiplies them out.
+``cost``: small series at each kind of pixel through the whole analysis, in a process of its own each: seconds, products,
+report files. ``requests``: what one look and one report ask of an object store. ``queue``: the service's own table of
+leases under more and more worker processes whose units do nothing but take a known time and publish a report of a known
+size: where units per second stop growing with workers; and the rows and bytes that a unit leaves in the database.
+``dask``: what one task costs a real scheduler. ``check``: stub units of the measured duration and size on that scheduler,
+against what the model of ``benchmarks.scaling_model`` says of them.
+``python -m benchmarks.throughput_docs`` multiplies it all out and writes ``docs/scaling.md``.
 """
 
 import argparse
 import json
+import logging
 import multiprocessing
 import os
 import platform
+import re
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks.throughput import ONE_CORE, Case, child, write_scenes
+from benchmarks.throughput import ONE_CORE, Case, child, warm_up, write_scenes
 
 RESULTS = Path(__file__).parent / "results" / "scaling.json"
 
+# A site of 2.6 km2 as each kind of pixel sees it.
 COST = (
-    Case("look_0.5m", 1000, 0.5, 6, "0.25 km2, 6 looks"),
-    Case("look_3m", 500, 3.0, 6, "2.25 km2, 6 looks"),
-    Case("look_10m", 300, 10.0, 24, "9 km2, 24 looks"),
+    Case("look_0.5m", 3225, 0.5, 3, "2.6 km2 at 0.5 m, 3 looks"),
+    Case("look_3m", 538, 3.0, 8, "2.6 km2 at 3 m, 8 looks"),
+    Case("look_10m", 162, 10.0, 24, "2.6 km2 at 10 m, 24 looks"),
 )
+REQUESTS = Case("requests", 300, 0.5, 6, "six looks at 0.5 m over S3")
 UNIT_S = 1.0
 CHANGES_EACH = 30
 WORKERS = (1, 2, 4, 8, 16, 32, 48)
 DASK_TASKS = 4000
 DASK_WORKERS = 4
+DASK_THREADS = 8
+DASK_SLOTS = DASK_WORKERS * DASK_THREADS
+UNIT_BYTES = 4096
+"""A ``LookUnit`` as a scheduler gets it, with its scenes' metadata (pickled, measured)."""
+CHECK_LONGEST_S = 4.0
+CHECK_S = 15.0
+CHECK_UNITS = 6000
 START_LIMIT_S = 120.0
 
 
@@ -45,6 +61,7 @@ START_LIMIT_S = 120.0
 
 def cost(work: Path) -> dict[str, Any]:
     """Return per kind of pixel what one look and one report take."""
+    warm_up(work)
     found = {}
     for case in COST:
         scenes = work / case.name
@@ -54,30 +71,71 @@ def cost(work: Path) -> dict[str, Any]:
             store, kept = Path(fresh) / "store", Path(fresh) / "kept"
             cold = child("analyse", scenes, work, "--store", str(store))
             warm = child("analyse", scenes, work, "--store", str(store), "--keep", str(kept))
-            found[case.name] = _cost_of(case, cold, warm, store, kept)
+            found[case.name] = _cost_of(case, scenes, cold, warm, store, kept)
+        print(f"  cost {found[case.name]}", flush=True)
     return found
 
 
 def _cost_of(
-    case: Case, cold: dict[str, Any], warm: dict[str, Any], store: Path, kept: Path
+    case: Case, scenes: Path, cold: dict[str, Any], warm: dict[str, Any], store: Path, kept: Path
 ) -> dict[str, Any]:
     area = (case.side_px * case.gsd_m) ** 2 / 1e6
     products = [path for path in store.rglob("*") if path.is_file()]
     files = [path for path in kept.rglob("*") if path.is_file()]
     changes = len(json.loads((kept / "changes.geojson").read_text())["features"])
+    look_s = (cold["cpu_s"] - warm["cpu_s"]) / case.looks
     return {
         "what": case.what,
         "km2": area,
         "looks": case.looks,
-        "cpu_s_per_km2_look": (cold["cpu_s"] - warm["cpu_s"]) / area / case.looks,
+        "cpu_s_per_look": look_s,
+        "cpu_s_per_km2_look": look_s / area,
         "cpu_s_per_report": warm["cpu_s"],
-        "product_mb_per_km2_look": sum(p.stat().st_size for p in products) / 1e6 / area / case.looks,
+        "report_looks": case.looks,
+        "scene_mb_per_look": sum(p.stat().st_size for p in scenes.glob("*.tif")) / 1e6 / case.looks,
+        "product_mb_per_look": sum(p.stat().st_size for p in products) / 1e6 / case.looks,
         "products_per_look": len(products) / case.looks,
         "report_files": len(files),
         "report_mb": sum(p.stat().st_size for p in files) / 1e6,
         "changes": changes,
         "peak_mib": cold["peak_mib"],
     }
+
+
+# --- requests -----------------------------------------------------------------------------------------------------
+
+
+class _Requests(logging.Handler):
+    """Counts what an S3 server is asked, by method, from its own log."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: Counter[str] = Counter()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """See ``logging.Handler``."""
+        if found := re.search(r"(GET|PUT|HEAD|POST|DELETE) /", record.getMessage()):
+            self.seen[found.group(1)] += 1
+
+
+def requests(work: Path) -> dict[str, Any]:
+    """Return what one look and one unchanged look ask of an object store that keeps the products."""
+    from tests.pipelines.bucket import bucket  # the server our tests use, a development dependency
+
+    scenes = work / REQUESTS.name
+    if not scenes.is_dir():
+        write_scenes(scenes, REQUESTS)
+    log, counter = logging.getLogger("werkzeug"), _Requests()
+    log.addHandler(counter)
+    told = {}
+    with bucket("scaling") as address:
+        log.setLevel(logging.INFO)
+        for name in ("cold", "warm"):
+            counter.seen.clear()
+            child("analyse", scenes, work, "--store", f"{address}/products")
+            told[name] = {method: n / REQUESTS.looks for method, n in sorted(counter.seen.items())}
+    log.removeHandler(counter)
+    return {"what": REQUESTS.what, "per_look": told}
 
 
 # --- the table of leases ------------------------------------------------------------------------------------------
@@ -90,6 +148,8 @@ class QueueRun:
     workers: int
     units: int
     seconds: float
+    rows: dict[str, float]
+    database_bytes: float
 
     @property
     def units_per_s(self) -> float:
@@ -132,9 +192,12 @@ def queue(database: str, counts: Sequence[int], unit_s: float) -> list[dict[str,
                 "seconds": round(run.seconds, 2),
                 "units_per_s": round(run.units_per_s, 2),
                 "of_ideal": round(run.units_per_s / ideal, 3),
+                "rows_per_unit": run.rows,
+                "database_bytes_per_unit": round(run.database_bytes),
             }
         )
-        print(f"  queue {rows[-1]}", flush=True)
+        told = {k: v for k, v in rows[-1].items() if k != "rows_per_unit"}
+        print(f"  queue {told}", flush=True)
     return rows
 
 
@@ -142,11 +205,13 @@ def _queue_run(folder: Path, database: str, workers: int, units: int, unit_s: fl
     from service.context import open_service
     from service.settings import Settings
 
-    settings = {
+    settings: dict[str, Any] = {
         "data": str(folder), "database": database, "secret": "scaling", "poll_s": 0.05,
         "max_running_per_tenant": 10_000, "lease_s": 60.0,
     }  # fmt: skip
+    url = Settings(**settings).database_url
     service = open_service(Settings(**settings))
+    rows_before, size_before = _left_in(url)
     _submit(service, f"scaling-{workers}", units)
     service.close()
     spawn = multiprocessing.get_context("forkserver")
@@ -163,7 +228,33 @@ def _queue_run(folder: Path, database: str, workers: int, units: int, unit_s: fl
     start.set()
     for process in processes:
         process.join()
-    return QueueRun(workers, units, time.perf_counter() - began)
+    seconds = time.perf_counter() - began
+    rows, size = _left_in(url)
+    new = {table: round((n - rows_before.get(table, 0)) / units, 2) for table, n in rows.items()}
+    return QueueRun(workers, units, seconds, new, (size - size_before) / units)
+
+
+def _left_in(url: str) -> tuple[dict[str, int], int]:
+    """Return the rows of every table and the bytes of the whole database."""
+    from sqlalchemy import func, select, text
+
+    from service.database import Database
+    from service.tables import metadata
+
+    database = Database(url)
+    with database.read() as connection:
+        rows = {
+            table.name: int(connection.execute(select(func.count()).select_from(table)).scalar_one())
+            for table in metadata.sorted_tables
+        }
+        asked = (
+            "SELECT page_count * page_size FROM pragma_page_count(), pragma_page_size()"
+            if database.is_sqlite
+            else "SELECT pg_database_size(current_database())"
+        )
+        size = int(connection.execute(text(asked)).scalar_one())
+    database.close()
+    return {name: n for name, n in rows.items() if n}, size
 
 
 def _submit(service: Any, tenant_name: str, count: int) -> None:
@@ -190,61 +281,95 @@ def _submit(service: Any, tenant_name: str, count: int) -> None:
 # --- a real Dask scheduler ----------------------------------------------------------------------------------------
 
 
-def _stub(seconds: float) -> float:
-    time.sleep(seconds)
-    return seconds
-
-
-def dask(seconds: float = 0.0) -> dict[str, Any]:
+def dask() -> dict[str, Any]:
     """Return what one task costs a real scheduler in a process of its own, through the runner's window."""
+    with _cluster() as runner:
+        rates = []
+        for _ in range(3):
+            began = time.perf_counter()
+            runner.map(_stub, [StubUnit(0.0, 0)] * DASK_TASKS, lambda _count: None)
+            rates.append(DASK_TASKS / (time.perf_counter() - began))
+    return {"tasks": DASK_TASKS, "slots": DASK_SLOTS, "tasks_per_s": statistics.median(rates)}
+
+
+def check(said: dict[str, Any]) -> list[dict[str, Any]]:
+    """Run stub units of measured duration and size and compare their seconds with what the model says.
+
+    Durations are those of a look at each kind of pixel, shortened together so that the check ends in minutes: what the
+    scheduler takes per unit then weighs more than it would, not less.
+    """
+    from benchmarks.scaling_model import batch_seconds
+
+    looks = {name: each["cpu_s_per_look"] for name, each in said["cost"].items()}
+    shorter = CHECK_LONGEST_S / max(looks.values())
+    rows = []
+    with _cluster() as runner:
+        for name, seconds in sorted(looks.items()):
+            unit = StubUnit(seconds * shorter, UNIT_BYTES)
+            count = max(DASK_SLOTS * 4, min(CHECK_UNITS, round(CHECK_S * DASK_SLOTS / unit.seconds)))
+            began = time.perf_counter()
+            runner.map(_stub, [unit] * count, lambda _count: None)
+            took = time.perf_counter() - began
+            expected = batch_seconds(count, unit.seconds, DASK_SLOTS, said["dask"]["tasks_per_s"])
+            rows.append(
+                {
+                    "unit": name, "unit_s": round(unit.seconds, 4), "units": count, "slots": DASK_SLOTS,
+                    "model_s": round(expected, 2), "measured_s": round(took, 2), "ratio": round(took / expected, 3),
+                }
+            )  # fmt: skip
+            print(f"  check {rows[-1]}", flush=True)
+    return rows
+
+
+@dataclass(frozen=True, slots=True)
+class StubUnit:
+    """A unit that takes its time and comes with as many bytes as a real one."""
+
+    seconds: float
+    size: int
+    load: bytes = b""
+
+    def __post_init__(self) -> None:
+        """Fill it."""
+        object.__setattr__(self, "load", bytes(self.size))
+
+
+def _stub(unit: StubUnit) -> float:
+    time.sleep(unit.seconds)
+    return unit.seconds
+
+
+@contextmanager
+def _cluster() -> Iterator[Any]:
+    """Yield a runner on a scheduler and workers that are processes of their own."""
     from pipelines.runner import open_runner
 
     environment = os.environ | ONE_CORE | {"PYTHONPATH": str(Path(__file__).parents[1])}
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "scheduler.json"
-        quiet = {
-            "stdout": subprocess.DEVNULL,
-            "stderr": subprocess.DEVNULL,
-            "cwd": folder,
-            "env": environment,
-        }
+        quiet: dict[str, Any] = {
+            "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "cwd": folder, "env": environment,
+        }  # fmt: skip
         here = [sys.executable, "-m", "dask"]
-        at = ["--host", "127.0.0.1", "--scheduler-file", str(file)]
-        running = [
-            subprocess.Popen(
-                [*here, "scheduler", *at, "--port", "0", "--dashboard-address", "127.0.0.1:0"], **quiet
-            )
-        ]
+        at = ["--host", "127.0.0.1", "--dashboard-address", "127.0.0.1:0"]
+        start = [*here, "scheduler", *at, "--scheduler-file", str(file), "--port", "0"]
+        running = [subprocess.Popen(start, **quiet)]
         try:
             end = time.monotonic() + START_LIMIT_S
             while not file.is_file() and time.monotonic() < end:
                 time.sleep(0.05)
             address = json.loads(file.read_text())["address"]
-            more = [
-                "--nthreads",
-                "8",
-                "--no-nanny",
-                "--dashboard-address",
-                "127.0.0.1:0",
-                "--memory-limit",
-                "0",
-            ]
+            more = [*at, "--nthreads", str(DASK_THREADS), "--no-nanny", "--memory-limit", "0"]
             running += [
-                subprocess.Popen([*here, "worker", address, "--host", "127.0.0.1", *more], **quiet)
-                for _ in range(DASK_WORKERS)
+                subprocess.Popen([*here, "worker", address, *more], **quiet) for _ in range(DASK_WORKERS)
             ]
             _wait_for_workers(address)
             with open_runner(scheduler=address) as runner:
-                rates = []
-                for _ in range(3):
-                    began = time.perf_counter()
-                    runner.map(_stub, [seconds] * DASK_TASKS, lambda _count: None)
-                    rates.append(DASK_TASKS / (time.perf_counter() - began))
+                yield runner
         finally:
             for process in running:
                 process.kill()
                 process.wait()
-    return {"tasks": DASK_TASKS, "threads": DASK_WORKERS * 8, "tasks_per_s": statistics.median(rates)}
 
 
 def _wait_for_workers(address: str) -> None:
@@ -260,7 +385,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--database", default="", help="PostgreSQL URL of an empty database; default SQLite")
-    parser.add_argument("--only", default="cost,queue,dask")
+    parser.add_argument("--only", default="cost,requests,queue,dask,check")
     parser.add_argument("--workers", default=",".join(map(str, WORKERS)))
     parser.add_argument("--unit-s", type=float, default=UNIT_S, help="how long a stub unit takes")
     parser.add_argument("--work", type=Path, help="keep the scenes here")
@@ -272,12 +397,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         work = args.work or Path(scratch)
         if "cost" in wanted:
             said["cost"] = cost(work)
+        if "requests" in wanted:
+            said["requests"] = requests(work)
         if "queue" in wanted:
             kind = "postgresql" if args.database else "sqlite"
             counts = [int(n) for n in args.workers.split(",")]
             said[f"queue_{kind}"] = queue(args.database, counts, args.unit_s)
         if "dask" in wanted:
             said["dask"] = dask()
+        if "check" in wanted:
+            said["check"] = check(said)
     said["run"] = {
         "python": platform.python_version(), "machine": platform.machine(), "cores": os.cpu_count(),
         "load_average": round(os.getloadavg()[1], 1),

@@ -183,9 +183,8 @@ def measure_analyse(args: argparse.Namespace) -> dict[str, Any]:
         parameters = Parameters(network=not args.no_network, min_confidence=args.min_confidence)
     start, cpu = time.perf_counter(), time.process_time()
     last = start
-    store = None if args.store is None else str(args.store)
     analyse(
-        catalog=str(args.catalog), site=read_aoi(args.aoi), out=args.report, parameters=parameters, store=store, workers=args.workers,
+        catalog=str(args.catalog), site=read_aoi(args.aoi), out=args.report, parameters=parameters, store=args.store, workers=args.workers,
         scheduler=args.scheduler,
     )  # fmt: skip
     plain = {"wall_s": time.perf_counter() - start, "cpu_s": time.process_time() - cpu}
@@ -397,8 +396,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, default=RESULTS)
     parser.add_argument("--no-network", action="store_true")
     parser.add_argument("--measure", choices=("analyse", "floor", "read", "delayed"), help=argparse.SUPPRESS)
-    for name in ("--catalog", "--aoi", "--report", "--store", "--keep"):
+    for name in ("--catalog", "--aoi", "--report", "--keep"):
         parser.add_argument(name, type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--store", help=argparse.SUPPRESS)
     parser.add_argument("--min-confidence", type=float, help=argparse.SUPPRESS)
     parser.add_argument("--workers", type=int, default=1, help=argparse.SUPPRESS)
     parser.add_argument("--scheduler", help=argparse.SUPPRESS)
