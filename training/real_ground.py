@@ -23,12 +23,13 @@ VEGAS_TRAINING_COLUMNS = 1000
 # Left out of the loss: class (0 container, 1 berm) and x0, y0, x1, y1 in pixels of the first size of the image.
 DOUBTFUL = {
     "osm_way_204035532_original": [(0, 80, 190, 400, 460)],
-    "osm_way_243466917_rows0-631": [(0, 90, 60, 411, 527)],
     "osm_way_450553995_original": [(0, 0, 0, 411, 667)],
     "osm_way_822818454_original": [(0, 0, 40, 140, 110), (0, 0, 170, 411, 460), (1, 0, 440, 411, 667)],
     "pan3": [(0, 190, 280, 380, 362), (0, 0, 60, 200, 150)],
     "pan2": [(0, 0, 150, 600, 403)],
 }
+# The one chip with containers a person is sure of is for measuring alone.
+KEPT_FOR_MEASURING = ("osm_way_243466917_rows0-631",)
 # Sun by eye from the shadows of poles and trees, azimuth and elevation in degrees, good to ten degrees.
 SUNS = {"vegas": (158.0, 46.0), "pan1": (165.0, 46.0), "pan2": (165.0, 46.0), "pan3": (165.0, 46.0)}
 GROUNDS = ("vegas", "pan1", "osm_node_8624960749_original", "osm_way_450553995_original")
@@ -58,6 +59,8 @@ def load_chips(folder: Path) -> list[Chip]:
         chips += _sizes(name, pan / np.percentile(pan, 99.5), (0.5, 0.5), (0.5, 0.8, 1.2))
     sizes = json.loads((folder / "pdok_maasvlakte/georef.json").read_text())
     for path in sorted((folder / "pdok_maasvlakte").glob("*.png")):
+        if path.stem in KEPT_FOR_MEASURING:
+            continue
         image = np.asarray(Image.open(path).convert("RGB"), np.float32).transpose(2, 0, 1)[::-1] / 255
         pixel = (sizes[path.name]["m_per_px_y"], sizes[path.name]["m_per_px_x"])
         chips += _sizes(path.stem, image, pixel, (0.3, 0.5, 0.8))
