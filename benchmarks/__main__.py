@@ -15,11 +15,12 @@ SHORT = (
 )
 FULL = (
     ("benchmarks.throughput",),
+    ("benchmarks.scaling",),
     ("benchmarks.detection", "--real", "../shared/data/real"),
     ("benchmarks.registration", "--share", "1.6", "--rival-share", "0.45"),
     ("benchmarks.service",),
 )
-PAGES = (("benchmarks.detection_docs",), ("benchmarks.registration_docs",))
+PAGES = (("benchmarks.detection_docs",), ("benchmarks.registration_docs",), ("benchmarks.throughput_docs",))
 
 
 def main() -> int:

@@ -1,4 +1,4 @@
-"""Write ``docs/accuracy-detection.md`` and ``docs/performance-analysis.md`` from the measured JSON files, so they cannot drift.
+"""Write ``docs/accuracy-detection.md`` from the measured JSON file, so that it cannot drift.
 
 python -m benchmarks.detection_docs
 """
@@ -275,63 +275,14 @@ independent looks.
 """
 
 
-def performance_page(said: dict[str, Any]) -> str:
-    """What an analysis costs."""
-    rows, shares = [], []
-    for name, case in said["cases"].items():
-        if "ratio_to_floor" not in case:
-            continue
-        rows.append(
-            [
-                name, case["what"], f"{case['floor_cpu_s']:.1f}", f"{case['analyse_cpu_s']:.1f}", f"{case['ratio_to_floor']:.1f}",
-                f"{case['km2_per_minute_one_core']:.1f}", f"{case['peak_mib']:.0f}",
-            ]
-        )  # fmt: skip
-        shares.append(
-            [
-                name,
-                *(
-                    f"{100 * case['step_shares'].get(s, 0):.0f} %"
-                    for s in ("search", "chips", "looks", "changes", "report")
-                ),
-            ]
-        )
-    other = [
-        [name, key.replace("_", " "), f"{value:.3f}" if isinstance(value, float) else str(value)]
-        for name, case in said["cases"].items()
-        if "ratio_to_floor" not in case
-        for key, value in case.items()
-        if key != "what"
-    ]
-    return f"""# Performance, as measured
-
-Made by `python -m benchmarks.detection_docs` from `benchmarks/results/throughput.json`; edit neither by hand. CPU seconds on one core. The floor reads and warps the same pixels once
-with rasterio alone; both alternate in one run, each in a process of its own. Scenes were made for timing. The machine had {said["run"]["cores"]} cores and was shared, so ratios mean more than seconds.
-
-{table(["case", "what", "floor, s", "analyse, s", "ratio", "km2 per minute", "peak MiB"], rows)}
-
-## Share of each step
-
-{table(["case", "search", "chips", "looks", "changes", "report"], shares)}
-
-## Increments, memory, workers
-
-{table(["case", "quantity", "value"], other)}
-"""
-
-
 def main() -> int:
-    """Write both pages from what has been measured."""
-    for source, page, write in (
-        ("detection.json", "accuracy-detection.md", detection_page),
-        ("throughput.json", "performance-analysis.md", performance_page),
-    ):
-        path = RESULTS / source
-        if not path.is_file():
-            print(f"{path} is missing: run its benchmark first", file=sys.stderr)
-            continue
-        (ROOT / "docs" / page).write_text(write(json.loads(path.read_text())))
-        print(ROOT / "docs" / page)
+    """Write the page from what has been measured."""
+    path, page = RESULTS / "detection.json", ROOT / "docs" / "accuracy-detection.md"
+    if not path.is_file():
+        print(f"{path} is missing: run its benchmark first", file=sys.stderr)
+        return 0
+    page.write_text(detection_page(json.loads(path.read_text())))
+    print(page)
     return 0
 
 

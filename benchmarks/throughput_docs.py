@@ -1,0 +1,302 @@
+"""Write ``docs/performance-analysis.md`` and ``docs/scaling.md`` from what was measured.
+
+python -m benchmarks.throughput_docs
+"""
+
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from benchmarks.scaling_model import TEN_THOUSAND, Needs, Plan, most_workers, needs
+
+ROOT = Path(__file__).parents[1]
+RESULTS = Path(__file__).parent / "results"
+SHARES = ("search", "chips", "looks", "changes", "report")
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Return a Markdown table."""
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def performance_page(said: dict[str, Any]) -> str:
+    """Return what an analysis costs, with peers."""
+    cases = said["cases"]
+    against = {name: case for name, case in cases.items() if "ratio_to_floor" in case}
+    rows = [
+        [
+            name, case["what"], f"{case['floor_cpu_s']:.1f}", f"{case['analyse_cpu_s']:.1f}",
+            f"**{case['ratio_to_floor']:.1f}**", f"{case['km2_per_minute_one_core']:.1f}", f"{case['peak_mib']:.0f}",
+        ]
+        for name, case in against.items()
+    ]  # fmt: skip
+    shares = [[n, *(f"{100 * c['step_shares'].get(s, 0):.0f} %" for s in SHARES)] for n, c in against.items()]
+    parts = [
+        "# Performance, as measured",
+        "Made by `python -m benchmarks.throughput_docs` from `benchmarks/results/throughput.json`; edit neither by hand. CPU\n"
+        "seconds on one core, medians. The floor reads and warps the same pixels once with rasterio alone; both alternate in\n"
+        f"one run, each in a process of its own. Scenes were made for timing. The machine had {said['run']['cores']} cores and "
+        "was shared, so ratios mean more\nthan seconds.",
+        table(["case", "what", "floor, s", "analyse, s", "ratio", "km² per minute", "peak MiB"], rows),
+        "## Share of each step",
+        table(["case", *SHARES], shares),
+        *_increment(cases.get("increment")),
+        *_workers(cases.get("workers")),
+        *_memory(cases.get("memory")),
+        *_peers(cases.get("peers")),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _increment(case: dict[str, Any] | None) -> list[str]:
+    if case is None or "failed" in case:
+        return []
+    return [
+        "## What is known already is not computed again",
+        f"{case['what']}. The first analysis of all {case['looks']} looks took {case['cold_cpu_s']:.1f} s; adding one look to "
+        f"the others **{case['one_scene_more_of_cold']:.3f}** of that, changing one parameter of the\ndetector "
+        f"**{case['parameter_changed_of_cold']:.3f}**. The report from kept products is "
+        f"{'the same bytes as' if case['same_bytes_warm_and_cold'] else 'NOT the same bytes as'} the one made from nothing.",
+    ]
+
+
+def _workers(case: dict[str, Any] | None) -> list[str]:
+    if case is None or "failed" in case:
+        return []
+    one = case["one_wall_s"]
+    rows = [
+        [text, f"{case[name]:.1f}", f"{one / case[name]:.2f}"]
+        for text, name in (
+            ("one process", "one_wall_s"), ("two processes", "two_processes_wall_s"),
+            ("four processes", "four_processes_wall_s"), ("four threads", "four_threads_wall_s"),
+        )
+    ]  # fmt: skip
+    return [
+        "## More workers",
+        f"{case['what']}, seconds on the clock. All four reports are "
+        f"{'the same bytes' if case['same_bytes'] else 'NOT the same bytes'}; a cluster over S3 is compared in\n"
+        f"`tests/acceptance/test_same_bytes.py`. Others used the machine too: {case['load_average_before']:.1f} processes waited "
+        "for its cores before the run.",
+        table(["workers", "seconds", "times as fast"], rows),
+    ]
+
+
+def _memory(case: dict[str, Any] | None) -> list[str]:
+    if case is None or "failed" in case:
+        return []
+    return [
+        "## Memory",
+        f"{case['what']}: peak {case['peak_mib'] / 1024:.2f} GiB, {case['cpu_s']:.0f} CPU seconds.",
+    ]
+
+
+def _peers(case: dict[str, Any] | None) -> list[str]:
+    if case is None or "failed" in case:
+        return []
+    named = (
+        ("floor: rasterio, read and warp once", "floor_cpu_s"),
+        ("our reader: the same, and what hides the ground", "read_cpu_s"),
+        ("odc-stac: load the same", "odc_stac_cpu_s"),
+        ("dask.delayed loop over our steps, no report, nothing kept", "delayed_cpu_s"),
+        ("analyse: everything, report included", "analyse_cpu_s"),
+        ("analyse again with kept products", "analyse_again_cpu_s"),
+    )
+    rows = [
+        [text, f"{case[name]:.1f}", f"{case[name] / case['floor_cpu_s']:.1f}"]
+        for text, name in named
+        if name in case
+    ]
+    return [
+        "## Beside others",
+        f"{case['what']}, CPU seconds on one core, medians of three runs that alternate. The loop pays its price again for every "
+        "look\nthat is added and every parameter that is changed.",
+        table(["what", "seconds", "times the floor"], rows),
+    ]
+
+
+def scaling_page(said: dict[str, Any], plan: Plan = TEN_THOUSAND) -> str:
+    """Return what ten thousand sites need, and where the plan bends."""
+    parts = [
+        "# Past one machine",
+        "Made by `python -m benchmarks.throughput_docs` from `benchmarks/results/scaling.json` (`python -m benchmarks.scaling`); "
+        f"edit neither\nby hand. Measured on {said['run']['cores']} shared cores; the scenes were made for timing.",
+        "## What one look and one report cost",
+        _cost_table(said),
+        "A look is read, registered, normalised and looked at once, whatever is asked of it later. A report is made again with "
+        "every new\nlook of its site. Peak memory is of the whole analysis in one process.",
+        "## What they ask of an object store",
+        _requests(said),
+        "## What a unit leaves in the database",
+        _rows(said),
+        f"## {plan.sites:,} sites, {plan.years:g} years, {len(plan.sensors)} sensors",
+        _assumed(plan),
+        _needs_table(plan, said),
+        "## Where it bends first",
+        _bends(plan, said),
+        "## The simulation behind it",
+        _check(said),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _cost_table(said: dict[str, Any]) -> str:
+    rows = [
+        [
+            each["what"], f"{each['cpu_s_per_look']:.2f}", f"{each['cpu_s_per_km2_look']:.3f}",
+            f"{each['cpu_s_per_report']:.2f}", f"{each['product_mb_per_look']:.2f}", f"{each['report_mb']:.1f}",
+            str(each["report_files"]), f"{each['peak_mib']:.0f}",
+        ]
+        for each in said["cost"].values()
+    ]  # fmt: skip
+    head = ["site", "CPU s per look", "per km² and look", "CPU s per report", "products, MB per look", "report, MB", "files", "MiB"]  # fmt: skip
+    return table(head, rows)
+
+
+def _requests(said: dict[str, Any]) -> str:
+    rows = [
+        [
+            text,
+            *(
+                f"{said['requests']['per_look'][name].get(method, 0):.1f}"
+                for method in ("GET", "PUT", "HEAD")
+            ),
+        ]
+        for text, name in (("a look that is new", "cold"), ("a look whose products are there", "warm"))
+    ]
+    return table(["per look", "GET", "PUT", "HEAD"], rows) + "\n\nA report is one PUT per file besides."
+
+
+def _rows(said: dict[str, Any]) -> str:
+    lines = []
+    for kind in ("sqlite", "postgresql"):
+        if found := said.get(f"queue_{kind}"):
+            per = found[-1]["rows_per_unit"]
+            listed = ", ".join(
+                f"{name} {n:g}" for name, n in sorted(per.items(), key=lambda e: (-e[1], e[0])) if n >= 0.5
+            )
+            lines.append(
+                f"- {kind}: {sum(per.values()):.0f} rows, {found[-1]['database_bytes_per_unit'] / 1e3:.0f} kB ({listed})"
+            )
+    return "A report of 30 changes and three looks, all of them news, and its site:\n\n" + "\n".join(lines)
+
+
+def _assumed(plan: Plan) -> str:
+    listed = "; ".join(
+        f"{sensor.name} ({sensor.looks_per_year:g} usable looks a year)" for sensor in plan.sensors
+    )
+    return f"Assumed: sites of 2.6 km²; {listed}. Every site is analysed as soon as one of its looks arrives."
+
+
+def _needs_table(plan: Plan, said: dict[str, Any]) -> str:
+    found: Needs = needs(plan, said)
+    once = [
+        ["looks", f"{found.looks / 1e6:.1f} million"],
+        ["core hours", f"{found.core_hours:,.0f}"],
+        ["days on 64 cores", f"{found.core_hours / 64 / 24:.1f}"],
+        ["pixels read, compressed", f"{found.reading_tb:.1f} TB"],
+        ["products, if all are kept", f"{found.products_tb:.1f} TB"],
+        ["reports, one of each site and sensor", f"{found.reports_tb:.2f} TB"],
+        ["object-store requests", f"{found.requests / 1e6:,.0f} million"],
+    ]
+    daily = [
+        ["looks", f"{found.looks_per_day:,.0f}"],
+        ["core hours", f"{found.core_hours_per_day:,.0f}"],
+        ["cores busy all day", f"{found.core_hours_per_day / 24:.0f}"],
+        ["object-store requests", f"{found.requests_per_day / 1e6:.1f} million"],
+        ["database rows", f"{found.rows_per_day / 1e6:.2f} million"],
+        ["database growth", f"{found.database_gb_per_year:,.0f} GB a year"],
+    ]
+    return (
+        "The archive, once:\n\n" + table(["what", "how much"], once)
+        + "\n\nThen every day:\n\n" + table(["what", "how much"], daily)
+    )  # fmt: skip
+
+
+def _bends(plan: Plan, said: dict[str, Any]) -> str:
+    rows = []
+    for kind in ("sqlite", "postgresql"):
+        for each in said.get(f"queue_{kind}", []):
+            rows.append(
+                [kind, str(each["workers"]), f"{each['units_per_s']:.1f}", f"{100 * each['of_ideal']:.0f} %"]
+            )
+    look_s = [each["cpu_s_per_look"] for each in said["cost"].values()]
+    report_s = [each["cpu_s_per_report"] for each in said["cost"].values()]
+    gate = said["dask"]["tasks_per_s"]
+    best = {
+        k: max(e["units_per_s"] for e in said[f"queue_{k}"])
+        for k in ("sqlite", "postgresql")
+        if f"queue_{k}" in said
+    }
+    shortest = min(look_s)
+    lines = [
+        f"- **One Dask scheduler** passes {gate:,.0f} tasks a second. With the cheapest look ({shortest:.2f} s) it keeps "
+        f"{most_workers(shortest, gate):,.0f} workers busy, with the\n  dearest ({max(look_s):.1f} s) "
+        f"{most_workers(max(look_s), gate):,.0f}.",
+    ]
+    for kind, most in best.items():
+        lines.append(
+            f"- **The table of leases on {kind}** ended at most {most:.1f} units a second here (a unit is a whole site, with its "
+            f"report's rows): {most * 86_400:,.0f} a day; a site whose report\n  takes {min(report_s):.1f} s keeps at most "
+            f"{most_workers(min(report_s), most):,.0f} workers busy."
+        )
+    found = needs(plan, said)
+    per_s = found.looks_per_day / 86_400
+    verdict = (
+        f"The plan needs {per_s:.1f} units a second if every look is its own unit. "
+        + (
+            f"SQLite's {best['sqlite']:.1f} {'suffice' if best['sqlite'] > 2 * per_s else 'do not suffice with room to spare'}"
+            if "sqlite" in best
+            else ""
+        )
+        + (
+            f"; PostgreSQL's {best['postgresql']:.1f} {'suffice' if best['postgresql'] > 2 * per_s else 'do not suffice with room to spare'}."
+            if "postgresql" in best
+            else "."
+        )
+        + " SQLite also means one machine. What bends first is the report that is made again with every look: "
+        "waiting until a site's looks\nof a day are in, and making one report of them, divides that part by their number."
+    )
+    return (
+        "Workers whose units take a known time and publish a report of 30 changes, on one machine of four cores that the "
+        "database, the\nworkers and others shared; *of ideal* is against workers / unit time:\n\n"
+        + table(["database", "workers", "units per second", "of ideal"], rows)
+        + "\n\n" + "\n".join(lines) + "\n\n" + verdict
+    )  # fmt: skip
+
+
+def _check(said: dict[str, Any]) -> str:
+    rows = [
+        [
+            each["unit"], f"{each['unit_s']:.3f}", f"{each['units']:,}", str(each["slots"]), f"{each['model_s']:.1f}",
+            f"{each['measured_s']:.1f}", f"{each['ratio']:.2f}",
+        ]
+        for each in said.get("check", [])
+    ]  # fmt: skip
+    return (
+        "Stub units of the measured duration (all shortened by one factor) and size of a unit's description, through our runner, a "
+        "real\nscheduler and real workers; the model is `benchmarks.scaling_model.batch_seconds`:\n\n"
+        + table(["unit", "s", "units", "slots", "model, s", "measured, s", "ratio"], rows)
+    )
+
+
+def main() -> int:
+    """Write both pages from what has been measured."""
+    pages = (
+        ("throughput.json", "performance-analysis.md", performance_page),
+        ("scaling.json", "scaling.md", scaling_page),
+    )
+    for source, page, write in pages:
+        path = RESULTS / source
+        if not path.is_file():
+            print(f"{path} is missing: run its benchmark first", file=sys.stderr)
+            continue
+        (ROOT / "docs" / page).write_text(write(json.loads(path.read_text())), "utf-8")
+        print(ROOT / "docs" / page)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
