@@ -235,8 +235,8 @@ class Comparison:
         shared = sorted((n, sentence) for sentence, n in found.items() if n > 1)
         return tuple(f"{sentence} ({n} of {len(self.sites)} sites)" for n, sentence in reversed(shared))
 
-    def as_json(self) -> dict[str, Any]:
-        """Return it as JSON."""
+    def as_json(self, start: int = 0, stop: int | None = None) -> dict[str, Any]:
+        """Return it as JSON: what is said of all, and the sites from ``start`` to before ``stop``."""
         return {
             "totals": self.totals,
             "reasons": list(self.reasons),
@@ -247,7 +247,7 @@ class Comparison:
                 for current in (site.before, site.after)
                 if current is not None and current.current
             ],
-            "sites": [site.as_json() for site in self.sites],
+            "sites": [site.as_json() for site in self.sites[start:stop]],
         }
 
 

@@ -14,6 +14,7 @@ from imagery.errors import DepotwatchError
 from service.api import (
     archives,
     changes,
+    comparisons,
     events,
     features,
     forecasts,
@@ -41,6 +42,7 @@ MODULES = (
     reports,
     jobs,
     promotions,
+    comparisons,
     changes,
     archives,
     events,

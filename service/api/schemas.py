@@ -315,6 +315,16 @@ class Promotion(Outgoing):
     links: list[Link]
 
 
+class Comparison(Outgoing):
+    """What two versions tell otherwise: of all sites in numbers, of some in full."""
+
+    totals: dict[str, int] = Field(description="changes of each kind, unchanged ones too, over all sites")
+    reasons: list[str] = Field(description="what explains differences on more than one site")
+    published: list[dict[str, str]] = Field(description="current reports that one side tells otherwise")
+    sites: list[dict[str, Any]]
+    links: list[Link]
+
+
 class Estimate(Outgoing):
     """What a job would take; ``seconds`` are those of one worker."""
 
