@@ -26,6 +26,7 @@ from service.api import (
     schemas,
     sites,
     subscriptions,
+    tiles,
 )
 from service.api.quick import Quick
 from service.context import Service
@@ -48,6 +49,7 @@ MODULES = (
     events,
     subscriptions,
     features,
+    tiles,
 )
 PROBLEMS: dict[int | str, dict[str, Any]] = {
     "default": {

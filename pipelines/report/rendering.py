@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from imagery.grid import SiteGrid
 from imagery.look import Look
+from imagery.observability import ObservationState
 from pipelines.analysis import Analysis, LookSummary, WindowReader
 from pipelines.report.summary import usable_looks
 
@@ -49,6 +50,15 @@ class Stretch:
 def has_colour(bands: Sequence[str]) -> bool:
     """Tell whether red, green and blue are all there."""
     return set(RGB) <= set(bands)
+
+
+def shown_bands(bands: Sequence[str]) -> tuple[str, ...]:
+    """Return the bands that a picture of a look is drawn from, see ``displayed``."""
+    if has_colour(bands):
+        return RGB
+    if "pan" in bands:
+        return ("pan",)
+    return tuple(name for name in RGB if name in bands) or tuple(bands[:1])
 
 
 def displayed(look: Look, colour: bool) -> Float32Stack:
@@ -129,6 +139,24 @@ def picture(image: Float32Stack, stretch: Stretch) -> Picture:
     rgb = np.moveaxis(np.broadcast_to(shown, (3, *image.shape[1:])), 0, -1).copy()
     rgb[unseen] = _hatch(*unseen.shape)[unseen][:, None]
     return rgb
+
+
+def tile_picture(look: Look, stretch: Stretch) -> Picture:
+    """Return (row, col, 4) uint8, in colour where the look has it: transparent where the scene holds nothing.
+
+    What could not be measured because it was too bright is white.
+    """
+    colour = has_colour(look.bands)
+    limits = stretch.limits(3 if colour else 1)[:, :, None, None]
+    scaled = (displayed(look, colour) - limits[:, 0]) / (limits[:, 1] - limits[:, 0])
+    scaled = np.where(look.state == ObservationState.SATURATED, 1.0, np.nan_to_num(np.clip(scaled, 0.0, 1.0)))
+    shown = (scaled ** np.float32(1 / GAMMA) * 255.0 + 0.5).astype(np.uint8)
+    rgba = np.empty((*look.grid.shape, 4), np.uint8)
+    rgba[..., :3] = np.moveaxis(np.broadcast_to(shown, (3, *look.grid.shape)), 0, -1)
+    there = ~np.isin(look.state, (ObservationState.OUTSIDE_FOOTPRINT, ObservationState.NODATA))
+    rgba[..., 3] = there * np.uint8(255)
+    rgba[~there] = 0
+    return rgba
 
 
 def _hatch(rows: int, cols: int) -> Picture:

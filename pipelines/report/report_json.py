@@ -22,6 +22,7 @@ _LINKS = (
     ("changes.geojson", "items", "application/geo+json"),
     ("looks.geojson", "related", "application/geo+json"),
     ("timeline.csv", "related", "text/csv"),
+    ("registration.json", "related", "application/json"),
     ("report.html", "alternate", "text/html"),
     ("changes.kmz", "alternate", "application/vnd.google-earth.kmz"),
     ("changes.gpkg", "alternate", "application/geopackage+sqlite3"),

@@ -24,6 +24,7 @@ from pipelines.report.features import (
     strength,
 )
 from pipelines.report.html_page import SHOWN_CHANGES, headline, report_html
+from pipelines.report.registration import registration_bytes
 from pipelines.report.rendering import site_stretch
 from pipelines.report.report_json import file_hashes, report_json
 from pipelines.report.timeline import timeline_csv
@@ -122,6 +123,7 @@ def _write_files(analysis: Analysis, read_window: WindowReader, folder: Path) ->
     export_geojson(found, folder / "changes.geojson")
     (folder / "looks.geojson").write_bytes(json_bytes(collection(looks)))
     (folder / "timeline.csv").write_bytes(timeline_csv(analysis))
+    (folder / "registration.json").write_bytes(registration_bytes(analysis, stretch))
     export_kmz(found, folder / "changes.kmz", folder)
     export_gpkg(found, folder / "changes.gpkg", looks, aoi_feature(analysis))
     export_parquet(found, folder / "changes.parquet")

@@ -159,6 +159,18 @@ class Listing(Outgoing):
     links: list[Link]
 
 
+class SiteTiles(Outgoing):
+    """Where a site's tiles lie (OGC tile matrix set, tileset metadata per look) and which looks have none."""
+
+    report: str | None
+    tileMatrixSet: dict[str, Any]  # noqa: N815 - OGC's name
+    bbox: list[float] | None = Field(description="west, south, east, north in metres of the set's CRS")
+    scenes: list[dict[str, Any]]
+    withheld: list[dict[str, Any]] = Field(description="looks whose licence forbids to publish pixels")
+    tilesets: list[dict[str, Any]]
+    links: list[Link]
+
+
 class Report(Outgoing):
     """A report; ``docs/report-files.md`` tells every member."""
 

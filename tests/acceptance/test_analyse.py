@@ -15,7 +15,7 @@ from rasterio.transform import Affine
 from service.cli import main
 
 FILES = {
-    "report.json", "changes.geojson", "looks.geojson", "timeline.csv", "report.html",
+    "report.json", "changes.geojson", "looks.geojson", "timeline.csv", "registration.json", "report.html",
     "changes.kmz", "changes.gpkg", "changes.parquet",
 }  # fmt: skip
 

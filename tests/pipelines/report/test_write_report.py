@@ -12,7 +12,7 @@ import pytest
 from pipelines.report import OutputNotEmpty, OutputNotWritable, write_report
 
 CONTRACT_FILES = {
-    "report.json", "changes.geojson", "looks.geojson", "timeline.csv", "report.html",
+    "report.json", "changes.geojson", "looks.geojson", "timeline.csv", "registration.json", "report.html",
     "changes.kmz", "changes.gpkg", "changes.parquet",
 }  # fmt: skip
 EVIDENCE_FILES = {"before.png", "after.png", "flicker.gif", "before.tif", "after.tif", "provenance.json"}

@@ -1,0 +1,304 @@
+"""``/sites/{site}/tiles`` and ``/tileMatrixSets``: registered scenes as map tiles in the site's own UTM zone."""
+
+import asyncio
+import json
+from collections import OrderedDict
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from typing import Annotated, Any
+from urllib.parse import quote
+
+from fastapi import APIRouter, Depends, Query, Request
+from sqlalchemy import select
+from starlette.responses import Response
+
+from service import reports
+from service.api import schemas
+from service.api.dependencies import (
+    DEFAULT_LIMIT,
+    JSON,
+    Cursor,
+    Limit,
+    ReportsReader,
+    ServiceOf,
+    address,
+    answer,
+    base_of,
+    capped,
+    next_link,
+    unchanged,
+)
+from service.api.quick import REVALIDATE
+from service.archives import ArchiveSource, sources
+from service.context import Service
+from service.database import Record
+from service.errors import NoReportYet, NotFound
+from service.identifiers import decode_cursor, encode_cursor
+from service.moments import rfc3339
+from service.sites import find_site
+from service.tables import sites
+from service.tiles import PixelsWithheld, SiteTiles, Tile, TiledScene, draw, find_tile, kept, tiles_of
+
+router = APIRouter(tags=["tiles"])
+
+IMMUTABLE = "private, max-age=31536000, immutable"
+PNG = "image/png"
+# What one report says of its tiles is small; this many sites are looked at at once.
+KNOWN_REPORTS = 64
+# Drawing is reading and warping: more at once would only take turns.
+DRAWERS = 2
+Which = Annotated[
+    str | None,
+    Query(
+        max_length=100,
+        description="Report by id or number; its tiles never change. Default: the current one.",
+    ),
+]
+
+
+class Drawing:
+    """What an API process keeps of reports whose tiles are asked for, and the few threads that draw.
+
+    A block that several requests want at once is drawn once; requests that find theirs drawn wait for nobody.
+    """
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+        self._known: OrderedDict[str, SiteTiles | None] = OrderedDict()
+        self._running: dict[str, asyncio.Future[Mapping[str, bytes]]] = {}
+        self._drawers = ThreadPoolExecutor(DRAWERS, "draw-tiles")
+
+    def tiles(self, report: str) -> SiteTiles | None:
+        """Return how to draw a report's looks; see ``tiles_of``."""
+        if report not in self._known:
+            with self._service.database.read() as connection:
+                found = tiles_of(connection, self._service.store, report)
+            self._known[report] = found
+            while len(self._known) > KNOWN_REPORTS:
+                self._known.popitem(last=False)
+            return found
+        return self._known[report]
+
+    async def png(
+        self, tiles: SiteTiles, scene: TiledScene, tile: Tile, archives: list[ArchiveSource]
+    ) -> bytes:
+        """Return a tile's PNG, drawn now where it must be."""
+        settings = self._service.settings
+        there = await asyncio.to_thread(kept, settings.products_place, tile)
+        if there is not None:
+            return there
+        running = self._running.get(tile.block)
+        if running is None:
+            running = asyncio.ensure_future(self._draw(tiles, scene, tile, archives))
+            self._running[tile.block] = running
+            running.add_done_callback(lambda _done: self._running.pop(tile.block, None))
+        # Who gives up waiting does not take the picture from the others.
+        return (await asyncio.shield(running))[tile.name]
+
+    async def _draw(
+        self, tiles: SiteTiles, scene: TiledScene, tile: Tile, archives: list[ArchiveSource]
+    ) -> Mapping[str, bytes]:
+        settings = self._service.settings
+        drawn = partial(
+            draw,
+            tiles,
+            scene,
+            tile,
+            archives,
+            products=settings.products_place,
+            downloads=settings.downloads_place,
+            allow_hosts=settings.allowed_hosts,
+        )
+        return await asyncio.get_running_loop().run_in_executor(self._drawers, drawn)
+
+
+async def _drawing(request: Request, service: ServiceOf) -> Drawing:
+    """Return the process's drawing desk, set up when it is first needed."""
+    state = request.app.state
+    if not hasattr(state, "drawing"):
+        state.drawing = Drawing(service)
+    desk: Drawing = state.drawing
+    return desk
+
+
+DrawingOf = Annotated[Drawing, Depends(_drawing)]
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """A site's report whose tiles are asked for; ``tiles`` None where it has none."""
+
+    site: Record
+    report: str | None
+    tiles: SiteTiles | None
+    archives: list[ArchiveSource]
+
+
+def _asked(service: Service, desk: Drawing, tenant: str, site: str, report: str | None) -> _Asked:
+    with service.database.read() as connection:
+        row = find_site(connection, tenant, site)
+        if report is not None:
+            report = reports.numbered(connection, tenant, site, report).id
+        else:
+            report = row.current_report
+        names = json.loads(row.archives)
+        archives = sources(connection, tenant, names)
+    return _Asked(row, report, None if report is None else desk.tiles(report), archives)
+
+
+@router.get("/sites/{site}/tiles", responses={200: {"model": schemas.SiteTiles}})
+def get_site_tiles(
+    request: Request,
+    service: ServiceOf,
+    caller: ReportsReader,
+    desk: DrawingOf,
+    site: str,
+    report: Which = None,
+) -> Response:
+    """Return how a site's tiles lie and which looks have them: OGC tileset metadata per look."""
+    asked = _asked(service, desk, caller.tenant, site, report)
+    base = base_of(request)
+    headers = {"ETag": f'"tiles.{asked.report}"', "Cache-Control": IMMUTABLE if report else REVALIDATE}
+    if unchanged(request, headers["ETag"]):
+        return Response(status_code=304, headers=headers)
+    links = [{"rel": "self", "href": address(request), "type": JSON}]
+    body: dict[str, Any] = {"title": asked.site.name, "report": asked.report, "links": links}
+    if asked.tiles is None:
+        nothing = dict.fromkeys(("scenes", "withheld", "tilesets"), ())
+        return answer(body | nothing | {"tileMatrixSet": {"tileMatrices": []}, "bbox": None}, headers=headers)
+    tiles = asked.tiles
+    shown = [scene for scene in tiles.scenes.values() if not scene.withheld]
+    body |= {
+        "tileMatrixSet": tiles.pyramid.as_tile_matrix_set(site, asked.site.name),
+        "crs": tiles.pyramid.crs,
+        "bbox": tiles.pyramid.bounds,
+        "scenes": [{"scene_id": scene.scene_id, "datetime": _time(scene)} for scene in shown],
+        "withheld": [
+            {"scene_id": s.scene_id, "datetime": _time(s), "reason": "licence", "detail": _withheld(s)}
+            for s in tiles.scenes.values()
+            if s.withheld
+        ],
+        "tilesets": [_tileset(base, site, tiles, scene) for scene in shown],
+    }
+    return answer(body, headers=headers)
+
+
+def _time(scene: TiledScene) -> str:
+    return rfc3339(scene.t_utc.timestamp())
+
+
+def _withheld(scene: TiledScene) -> str:
+    return f"the terms of scene {scene.scene_id} ({scene.licence}) forbid to publish its pixels"
+
+
+def _tileset(base: str, site: str, tiles: SiteTiles, scene: TiledScene) -> dict[str, Any]:
+    """Return one look as OGC API - Tiles describes a tileset of map tiles."""
+    here = f"{base}/sites/{site}/tiles/{quote(scene.scene_id, safe='')}"
+    scheme = f"{base}/tileMatrixSets/{site}"
+    return {
+        "title": f"{scene.scene_id}, {_time(scene)}",
+        "dataType": "map",
+        "crs": tiles.pyramid.crs,
+        "tileMatrixSetURI": scheme,
+        "license": scene.licence,
+        "links": [
+            {
+                "rel": "item",
+                "type": PNG,
+                "templated": True,
+                "href": f"{here}/{{tileMatrix}}/{{tileCol}}/{{tileRow}}.png?report={tiles.report}",
+            },
+            {"rel": "http://www.opengis.net/def/rel/ogc/1.0/tiling-scheme", "type": JSON, "href": scheme},
+        ],
+    }
+
+
+@router.get(
+    "/sites/{site}/tiles/{scene:path}/{z}/{x}/{y}.png", responses={200: {"content": {PNG: {}}}, 304: {}}
+)
+async def get_tile(
+    request: Request,
+    service: ServiceOf,
+    caller: ReportsReader,
+    desk: DrawingOf,
+    site: str,
+    scene: str,
+    z: str,
+    x: str,
+    y: str,
+    report: Which = None,
+) -> Response:
+    """Return one tile of a registered look: level, column, row from the top; clear where the scene holds nothing."""
+    asked = await asyncio.to_thread(_asked, service, desk, caller.tenant, site, report)
+    look = None if asked.tiles is None else asked.tiles.scenes.get(scene)
+    if asked.tiles is None or look is None:
+        raise NotFound("this site has no tiles of such a scene; /sites/{id}/tiles lists those it has")
+    if look.withheld:
+        raise PixelsWithheld(_withheld(look))
+    tile = find_tile(asked.tiles, look, *(_index(text) for text in (z, x, y)))
+    headers = {"ETag": tile.etag, "Cache-Control": IMMUTABLE if report else REVALIDATE}
+    if unchanged(request, tile.etag):
+        return Response(status_code=304, headers=headers)
+    return Response(await desk.png(asked.tiles, look, tile, asked.archives), 200, headers, PNG)
+
+
+def _index(text: str) -> int:
+    """Return a tile index, -1 for what is none."""
+    return int(text) if text.isascii() and text.isdecimal() and len(text) < 10 else -1
+
+
+@router.get("/tileMatrixSets", responses={200: {"model": schemas.Listing}})
+def get_tile_matrix_sets(
+    request: Request,
+    service: ServiceOf,
+    caller: ReportsReader,
+    limit: Limit = DEFAULT_LIMIT,
+    cursor: Cursor = None,
+) -> Response:
+    """List the tile matrix sets: one per site that has a report."""
+    after = decode_cursor(cursor, str)[0] if cursor is not None else ""
+    size, base = capped(limit), base_of(request)
+    wanted = (
+        select(sites.c.id, sites.c.name)
+        .where(
+            sites.c.tenant == caller.tenant,
+            sites.c.deleted.is_(None),
+            sites.c.current_report.is_not(None),
+            sites.c.id > after,
+        )
+        .order_by(sites.c.id)
+        .limit(size + 1)
+    )
+    with service.database.read() as connection:
+        rows = connection.execute(wanted).all()
+    links = [{"rel": "self", "href": address(request), "type": JSON}]
+    if len(rows) > size:
+        links.append(next_link(request, encode_cursor(rows[size - 1].id)))
+    listed = [
+        {
+            "id": row.id,
+            "title": row.name,
+            "links": [{"rel": "self", "type": JSON, "href": f"{base}/tileMatrixSets/{row.id}"}],
+        }
+        for row in rows[:size]
+    ]
+    return answer({"tileMatrixSets": listed, "links": links})
+
+
+@router.get(
+    "/tileMatrixSets/{site}",
+    responses={200: {"content": {JSON: {"schema": {"type": "object"}}}, "description": "a tile matrix set"}},
+)
+def get_tile_matrix_set(
+    request: Request, service: ServiceOf, caller: ReportsReader, desk: DrawingOf, site: str
+) -> Response:
+    """Return a site's tile matrix set (OGC Two Dimensional Tile Matrix Set 2.0): the levels its tiles lie on."""
+    asked = _asked(service, desk, caller.tenant, site, None)
+    if asked.tiles is None:
+        raise NoReportYet("this site has no report that tells of a grid yet")
+    headers = {"ETag": f'"tms.{asked.report}"', "Cache-Control": REVALIDATE}
+    if unchanged(request, headers["ETag"]):
+        return Response(status_code=304, headers=headers)
+    return answer(asked.tiles.pyramid.as_tile_matrix_set(site, asked.site.name), headers=headers)
