@@ -197,7 +197,7 @@ def look(service: Service, *, later_s: float = 0.0) -> list[str]:
         connection.execute(
             update(archives).values(watched=None, watch_cursor=json.dumps(kept) if kept else None)
         )
-    assert Watch(service.database, service.settings, "test").run_due() == 1
+    assert Watch(service.database, service.settings, "test").run_due() >= 1
     with service.database.read() as connection:
         assert connection.execute(select(archives.c.watch_error)).scalar_one() is None
         return sorted(connection.execute(select(scenes.c.scene_id)).scalars())
@@ -296,7 +296,7 @@ def test_a_host_is_allowed_to_the_archive_it_was_allowed_to_and_no_other(
     with watched.database.write() as connection:
         tenant = ensure_tenant(watched.database, connection, "first")
         add_archive(watched.database, connection, "other", "remote", world.front.url, tenant)
-    assert Watch(watched.database, watched.settings, "test").run_due() == 2
+    assert Watch(watched.database, watched.settings, "test").run_due() >= 2
     with watched.database.read() as connection:
         told = dict(connection.execute(select(archives.c.name, archives.c.watch_error)).all())
         rows = {source.name: source for source in sources(connection, tenant, None)}

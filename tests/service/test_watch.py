@@ -57,7 +57,7 @@ def look(service: Service) -> None:
     """Look at every archive as if it were due."""
     with service.database.write() as connection:
         connection.execute(update(archives).values(watched=None))
-    assert Watch(service.database, service.settings, "test").run_due() == 1
+    assert Watch(service.database, service.settings, "test").run_due() >= 1
 
 
 def new_jobs(client: TestClient) -> list[str]:
