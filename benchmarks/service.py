@@ -53,7 +53,7 @@ def run_api(settings: dict[str, Any], port: int, floor: bytes) -> None:
 
     from service.app import build_app
     from service.context import open_service
-    from service.server import bind
+    from service.server import KEEP_ALIVE_S, SWITCH_S, bind
     from service.settings import Settings
     from service.telemetry import configure_logging
 
@@ -68,7 +68,10 @@ def run_api(settings: dict[str, Any], port: int, floor: bytes) -> None:
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         await send({"type": "http.response.body", "body": floor})
 
-    config = uvicorn.Config(with_floor, log_config=None, access_log=False, lifespan="off")
+    sys.setswitchinterval(SWITCH_S)
+    config = uvicorn.Config(
+        with_floor, log_config=None, access_log=False, lifespan="off", timeout_keep_alive=KEEP_ALIVE_S
+    )
     asyncio.run(uvicorn.Server(config).serve(sockets=[bind("127.0.0.1", port)]))
 
 
