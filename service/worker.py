@@ -63,6 +63,12 @@ class Stopping(DepotwatchError):
     code = "stopping"
 
 
+class NoRoom(DepotwatchError):
+    """The worker's data folder is full or cannot be written; the unit is tried again later."""
+
+    code = "no-room"
+
+
 class InternalFault(DepotwatchError):
     """A bug met while running a unit: the trace is in the worker's log."""
 
@@ -178,6 +184,9 @@ class Worker:
                 self._run_lease(lease, folder / "report")
         except Fenced:
             log.warning("unit-fenced", extra=_fields(lease))
+        except NoRoom as error:
+            log.warning("unit-failed", extra={**_fields(lease), "code": error.code, "detail": error.detail})
+            self._fail(lease, error, final=False)
         finally:
             self.current = None
         log.info("unit-ended", extra={**_fields(lease), "seconds": round(self._monotonic() - started, 3)})
@@ -290,8 +299,11 @@ def _fields(lease: Lease) -> dict[str, object]:
 
 @contextmanager
 def _spare_folder(data: Path) -> Iterator[Path]:
-    data.mkdir(parents=True, exist_ok=True)
-    folder = Path(tempfile.mkdtemp(prefix="unit-", dir=_spare_root(data)))
+    try:
+        data.mkdir(parents=True, exist_ok=True)
+        folder = Path(tempfile.mkdtemp(prefix="unit-", dir=_spare_root(data)))
+    except OSError as error:
+        raise NoRoom(f"{data} takes no files of a unit: {error.strerror}; make room there") from error
     try:
         yield folder
     finally:
