@@ -2,7 +2,7 @@
 
 import csv
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from html import escape
 from importlib.resources import files
@@ -377,7 +377,7 @@ class _Frame:
         )
 
 
-def comparison_files(compared: Comparison) -> Mapping[str, bytes]:
+def comparison_files(compared: Comparison) -> dict[str, bytes]:
     """Return the three files of a comparison by name."""
     from pipelines.report.canonical import json_bytes
 

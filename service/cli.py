@@ -20,6 +20,7 @@ COMMANDS = {
     "site": "add or list sites",
     "report": "fetch the latest report of a site",
     "reprocess": "re-run sites in batch, resumable",
+    "compare": "compare two reports of one site",
     "verify": "replay an evidence bundle and compare hashes",
     "keys": "create, list or revoke API keys",
     "products": "list or collect stored products",
