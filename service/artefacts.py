@@ -119,19 +119,40 @@ class ArtefactStore:
                 obstore.put(self._store, _key(digest), data, mode="create")
             except AlreadyExistsError:
                 self._renew(digest, data)
+            self._settle(digest)
         except (OSError, obstore.exceptions.BaseError) as error:
             raise NotAvailable(f"the artefact store takes nothing: {type(error).__name__}") from error
         return digest
 
     def _renew(self, digest: str, data: bytes) -> None:
-        """Let a blob that is there count as written now: an orphan about to get its row must not be collected."""
+        """Let a blob that is there count as written now: an orphan about to get its row must not be collected.
+
+        One of another size is what a machine that lost its power left of it: it is written again.
+        """
         with suppress(FileNotFoundError):
             if self.folder is not None:
-                os.utime(self.folder / _key(digest))
-                return
-            if datetime.now(UTC) - obstore.head(self._store, _key(digest))["last_modified"] < RENEWED_AFTER:
-                return
+                path = self.folder / _key(digest)
+                if path.stat().st_size == len(data):
+                    os.utime(path)
+                    return
+            else:
+                head = obstore.head(self._store, _key(digest))
+                fresh = datetime.now(UTC) - head["last_modified"] < RENEWED_AFTER
+                if fresh and head["size"] == len(data):
+                    return
         obstore.put(self._store, _key(digest), data, mode="overwrite")
+
+    def _settle(self, digest: str) -> None:
+        """Have a blob on the disk before a row says so; object stores see to that themselves."""
+        if self.folder is None:
+            return
+        path = self.folder / _key(digest)
+        for place in (path, path.parent):
+            handle = os.open(place, os.O_RDONLY)
+            try:
+                os.fsync(handle)
+            finally:
+                os.close(handle)
 
     def get(self, digest: str) -> bytes:
         """Return a blob; small ones are remembered, which is safe because they never change.

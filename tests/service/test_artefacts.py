@@ -1,6 +1,7 @@
 """Reports' files in a folder and in S3: named by content, written once, patient with servers that stumble."""
 
 import hashlib
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -52,6 +53,30 @@ def test_what_goes_in_comes_out_by_its_hash_and_is_written_once(place: str, tmp_
     fresh.delete(digest)
     with pytest.raises(ArtefactMissing):
         ArtefactStore(place).get(digest)
+
+
+def test_a_blob_cut_short_by_a_power_cut_is_written_again(place: str) -> None:
+    store = ArtefactStore(place)
+    digest = store.put_bytes(b"whole picture")
+    obstore.put(store._store, f"blobs/{digest[:2]}/{digest}", b"whole", mode="overwrite")
+    assert store.put_bytes(b"whole picture") == digest
+    assert ArtefactStore(place).get(digest) == b"whole picture"
+
+
+def test_a_file_is_on_the_disk_before_anybody_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, synced = ArtefactStore(str(tmp_path / "artefacts")), []
+    real = os.fsync
+
+    def note(handle: int) -> None:
+        synced.append(os.readlink(f"/proc/self/fd/{handle}"))
+        real(handle)
+
+    monkeypatch.setattr(os, "fsync", note)
+    digest = store.put_bytes(b"picture")
+    blob = tmp_path / "artefacts" / "blobs" / digest[:2] / digest
+    assert synced == [str(blob), str(blob.parent)]
 
 
 def test_a_whole_day_on_s3(s3: Stumbling, tmp_path: Path) -> None:
