@@ -118,28 +118,45 @@ def _peers(case: dict[str, Any] | None) -> list[str]:
 
 
 def scaling_page(said: dict[str, Any], plan: Plan = TEN_THOUSAND) -> str:
-    """Return what ten thousand sites need, and where the plan bends."""
+    """Return what ten thousand sites need, and where the plan bends; what was not measured is not said."""
+    cores = said["run"]["cores"]
     parts = [
         "# Past one machine",
         "Made by `python -m benchmarks.throughput_docs` from `benchmarks/results/scaling.json` (`python -m benchmarks.scaling`); "
-        f"edit neither\nby hand. Measured on {said['run']['cores']} shared cores; the scenes were made for timing.",
-        "## What one look and one report cost",
-        _cost_table(said),
-        "A look is read, registered, normalised and looked at once, whatever is asked of it later. A report is made again with "
-        "every new\nlook of its site. Peak memory is of the whole analysis in one process.",
-        "## What they ask of an object store",
-        _requests(said),
-        "## What a unit leaves in the database",
-        _rows(said),
-        f"## {plan.sites:,} sites, {plan.years:g} years, {len(plan.sensors)} sensors",
-        _assumed(plan),
-        _needs_table(plan, said),
-        "## Where it bends first",
-        _bends(plan, said),
-        "## The simulation behind it",
-        _check(said),
+        f"edit neither\nby hand. Measured on {cores} shared cores, with a load average of {said['run']['load_average']:g} at the "
+        "end; the scenes were made for timing.",
     ]
-    return "\n\n".join(parts) + "\n"
+    queues = [kind for kind in ("sqlite", "postgresql") if f"queue_{kind}" in said]
+    if "cost" in said:
+        parts += [
+            "## What one look and one report cost",
+            _cost_table(said),
+            "A look is read, registered, normalised and looked at once, whatever is asked of it later. A report is made again "
+            "with every new\nlook of its site. Peak memory is of the whole analysis in one process.",
+        ]
+    if "requests" in said:
+        parts += ["## What they ask of an object store", _requests(said)]
+    if queues:
+        parts += ["## What a unit leaves in the database", _rows(said)]
+    if "cost" in said and "requests" in said and queues:
+        parts += [
+            f"## {plan.sites:,} sites, {plan.years:g} years, {len(plan.sensors)} sensors",
+            _assumed(plan),
+            _needs_table(plan, said, queues[-1]),
+        ]
+    if queues and "dask" in said and "cost" in said:
+        parts += ["## Where it bends first", _bends(plan, said, queues)]
+    if "check" in said:
+        parts += ["## The simulation behind it", _check(said)]
+    return "\n\n".join([*parts, "## What is kept", KEPT]) + "\n"
+
+
+KEPT = """Products may be deleted at any time: whatever needs one makes it again, with the same bytes, also under a run at work.
+`depotwatch products list` says what those of each step take and when they were last used (in an object store: when they
+were written); `depotwatch products gc --older-than DAYS --keep-size BYTES [--dry-run]` deletes the longest unused, never what
+was used within the hour, and files in the artefact store that no report points to once they are a day old. Reports and
+their evidence are never deleted by it. A look that is looked at once and whose report stands needs no products: keeping a
+month of them makes re-runs cheap, keeping all of them is a matter of the table above."""
 
 
 def _cost_table(said: dict[str, Any]) -> str:
@@ -190,8 +207,8 @@ def _assumed(plan: Plan) -> str:
     return f"Assumed: sites of 2.6 km²; {listed}. Every site is analysed as soon as one of its looks arrives."
 
 
-def _needs_table(plan: Plan, said: dict[str, Any]) -> str:
-    found: Needs = needs(plan, said)
+def _needs_table(plan: Plan, said: dict[str, Any], kind: str) -> str:
+    found: Needs = needs(plan, said, kind)
     once = [
         ["looks", f"{found.looks / 1e6:.1f} million"],
         ["core hours", f"{found.core_hours:,.0f}"],
@@ -215,56 +232,43 @@ def _needs_table(plan: Plan, said: dict[str, Any]) -> str:
     )  # fmt: skip
 
 
-def _bends(plan: Plan, said: dict[str, Any]) -> str:
-    rows = []
-    for kind in ("sqlite", "postgresql"):
-        for each in said.get(f"queue_{kind}", []):
-            rows.append(
-                [kind, str(each["workers"]), f"{each['units_per_s']:.1f}", f"{100 * each['of_ideal']:.0f} %"]
-            )
-    look_s = [each["cpu_s_per_look"] for each in said["cost"].values()]
-    report_s = [each["cpu_s_per_report"] for each in said["cost"].values()]
-    gate = said["dask"]["tasks_per_s"]
-    best = {
-        k: max(e["units_per_s"] for e in said[f"queue_{k}"])
-        for k in ("sqlite", "postgresql")
-        if f"queue_{k}" in said
-    }
-    shortest = min(look_s)
-    lines = [
-        f"- **One Dask scheduler** passes {gate:,.0f} tasks a second. With the cheapest look ({shortest:.2f} s) it keeps "
-        f"{most_workers(shortest, gate):,.0f} workers busy, with the\n  dearest ({max(look_s):.1f} s) "
-        f"{most_workers(max(look_s), gate):,.0f}.",
+def _bends(plan: Plan, said: dict[str, Any], queues: Sequence[str]) -> str:
+    rows = [
+        [kind, str(each["workers"]), f"{each['units_per_s']:.1f}", f"{100 * each['of_ideal']:.0f} %"]
+        for kind in queues
+        for each in said[f"queue_{kind}"]
     ]
-    for kind, most in best.items():
-        lines.append(
-            f"- **The table of leases on {kind}** ended at most {most:.1f} units a second here (a unit is a whole site, with its "
-            f"report's rows): {most * 86_400:,.0f} a day; a site whose report\n  takes {min(report_s):.1f} s keeps at most "
-            f"{most_workers(min(report_s), most):,.0f} workers busy."
-        )
-    found = needs(plan, said)
-    per_s = found.looks_per_day / 86_400
-    verdict = (
-        f"The plan needs {per_s:.1f} units a second if every look is its own unit. "
-        + (
-            f"SQLite's {best['sqlite']:.1f} {'suffice' if best['sqlite'] > 2 * per_s else 'do not suffice with room to spare'}"
-            if "sqlite" in best
-            else ""
-        )
-        + (
-            f"; PostgreSQL's {best['postgresql']:.1f} {'suffice' if best['postgresql'] > 2 * per_s else 'do not suffice with room to spare'}."
-            if "postgresql" in best
-            else "."
-        )
-        + " SQLite also means one machine. What bends first is the report that is made again with every look: "
-        "waiting until a site's looks\nof a day are in, and making one report of them, divides that part by their number."
-    )
+    look_s = [each["cpu_s_per_look"] for each in said["cost"].values()]
+    report_s = min(each["cpu_s_per_report"] for each in said["cost"].values())
+    gate = said["dask"]["tasks_per_s"]
+    lines = [
+        f"- **One Dask scheduler** passes {gate:,.0f} tasks a second. With the cheapest look ({min(look_s):.2f} s) it keeps "
+        f"{most_workers(min(look_s), gate):,.0f} workers busy,\n  with the dearest ({max(look_s):.1f} s) "
+        f"{most_workers(max(look_s), gate):,.0f}."
+    ]
+    best = {kind: max(each["units_per_s"] for each in said[f"queue_{kind}"]) for kind in queues}
+    lines += [
+        f"- **The table of leases on {kind}** ended at most {most:.1f} units a second here, {most * 86_400:,.0f} a day (a unit is a "
+        f"site, with its report's\n  rows). Units of {report_s:.1f} s, the cheapest report above, keep at most "
+        f"{most_workers(report_s, most):,.0f} workers busy."
+        for kind, most in best.items()
+    ]
     return (
-        "Workers whose units take a known time and publish a report of 30 changes, on one machine of four cores that the "
-        "database, the\nworkers and others shared; *of ideal* is against workers / unit time:\n\n"
+        "Workers whose units take a known time and publish a report of 30 changes; database, workers and others shared one "
+        "machine. *Of ideal*\nis against workers / unit time:\n\n"
         + table(["database", "workers", "units per second", "of ideal"], rows)
-        + "\n\n" + "\n".join(lines) + "\n\n" + verdict
+        + "\n\n" + "\n".join(lines) + "\n\n" + _verdict(plan, said, best)
     )  # fmt: skip
+
+
+def _verdict(plan: Plan, said: dict[str, Any], best: dict[str, float]) -> str:
+    per_s = needs(plan, said, list(best)[-1]).looks_per_day / 86_400
+    enough = [f"{kind} ended {most / per_s:.1f} times that" for kind, most in best.items()]
+    return (
+        f"The plan needs {per_s:.2f} units a second if every look is a unit of its own; {', '.join(enough)}. SQLite also means one "
+        "machine.\nWhat bends first in core hours is the report that is made again with every look: waiting until a site's looks "
+        "of a day are in, and\nmaking one report of them, divides that part by their number."
+    )
 
 
 def _check(said: dict[str, Any]) -> str:

@@ -1,0 +1,86 @@
+"""The model multiplies what was measured and knows one gate; the pages made from it say what it says."""
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from benchmarks.scaling_model import Plan, Sensor, batch_seconds, most_workers, needs
+from benchmarks.throughput_docs import RESULTS, performance_page, scaling_page
+
+COST: dict[str, Any] = {
+    "cpu_s_per_look": 2.0, "cpu_s_per_report": 3.0, "report_looks": 10, "scene_mb_per_look": 8.0,
+    "product_mb_per_look": 4.0, "report_mb": 1.0, "report_files": 20,
+}  # fmt: skip
+SAID: dict[str, Any] = {
+    "cost": {"look": COST},
+    "requests": {"per_look": {"cold": {"GET": 4.0, "PUT": 3.0}, "warm": {"GET": 3.0}}},
+    "queue_postgresql": [{"rows_per_unit": {"changes": 30.0, "units": 1.0}, "database_bytes_per_unit": 1000}],
+}
+
+
+@given(st.integers(1, 10_000), st.floats(0.01, 100), st.integers(1, 500), st.floats(0.1, 1e4))
+def test_a_batch_never_takes_less_than_its_work_or_its_gate(
+    units: int, unit_s: float, slots: int, units_per_s: float
+) -> None:
+    took = batch_seconds(units, unit_s, slots, units_per_s)
+    assert took >= units * unit_s / slots * 0.999999
+    assert took >= units / units_per_s
+    assert took >= batch_seconds(units, unit_s, slots + 1, units_per_s)
+
+
+def test_workers_beyond_the_gate_gain_nothing() -> None:
+    most = round(most_workers(2.0, 50.0))
+    assert batch_seconds(100_000, 2.0, most, 50.0) == pytest.approx(2000.0)
+    assert batch_seconds(100_000, 2.0, 2 * most, 50.0) == pytest.approx(2000.0)
+
+
+def test_what_a_plan_needs_is_what_was_measured_times_how_often() -> None:
+    plan = Plan(100, 2.0, (Sensor("s", "look", 36.525),))
+    found = needs(plan, SAID)
+    assert found.looks == pytest.approx(100 * 73.05)
+    assert found.looks_per_day == pytest.approx(10.0)
+    assert found.core_hours == pytest.approx(100 * 73.05 * (2.0 + 0.3) / 3600)
+    assert found.products_tb == pytest.approx(100 * 73.05 * 4.0 / 1e6)
+    assert found.requests == pytest.approx(100 * 73.05 * 7 + 100 * 20)
+    assert found.rows_per_day == pytest.approx(310.0)
+    # Each of ten looks a day and a report over half of the site's 73 looks at 0.3 s each.
+    assert found.core_hours_per_day == pytest.approx((10 * 2.0 + 10 * 73.05 * 0.3 / 2) / 3600)
+    assert needs(Plan(200, 2.0, plan.sensors), SAID).looks == 2 * found.looks
+
+
+QUEUE = [{"workers": 4, "units_per_s": 3.5, "of_ideal": 0.875, **SAID["queue_postgresql"][0]}]
+TOLD = SAID | {
+    "run": {"cores": 4, "load_average": 2.5},
+    "cost": {
+        name: COST | {"what": name, "cpu_s_per_km2_look": 1.0, "peak_mib": 500.0}
+        for name in ("look_0.5m", "look_3m", "look_10m")
+    },
+    "queue_postgresql": QUEUE,
+    "dask": {"tasks_per_s": 1000.0},
+}
+
+
+def test_the_page_says_where_it_bends_and_leaves_out_what_was_not_measured() -> None:
+    page = scaling_page(TOLD)
+    assert "passes 1,000 tasks a second. With the cheapest look (2.00 s) it keeps 2,000 workers busy" in page
+    assert "The table of leases on postgresql** ended at most 3.5 units a second" in page
+    assert "| looks | 6.8 million |" in page
+    assert "## The simulation" not in page
+    assert "sqlite**" not in page
+    assert "## Where it bends" not in scaling_page({name: TOLD[name] for name in ("run", "cost")})
+
+
+PAGES = {
+    "throughput.json": ("performance-analysis.md", performance_page),
+    "scaling.json": ("scaling.md", scaling_page),
+}
+
+
+@pytest.mark.parametrize("name", sorted(n for n in PAGES if (RESULTS / n).is_file()))
+def test_the_pages_are_those_of_the_results(name: str) -> None:
+    where, page = PAGES[name]
+    said = json.loads((RESULTS / name).read_text())
+    assert (RESULTS.parents[1] / "docs" / where).read_text("utf-8") == page(said)
