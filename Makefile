@@ -8,7 +8,7 @@ RUN_ARGS ?= $(if $(CI),--once)
 export OMP_NUM_THREADS ?= 1
 export OPENBLAS_NUM_THREADS ?= 1
 
-.PHONY: install install-dev run run-real test test-fast lint bench clean
+.PHONY: install install-dev run run-real test test-fast lint bench docs clean
 
 install: $(VENV)/.runtime
 install-dev: $(VENV)/.dev
@@ -50,6 +50,10 @@ lint: install-dev
 
 bench: install-dev
 	$(BIN)/python -m benchmarks
+
+# The pages under docs/ as a site that needs no network: out/docs/index.html
+docs: install-dev
+	$(BIN)/mkdocs build --strict
 
 clean:
 	rm -rf $(OUT) $(VENV) .mypy_cache .ruff_cache .pytest_cache
