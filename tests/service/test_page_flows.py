@@ -16,6 +16,7 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, BrowserContext, Page, Route, expect, sync_playwright
 from pyproj import Transformer
 
+from service.api import schemas
 from service.context import open_service
 from service.keys import create_key, pepper
 from service.settings import Settings
@@ -361,10 +362,12 @@ def with_tiles(visit: Open, http: httpx.Client, site: str, without: tuple[str, .
         "tileMatrixSet": {"tileMatrices": levels},
         "bbox": [west, north - 512, west + 512, north],
         "scenes": scenes,
+        "withheld": [{"scene_id": scene} for scene in without],
     }
+    schemas.SiteTiles.model_validate(told | {"report": None, "tilesets": [], "links": []})
     page.route("**/tiles", lambda route: route.fulfill(json=told))
     page.route(
-        "**/tiles/*/*/*/*.png",
+        "**/tiles/*/*/*/*.png*",
         lambda route: route.fulfill(body=chip((90, 110, 70)), content_type="image/png"),
     )
     page.evaluate(f"location.hash = '#/sites/{site}'")
@@ -708,8 +711,8 @@ def test_a_job_is_followed_live_and_its_results_lead_to_the_site(
 
 def compared(http: httpx.Client, site: str) -> dict[str, Any]:
     """A comparison as the service tells it, of every kind of difference, made of a site's own changes."""
-    told = http.get(f"/sites/{site}/changes?limit=1000").json()["features"]
-    one, two, three, four = (f["properties"] | {"id": f["id"]} for f in told[:4])
+    found = http.get(f"/sites/{site}/changes?limit=1000").json()["features"]
+    one, two, three, four = (f["properties"] | {"id": f["id"]} for f in found[:4])
     head = {"report": "rep", "created": "2026-01-02T03:04:05Z", "processing_version": "0123456789abcdef"}
     entries = [
         {"kind": "new", "published": False, "before": None, "after": one, "reasons": ["The step detect differs."]},
@@ -734,7 +737,9 @@ def compared(http: httpx.Client, site: str) -> dict[str, Any]:
         "reasons": ["min_confidence differs."],
         "entries": entries,
     } | sides
-    return {"totals": counts, "sites": [block], "links": []}
+    told = {"totals": counts, "reasons": [], "published": [], "sites": [block], "links": []}
+    schemas.Comparison.model_validate(told)
+    return told
 
 
 def test_two_reports_are_chosen_and_set_beside_each_other(
@@ -762,6 +767,22 @@ def test_two_reports_are_chosen_and_set_beside_each_other(
     assert faults(page) == []
 
 
+def test_what_the_service_compares_is_read_as_it_tells_it(
+    visit: Open, http: httpx.Client, sites: dict[str, str], world: tuple[LiveService, Settings]
+) -> None:
+    for more in (2, 4):
+        http.post("/jobs", json={"type": "analyse", "sites": [sites[DEPOT]]}).raise_for_status()
+        run_waiting(world[1], more=more)
+    after, before = http.get(f"/sites/{sites[DEPOT]}/reports?limit=2").json()["reports"]
+    page = visit(f"/compare/{before['id']}..{after['id']}")
+    expect(page.locator(".deck")).to_contain_text(re.compile("2 new; [0-9]+ the same"))
+    expect(page.locator(".difference")).to_have_count(2)
+    expect(page.locator(".sides")).to_contain_text(f"report {after['number']} of ")
+    with page.expect_download() as saved:
+        page.get_by_role("button", name="Save as CSV").click()
+    assert Path(saved.value.path()).read_text().count("new") >= 2
+
+
 def test_the_reports_of_a_reprocess_are_made_current_and_taken_back(
     visit: Open, http: httpx.Client, sites: dict[str, str]
 ) -> None:
@@ -779,7 +800,7 @@ def test_the_reports_of_a_reprocess_are_made_current_and_taken_back(
         route.fulfill(json={})
 
     page.route("**/jobs/*", lambda route: route.fulfill(json=job))
-    page.route("**/jobs/*/comparison", lambda route: route.fulfill(json=compared(http, sites[DEPOT])))
+    page.route("**/jobs/*/comparison?*", lambda route: route.fulfill(json=compared(http, sites[DEPOT])))
     page.route("**/jobs/*/promote", promote)
     page.evaluate(f"location.hash = '#/jobs/{job['id']}'")
     page.get_by_role("link", name="Compare with what was current").click()

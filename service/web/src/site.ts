@@ -14,7 +14,7 @@ import { LookLayers } from "./tiles";
 import { looksTable, Timeline } from "./timeline";
 import { toast } from "./toast";
 import type { Change, Job, Look, Report, Review, Site, TimelinePoint } from "./types";
-import { area, date, plural, reason, mainReason, shortDate, STATES, visibility, percent } from "./words";
+import { area, date, plural, reason, mainReason, sentence, shortDate, STATES, visibility, percent } from "./words";
 
 const PAGE = 1000;
 const REPORT_POLL_MS = 5000;
@@ -209,7 +209,7 @@ class SitePage implements Page {
     replace(
       this.head,
       this.verdict(report, clearLooks),
-      ...(this.site.standing_warnings ?? []).map((warning) => h("p", { class: "notice blind" }, warning.detail)),
+      ...(this.site.standing_warnings ?? []).map((warning) => h("p", { class: "notice blind" }, sentence(warning.detail))),
     );
     this.showBelow(report, clearLooks);
   }
@@ -329,6 +329,7 @@ class SitePage implements Page {
     this.detail.replaceChildren(this.view.element);
     this.detail.scrollTop = 0;
     this.view.element.querySelector<HTMLElement>("#change-title")?.focus({ preventScroll: true });
+    if (move && matchMedia("(max-width: 700px)").matches) this.detail.scrollIntoView();
     this.showPair(change);
   }
 
@@ -469,7 +470,7 @@ class SitePage implements Page {
       return;
     }
     const [early, late] = this.pair();
-    const why = this.withheld && clear(look) ? "picture withheld by its licence" : visibility(look);
+    const why = this.withheld && clear(look) ? this.layers.why(look) : visibility(look);
     if (this.mode === "flicker") this.mapSaid.textContent = shortDate(look.properties.datetime);
     else if (early && late) this.mapSaid.textContent = `${shortDate(early.properties.datetime)} ◀ ▶ ${shortDate(late.properties.datetime)}`;
     else this.mapSaid.textContent = `${shortDate(look.properties.datetime)}: ${why}`;

@@ -62,6 +62,8 @@ export class SiteMap {
     this.map.on("click", (event) => this.pick(event, onPick));
     this.map.on("pointermove", (event) => this.point(event, target));
     this.map.on("change:size", () => this.settle());
+    this.map.on("loadstart", () => target.classList.add("loading-tiles"));
+    this.map.on("loadend", () => target.classList.remove("loading-tiles"));
     for (const kind of ["wheel", "pointerdown", "keydown"]) target.addEventListener(kind, () => (this.touched = true), { passive: true });
     this.settle();
   }

@@ -29,8 +29,9 @@ interface TileMatrix {
 }
 
 interface SiteTiles {
+  report?: string | null;
   tileMatrixSet: { tileMatrices: TileMatrix[] };
-  bbox: [number, number, number, number];
+  bbox: [number, number, number, number] | null;
   scenes: { scene_id: string }[];
   withheld?: { scene_id: string; detail?: string }[];
 }
@@ -58,7 +59,9 @@ export class LookLayers {
   /** Whether the service has tiles of this site. */
   there = false;
   private grid: TileGrid | null = null;
+  private version = "";
   private scenes = new Set<string>();
+  private withheld = new Set<string>();
   private readonly kept = new Map<string, TileLayer>();
 
   constructor(
@@ -70,8 +73,11 @@ export class LookLayers {
     try {
       const found = await get<SiteTiles>(`/sites/${this.site.id}/tiles`, signal);
       this.scenes = new Set(found.scenes.map((scene) => scene.scene_id));
+      this.withheld = new Set((found.withheld ?? []).map((scene) => scene.scene_id));
       this.grid = gridOf(found);
-      this.there = this.scenes.size > 0;
+      // Tiles of a named report never change, so that the browser may keep them.
+      this.version = found.report ? `?report=${encodeURIComponent(found.report)}` : "";
+      this.there = this.grid !== null && this.scenes.size > 0;
     } catch (error) {
       if (!(error instanceof ApiError) || error.status === 401) throw error;
       this.there = false; // A site without tiles still has its changes, and their own pictures.
@@ -90,6 +96,11 @@ export class LookLayers {
     return layer;
   }
 
+  /** Why there is no picture of a look. */
+  why(look: Look): string {
+    return this.withheld.has(look.properties.scene_id) ? "picture withheld by its licence" : "no picture of it at hand";
+  }
+
   private make(scene: string, grid: TileGrid): TileLayer {
     const here = `/sites/${this.site.id}/tiles/${encodeURIComponent(scene)}`;
     return new TileLayer({
@@ -100,7 +111,7 @@ export class LookLayers {
         tileGrid: grid,
         interpolate: false,
         transition: 0,
-        tileUrlFunction: ([z, x, y]) => `${here}/${z}/${x}/${y}.png`,
+        tileUrlFunction: ([z, x, y]) => `${here}/${z}/${x}/${y}.png${this.version}`,
         tileLoadFunction: (tile, source) => void loadTile(tile as ImageTile, source),
       }),
     });
@@ -113,7 +124,7 @@ export class LookLayers {
 
 function gridOf(found: SiteTiles): TileGrid | null {
   const levels = found.tileMatrixSet.tileMatrices;
-  if (!levels.length) return null;
+  if (!levels.length || !found.bbox) return null;
   return new TileGrid({
     extent: found.bbox,
     origins: levels.map((level) => level.pointOfOrigin),

@@ -24,8 +24,8 @@ const KIND_WORDS: Record<Kind, [string, string]> = {
 
 interface Side {
   report: string;
-  number: number;
-  created: string;
+  number: number | null;
+  created: string | null;
   processing_version: string;
   current: boolean;
 }
@@ -50,17 +50,30 @@ interface SiteComparison {
 
 interface Comparison {
   totals: Record<string, number>;
+  reasons?: string[];
   sites: SiteComparison[];
+  links?: { rel: string; href: string }[];
 }
 
 export async function openVersions(place: Place, root: HTMLElement, signal: AbortSignal): Promise<Page> {
   if (place.view === "versions") return openChoice(place, root, signal);
-  const path = place.pair ? `/comparisons/${place.pair[0]}..${place.pair[1]}` : `/jobs/${place.job}/comparison`;
+  const path = place.pair ? `/comparisons/${place.pair[0]}..${place.pair[1]}` : `/jobs/${place.job}/comparison?limit=1000`;
   const [found, job] = await Promise.all([
-    get<Comparison>(path, signal),
+    whole(path, signal),
     place.job ? get<Job>(`/jobs/${place.job}`, signal) : Promise.resolve(null),
   ]);
-  return new ComparisonPage(found, path, job, root);
+  return new ComparisonPage(found, path.replace(/\?.*$/, ""), job, root);
+}
+
+/** A comparison with all its sites, however many pages they come in; the totals are of all of them on each. */
+async function whole(path: string, signal: AbortSignal): Promise<Comparison> {
+  const found: Comparison = { totals: {}, sites: [] };
+  for await (const page of pages<Comparison>(path, signal)) {
+    found.totals = page.totals;
+    found.reasons = page.reasons ?? [];
+    found.sites.push(...page.sites);
+  }
+  return found;
 }
 
 /** Which two reports of a site are to be compared. */
@@ -129,6 +142,7 @@ class ComparisonPage implements Page {
         h("p", { class: "crumbs" }, job ? h("a", { href: `#/jobs/${job.id}` }, "Job") : single ? h("a", { href: `#/sites/${single.site}` }, single.name) : h("a", { href: "#/" }, "All sites")),
         h("h1", { tabindex: "-1" }, single ? `${single.name}: two versions` : `${plural(found.sites.length, "site")}: two versions`),
         h("p", { class: "deck" }, this.headline()),
+        !single && found.reasons?.length ? h("ul", { class: "note" }, found.reasons.map((reason) => h("li", {}, reason))) : null,
         this.standing,
         this.downloads(),
         this.tools(),
@@ -161,7 +175,7 @@ class ComparisonPage implements Page {
     const save = (ending: string): void => {
       download(`${this.path}?f=${ending}`, `comparison.${ending}`).catch((error: Error) => toast(`The file could not be saved: ${error.message}`, null));
     };
-    const formats: [string, string][] = [["csv", "Save as CSV"], ["html", "Save to read and print (HTML)"], ["json", "Save as JSON"]];
+    const formats: [string, string][] = [["csv", "Save as CSV"], ["html", "Save to read and print (HTML)"]];
     return h("p", { class: "tools" }, formats.map(([ending, words]) => h("button", { type: "button", onclick: () => save(ending) }, words)));
   }
 
@@ -280,7 +294,7 @@ function siteBlock(site: SiteComparison, entries: readonly Entry[], titled: bool
 
 function side(report: Side | null): string {
   if (!report) return "no report";
-  return `report ${report.number} of ${moment(report.created)}, version ${report.processing_version.slice(0, 12)}${report.current ? ", current" : ""}`;
+  return `report ${report.number ?? ""}${report.created ? ` of ${moment(report.created)}` : ""}, version ${report.processing_version.slice(0, 12)}${report.current ? ", current" : ""}`;
 }
 
 function row(site: string, entry: Entry): HTMLElement {

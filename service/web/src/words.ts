@@ -159,6 +159,12 @@ export function percent(share: number): string {
   return `${Math.round(value)} %`;
 }
 
+/** A remark of the service as a sentence: capital first, full stop last. */
+export function sentence(text: string): string {
+  const whole = text.charAt(0).toUpperCase() + text.slice(1);
+  return /[.!?]$/.test(whole) ? whole : `${whole}.`;
+}
+
 export function plural(n: number, one: string, many = `${one}s`): string {
   return `${grouped(n)} ${n === 1 ? one : many}`;
 }
