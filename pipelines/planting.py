@@ -28,7 +28,7 @@ from imagery.detection import DetectionOptions, find_changes, look_evidence
 from imagery.displacement import Displacement
 from imagery.errors import DepotwatchError
 from imagery.grid import SiteGrid
-from imagery.limits import smallest_area_m2
+from imagery.limits import state_of
 from imagery.look import Look
 from imagery.observability import ObservationState
 from imagery.planting import (
@@ -440,10 +440,9 @@ class _Path:
     ) -> str | None:
         """Return why an object could not be judged: one side of its onset was never seen, or it cannot be told."""
         kind = planting.pattern.object_class
-        if not self.coarse and not any(
-            math.isfinite(smallest_area_m2(kind, k.scene.gsd_m)) for k in self.looks
-        ):
-            return ObservationState.TOO_COARSE.label
+        told = [state_of(kind, k.scene.gsd_m, _elevation(k.scene)) for k in self.looks]
+        if not self.coarse and ObservationState.OBSERVED not in told:
+            return max(told, key=told.count).label
         for side in (True, False):
             mine = [look for look in looks if planting.stands(look.t_utc) is side]
             if not any(look.scene_id in clear for look in mine):
