@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 DAYS_PER_YEAR = 365.25
+SITE_KM2 = 2.6
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,15 +70,20 @@ def batch_seconds(units: int, unit_s: float, slots: int, units_per_s: float) -> 
 def needs(plan: Plan, said: Mapping[str, Any], kind: str = "postgresql") -> Needs:
     """Multiply measured costs out.
 
-    A new look costs itself and a new report of its site, whose cost grows with the looks it goes through; both are taken
+    Sites are of ``SITE_KM2``. A new look costs itself and a new report of its site, whose cost grows with the looks it goes through; both are taken
     as measured, the report's in proportion to looks, half of the plan's being there on average.
     """
     cost, asked, queue = said["cost"], said["requests"]["per_look"], said[f"queue_{kind}"][-1]
     a_site = {s: s.looks_per_year * plan.years for s in plan.sensors}
+
+    def over_a_site(name: str) -> float:
+        return sum(n * of_a_site(cost[s.cost], name) for s, n in a_site.items())
+
     looks = plan.sites * sum(a_site.values())
-    look_s = plan.sites * sum(n * cost[s.cost]["cpu_s_per_look"] for s, n in a_site.items())
+    look_s = plan.sites * over_a_site("cpu_s_per_look")
     report_s = sum(
-        n * cost[s.cost]["cpu_s_per_report"] / cost[s.cost]["report_looks"] for s, n in a_site.items()
+        n * of_a_site(cost[s.cost], "cpu_s_per_report") / cost[s.cost]["report_looks"]
+        for s, n in a_site.items()
     )
     report_mb = sum(cost[s.cost]["report_mb"] for s in plan.sensors)
     per_day = looks / plan.years / DAYS_PER_YEAR
@@ -88,8 +94,8 @@ def needs(plan: Plan, said: Mapping[str, Any], kind: str = "postgresql") -> Need
     return Needs(
         looks,
         (look_s + plan.sites * report_s) / 3600,
-        plan.sites * sum(n * cost[s.cost]["scene_mb_per_look"] for s, n in a_site.items()) / 1e6,
-        plan.sites * sum(n * cost[s.cost]["product_mb_per_look"] for s, n in a_site.items()) / 1e6,
+        plan.sites * over_a_site("scene_mb_per_look") / 1e6,
+        plan.sites * over_a_site("product_mb_per_look") / 1e6,
         plan.sites * report_mb / 1e6,
         looks * cold + plan.sites * files,
         per_day,
@@ -98,6 +104,11 @@ def needs(plan: Plan, said: Mapping[str, Any], kind: str = "postgresql") -> Need
         per_day * sum(queue["rows_per_unit"].values()),
         per_day * DAYS_PER_YEAR * queue["database_bytes_per_unit"] / 1e9,
     )
+
+
+def of_a_site(cost: Mapping[str, Any], name: str) -> float:
+    """Return a cost in proportion to the site's area; what does not grow with it is then counted too high, not too low."""
+    return float(cost[name]) * SITE_KM2 / float(cost["km2"])
 
 
 def most_workers(unit_s: float, units_per_s: float) -> float:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.scaling_model import TEN_THOUSAND, Needs, Plan, most_workers, needs
+from benchmarks.scaling_model import SITE_KM2, TEN_THOUSAND, Needs, Plan, most_workers, needs, of_a_site
 
 ROOT = Path(__file__).parents[1]
 RESULTS = Path(__file__).parent / "results"
@@ -204,7 +204,7 @@ def _assumed(plan: Plan) -> str:
     listed = "; ".join(
         f"{sensor.name} ({sensor.looks_per_year:g} usable looks a year)" for sensor in plan.sensors
     )
-    return f"Assumed: sites of 2.6 km²; {listed}. Every site is analysed as soon as one of its looks arrives."
+    return f"Assumed: sites of {SITE_KM2:g} km², costs in proportion to area; {listed}. Every site is analysed as soon as one of its looks arrives."
 
 
 def _needs_table(plan: Plan, said: dict[str, Any], kind: str) -> str:
@@ -238,8 +238,8 @@ def _bends(plan: Plan, said: dict[str, Any], queues: Sequence[str]) -> str:
         for kind in queues
         for each in said[f"queue_{kind}"]
     ]
-    look_s = [each["cpu_s_per_look"] for each in said["cost"].values()]
-    report_s = min(each["cpu_s_per_report"] for each in said["cost"].values())
+    look_s = [of_a_site(each, "cpu_s_per_look") for each in said["cost"].values()]
+    report_s = min(of_a_site(each, "cpu_s_per_report") for each in said["cost"].values())
     gate = said["dask"]["tasks_per_s"]
     lines = [
         f"- **One Dask scheduler** passes {gate:,.0f} tasks a second. With the cheapest look ({min(look_s):.2f} s) it keeps "

@@ -12,7 +12,7 @@ from benchmarks.throughput_docs import RESULTS, performance_page, scaling_page
 
 COST: dict[str, Any] = {
     "cpu_s_per_look": 2.0, "cpu_s_per_report": 3.0, "report_looks": 10, "scene_mb_per_look": 8.0,
-    "product_mb_per_look": 4.0, "report_mb": 1.0, "report_files": 20,
+    "product_mb_per_look": 4.0, "report_mb": 1.0, "report_files": 20, "km2": 2.6,
 }  # fmt: skip
 SAID: dict[str, Any] = {
     "cost": {"look": COST},
@@ -48,6 +48,8 @@ def test_what_a_plan_needs_is_what_was_measured_times_how_often() -> None:
     assert found.rows_per_day == pytest.approx(310.0)
     # Each of ten looks a day and a report over half of the site's 73 looks at 0.3 s each.
     assert found.core_hours_per_day == pytest.approx((10 * 2.0 + 10 * 73.05 * 0.3 / 2) / 3600)
+    half = SAID | {"cost": {"look": COST | {"km2": 1.3}}}
+    assert needs(plan, half).core_hours == pytest.approx(2 * found.core_hours)
     assert needs(Plan(200, 2.0, plan.sensors), SAID).looks == 2 * found.looks
 
 
