@@ -201,8 +201,9 @@ def test_what_would_lose_a_newer_look_is_refused_and_changes_nothing(
 
 
 def test_a_report_of_an_outline_the_site_no_longer_has_is_refused(
-    service: Service, client: TestClient
+    lite_service: Service, lite_client: TestClient
 ) -> None:
+    service, client = lite_service, lite_client
     (site,) = analysed(client, service)
     job = reprocessed(client, service, [site], **STRICT)
     etag = client.get(f"/sites/{site}").headers["etag"]
@@ -228,8 +229,9 @@ def test_taking_back_leaves_a_newer_report_alone(service: Service, client: TestC
 
 
 def test_the_next_scene_is_analysed_with_the_promoted_parameters(
-    service: Service, client: TestClient
+    lite_service: Service, lite_client: TestClient
 ) -> None:
+    service, client = lite_service, lite_client
     (site,) = analysed(client, service)
     job = reprocessed(client, service, [site], **STRICT)
     own = client.get(f"/sites/{site}").json()["properties"]["parameters"]
@@ -248,7 +250,8 @@ def test_the_next_scene_is_analysed_with_the_promoted_parameters(
     assert client.get(f"/sites/{site}").json()["properties"]["parameters"] == own
 
 
-def test_parameters_somebody_set_since_stay(service: Service, client: TestClient) -> None:
+def test_parameters_somebody_set_since_stay(lite_service: Service, lite_client: TestClient) -> None:
+    service, client = lite_service, lite_client
     (site,) = analysed(client, service)
     job = reprocessed(client, service, [site], **STRICT)
     client.post(f"/jobs/{job}/promote")
@@ -272,7 +275,8 @@ def test_a_site_without_a_report_gets_one_and_loses_it_again(service: Service, c
     assert {len(found - {None}) for found in flags(service).values()} == {0}
 
 
-def test_what_gave_the_same_report_is_left_as_it_is(service: Service, client: TestClient) -> None:
+def test_what_gave_the_same_report_is_left_as_it_is(lite_service: Service, lite_client: TestClient) -> None:
+    service, client = lite_service, lite_client
     (site,) = analysed(client, service)
     job = reprocessed(client, service, [site], FakeRunner())
     cursor = cursor_of(client)
@@ -280,7 +284,8 @@ def test_what_gave_the_same_report_is_left_as_it_is(service: Service, client: Te
     assert news_since(client, cursor) == []
 
 
-def test_only_a_reprocess_that_has_ended_is_promoted(service: Service, client: TestClient) -> None:
+def test_only_a_reprocess_that_has_ended_is_promoted(lite_service: Service, lite_client: TestClient) -> None:
+    service, client = lite_service, lite_client
     (site,) = analysed(client, service)
     plain = client.post("/jobs", json={"sites": [site]}).json()["id"]
     early = client.post("/jobs", json={"type": "reprocess", "sites": [site]}).json()["id"]
@@ -291,7 +296,10 @@ def test_only_a_reprocess_that_has_ended_is_promoted(service: Service, client: T
     assert client.delete(f"/jobs/{early}/promote").status_code == 404
 
 
-def test_a_stranger_sees_no_promotion_and_a_reader_makes_none(service: Service, client: TestClient) -> None:
+def test_a_stranger_sees_no_promotion_and_a_reader_makes_none(
+    lite_service: Service, lite_client: TestClient
+) -> None:
+    service, client = lite_service, lite_client
     (site,) = analysed(client, service)
     job = reprocessed(client, service, [site], **STRICT)
     stranger, reader = client_of(service, tenant="second"), client_of(service, "reports:read")
@@ -306,7 +314,8 @@ def test_a_stranger_sees_no_promotion_and_a_reader_makes_none(service: Service, 
         assert list(done.scalars()) == ["job.submit", "job.promote", "job.demote"]
 
 
-def test_a_poller_by_date_hears_of_a_promotion(service: Service, client: TestClient) -> None:
+def test_a_poller_by_date_hears_of_a_promotion(lite_service: Service, lite_client: TestClient) -> None:
+    service, client = lite_service, lite_client
     (site,) = analysed(client, service)
     job = reprocessed(client, service, [site], **STRICT)
     with service.database.write() as connection:
@@ -322,8 +331,9 @@ def test_a_poller_by_date_hears_of_a_promotion(service: Service, client: TestCli
 
 @pytest.mark.parametrize("found_first", [True, False])
 def test_a_change_is_told_as_users_were_shown_it(
-    service: Service, client: TestClient, found_first: bool
+    lite_service: Service, lite_client: TestClient, found_first: bool
 ) -> None:
+    service, client = lite_service, lite_client
     (site,) = analysed(client, service)
     number = 0 if found_first else 4
     job = reprocessed(client, service, [site], **STRICT)
