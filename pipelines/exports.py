@@ -18,8 +18,8 @@ from shapely.geometry.base import BaseGeometry
 from pipelines.geopackage import GeoPackage
 from pipelines.report.canonical import json_bytes
 from pipelines.report.features import Feature, collection, features, strength
-from pipelines.report.kml import kml
-from pipelines.report.qgis_style import changes_qml
+from pipelines.report.kml import kml, picture_names
+from pipelines.report.qgis_style import aoi_qml, changes_qml, looks_qml
 from pipelines.report.spreadsheet import safe_cell
 
 __all__ = [
@@ -30,6 +30,7 @@ __all__ = [
     "export_kmz",
     "export_parquet",
     "features",
+    "kmz_pictures",
 ]
 
 # What a file format insists on storing as its time of writing; a constant, so that reruns give the same bytes.
@@ -120,14 +121,16 @@ def _native(value: Any, kind: str) -> Any:
 def export_gpkg(
     made: Sequence[Feature], path: Path, looks: Sequence[Feature] = (), aoi: Feature | None = None
 ) -> None:
-    """Write a GeoPackage: layer ``changes`` (styled for QGIS), and ``looks`` and ``aoi`` where given."""
+    """Write a GeoPackage styled for QGIS: layer ``changes``, and ``looks`` and ``aoi`` where given."""
     file = GeoPackage(FIXED_TIME)
-    _layer(file, "changes", made, CHANGE_COLUMNS)
+    layers = {"changes": (made, CHANGE_COLUMNS)}
     if looks:
-        _layer(file, "looks", looks, LOOK_COLUMNS)
+        layers["looks"] = (looks, LOOK_COLUMNS)
     if aoi is not None:
-        _layer(file, "aoi", [aoi], AOI_COLUMNS)
-    _styles(file)
+        layers["aoi"] = ([aoi], AOI_COLUMNS)
+    for name, (held, columns) in layers.items():
+        _layer(file, name, held, columns)
+    _styles(file, list(layers))
     file.write(path)
 
 
@@ -153,29 +156,27 @@ def _stored(value: Any, kind: str) -> Any:
     return native
 
 
-def _styles(file: GeoPackage) -> None:
-    """Add the table from which QGIS takes a layer's style when it opens the file."""
+def _styles(file: GeoPackage, layers: Sequence[str]) -> None:
+    """Add the table from which QGIS takes each layer's style when it opens the file."""
     columns = {
         "f_table_catalog": "TEXT", "f_table_schema": "TEXT", "f_table_name": "TEXT", "f_geometry_column": "TEXT",
         "styleName": "TEXT", "styleQML": "TEXT", "styleSLD": "TEXT", "useAsDefault": "BOOLEAN",
         "description": "TEXT", "owner": "TEXT", "ui": "TEXT", "update_time": "DATETIME",
     }  # fmt: skip
-    said = "Colour tells the class, line and fill the direction."
-    row = [
-        "",
-        "",
-        "changes",
-        "geom",
-        "class and direction",
-        changes_qml(),
-        "",
-        True,
-        said,
-        "",
-        None,
-        FIXED_TIME,
+    styles = {
+        "changes": (
+            "class and direction",
+            changes_qml(),
+            "Colour tells the class, line and fill the direction.",
+        ),
+        "looks": ("footprints", looks_qml(), "What each scene covers of the site."),
+        "aoi": ("site", aoi_qml(), "The watched place."),
+    }
+    rows = [
+        ["", "", layer, "geom", *styles[layer][:2], "", True, styles[layer][2], "", None, FIXED_TIME]
+        for layer in layers
     ]
-    file.table("layer_styles", columns, [row])
+    file.table("layer_styles", columns, rows)
 
 
 def export_kmz(made: Sequence[Feature], path: Path, chips: Path | None = None) -> None:
@@ -191,10 +192,14 @@ def export_kmz(made: Sequence[Feature], path: Path, chips: Path | None = None) -
             _member(archive, name, pictures[name].read_bytes(), zipfile.ZIP_STORED)
 
 
-def _pictures(made: Sequence[Feature], chips: Path) -> dict[str, Path]:
+def kmz_pictures(made: Sequence[Feature]) -> list[str]:
+    """Return the names of the pictures that a KMZ of these changes takes, where a report has them."""
     strongest = sorted(made, key=strength)[:KMZ_CHIPS]
-    names = [f"evidence/{f['properties']['id']}/{end}.png" for f in strongest for end in ("before", "after")]
-    return {name: chips / name for name in names if (chips / name).is_file()}
+    return [name for feature in strongest for name in picture_names(feature["properties"])]
+
+
+def _pictures(made: Sequence[Feature], chips: Path) -> dict[str, Path]:
+    return {name: chips / name for name in kmz_pictures(made) if (chips / name).is_file()}
 
 
 def _member(archive: zipfile.ZipFile, name: str, data: bytes, method: int) -> None:

@@ -13,6 +13,7 @@ from starlette.routing import Route
 from imagery.errors import DepotwatchError
 from service.api import (
     archives,
+    atom,
     changes,
     comparisons,
     events,
@@ -47,6 +48,7 @@ MODULES = (
     changes,
     archives,
     events,
+    atom,
     subscriptions,
     features,
     tiles,

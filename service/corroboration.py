@@ -116,7 +116,7 @@ def control_reports(connection: Connection, tenant: str, site: str) -> dict[str,
 
 def answer_to(connection: Connection, question: Question) -> dict[str, Any]:
     """Return what ``GET /sites/{id}/corroboration`` answers."""
-    seen = _looks(connection, [question.report.id], question.wanted.classes)[question.report.id]
+    seen = looks_of(connection, [question.report.id], question.wanted.classes)[question.report.id]
     found = _changes(connection, [question.report.id], question.wanted)[question.report.id]
     days = [look.day for look in seen if look.clear]
     onsets = _onsets(found)
@@ -148,7 +148,10 @@ def _window(event: Record) -> Window:
     return Window(first, last - first + 1, (event.lag_low, event.lag_high))
 
 
-def _looks(connection: Connection, reports: Sequence[str], classes: tuple[str, ...]) -> dict[str, list[Look]]:
+def looks_of(
+    connection: Connection, reports: Sequence[str], classes: tuple[str, ...]
+) -> dict[str, list[Look]]:
+    """Return each report's looks in order of time; where ``classes`` are named, too coarse a look is not clear."""
     rows = connection.execute(
         select(looks.c.report, looks.c.at, looks.c.feature)
         .where(looks.c.report.in_(reports))
@@ -356,7 +359,7 @@ def _control(
     reports = list(question.controls.values())
     values: list[float] = []
     if own is not None and reports:
-        seen = _looks(connection, reports, question.wanted.classes)
+        seen = looks_of(connection, reports, question.wanted.classes)
         found = _changes(connection, reports, question.wanted)
         asked = (
             circular_p([look.day for look in seen[report] if look.clear], _onsets(found[report]), windows)

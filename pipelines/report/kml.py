@@ -4,7 +4,7 @@ An appearance spans from its last absent look to its last look with it, open-end
 its onset interval only, as there is nothing to show after it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import groupby
 from typing import Any
 from xml.sax.saxutils import escape
@@ -12,6 +12,7 @@ from xml.sax.saxutils import escape
 from imagery.changes import Direction, ObjectClass, Status
 from pipelines.report import wording
 from pipelines.report.features import Feature
+from pipelines.report.licences import UNSTATED
 from pipelines.report.palette import colour
 
 _HEAD = '<?xml version="1.0" encoding="UTF-8"?>\n<kml xmlns="http://www.opengis.net/kml/2.2">\n<Document>\n'
@@ -62,14 +63,46 @@ def _time_span(p: dict[str, Any]) -> str:
     return f"<TimeSpan><begin>{p['last_absent']}</begin>{closed}</TimeSpan>"
 
 
+def picture_names(p: dict[str, Any]) -> tuple[str, ...]:
+    """Return under which names a change's pictures lie beside the document; none where it has no evidence."""
+    return tuple(f"{p['evidence']}{end}.png" for end in ("before", "after")) if p.get("evidence") else ()
+
+
 def _balloon(p: dict[str, Any], pictures: frozenset[str]) -> str:
     shown = [
-        f'<figure><img src="{name}" width="320"/><figcaption>{end}</figcaption></figure>'
-        for end in ("before", "after")
-        if (name := f"evidence/{p['id']}/{end}.png") in pictures
+        f'<figure><img src="{escape(name)}" width="320"/><figcaption>{end}</figcaption></figure>'
+        for name, end in zip(picture_names(p), ("before", "after"), strict=False)
+        if name in pictures
     ]
     text = f"<p>{escape(p['statement'])}</p><p>Confidence {p['confidence']:.2f}, {p['status']}.</p>{''.join(shown)}"
+    text += f"<p>{escape(terms([p]))}</p>"
     return f"<description>{escape(text)}</description>"
+
+
+def terms(shown: Iterable[dict[str, Any]]) -> str:
+    """Return the sources of some changes and their terms as one sentence."""
+    held = list(shown)
+    platforms = sorted({name for p in held for name in p.get("platforms") or ()})
+    licences = sorted({name for p in held for name in p.get("licences") or ()})
+    return (
+        f"Images: {', '.join(platforms) or 'platform not stated'}. Terms: {', '.join(licences) or UNSTATED}."
+    )
+
+
+# What a table beside the map shows; the statement is in the balloon.
+_DATA = (
+    "id", "change_type", "direction", "status", "confidence", "last_absent", "first_seen", "last_seen",
+    "count", "count_low", "count_high", "area_m2", "length_m", "width_m", "before_scene", "after_scene",
+)  # fmt: skip
+
+
+def _data(p: dict[str, Any]) -> str:
+    told = "".join(
+        f'<Data name="{name}"><value>{escape(str(p[name]))}</value></Data>'
+        for name in _DATA
+        if p.get(name) is not None
+    )
+    return f"<ExtendedData>{told}</ExtendedData>"
 
 
 def _placemark(feature: Feature, pictures: frozenset[str]) -> str:
@@ -77,7 +110,7 @@ def _placemark(feature: Feature, pictures: frozenset[str]) -> str:
     label = f"{wording.short(p['change_type'])} {p['direction']} ({p['confidence']:.2f})"
     return (
         f'<Placemark id="c{p["id"]}"><name>{escape(label)}</name>{_balloon(p, pictures)}{_time_span(p)}'
-        f"<styleUrl>#{escape(_style_id(feature))}</styleUrl>{_geometry(feature['geometry'])}</Placemark>\n"
+        f"<styleUrl>#{escape(_style_id(feature))}</styleUrl>{_data(p)}{_geometry(feature['geometry'])}</Placemark>\n"
     )
 
 
@@ -85,7 +118,12 @@ def kml(made: Sequence[Feature], pictures: frozenset[str] = frozenset()) -> byte
     """Return the document; ``pictures`` are the names under which chips lie beside it."""
     ordered = sorted(made, key=lambda f: (_style_id(f), f["properties"]["first_seen"], f["id"]))
     groups = [(key, list(group)) for key, group in groupby(ordered, key=_style_id)]
-    text = _HEAD + "<name>Changes</name>\n" + "".join(_style(key) for key, _ in groups)
+    said = escape(terms(feature["properties"] for feature in made)) if made else ""
+    text = (
+        _HEAD
+        + f"<name>Changes</name>\n<description>{said}</description>\n"
+        + "".join(_style(key) for key, _ in groups)
+    )
     for key, group in groups:
         kind, _, direction = key.rpartition("-")
         plural = wording.noun(ObjectClass(kind)) if kind in set(ObjectClass) else kind

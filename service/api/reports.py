@@ -6,7 +6,6 @@ import hashlib
 import io
 import json
 import re
-import tempfile
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -39,6 +38,7 @@ from service.changes import ChangeFilter, feature_collection, of_report
 from service.context import Service
 from service.database import Record
 from service.errors import NotFound, RangeNotSatisfiable
+from service.exports import export, gather
 from service.identifiers import decode_cursor, encode_cursor
 from service.moments import http_date
 from service.sites import find_site
@@ -249,8 +249,12 @@ def get_changes(
         rows = of_report(
             connection, report, wanted, after[1] if after else -1, size + 1 if f == "geojson" else MAX_EXPORT
         )
-    if f != "geojson":
-        return _export([json.loads(row.feature) for row in rows], f, headers)
+        held = (
+            None if f == "geojson" else gather(connection, report, [json.loads(r.feature) for r in rows], f)
+        )
+    if held is not None:
+        headers["Content-Disposition"] = f'attachment; filename="changes.{f}"'
+        return Response(export(service.store, held, f), 200, headers, media_type(f"changes.{f}"))
     links = [{"rel": "self", "href": address(request), "type": GEOJSON}]
     if len(rows) > size:
         links.append(next_link(request, encode_cursor(report, rows[size - 1].position), media=GEOJSON))
@@ -263,23 +267,6 @@ def get_changes(
 
 def _query_mark(request: Request) -> str:
     return hashlib.sha256(address(request).encode()).hexdigest()[:12]
-
-
-def _export(features: list[dict[str, Any]], kind: str, headers: dict[str, str]) -> Response:
-    from pipelines import exports
-
-    write = {
-        "csv": exports.export_csv,
-        "kmz": exports.export_kmz,
-        "gpkg": exports.export_gpkg,
-        "parquet": exports.export_parquet,
-    }[kind]
-    with tempfile.TemporaryDirectory(prefix="depotwatch-") as folder:
-        path = Path(folder) / f"changes.{kind}"
-        write(features, path)
-        data = path.read_bytes()
-    headers["Content-Disposition"] = f'attachment; filename="changes.{kind}"'
-    return Response(data, 200, headers, media_type(path.name))
 
 
 @router.get("/looks", tags=["looks"], responses={200: {"model": schemas.FeatureCollection}})

@@ -350,3 +350,44 @@ class Estimate(Outgoing):
     basis: str
     cached: dict[str, int]
     processing_version: str
+
+
+class FeedTokenIn(Incoming):
+    """A token for a feed reader."""
+
+    note: Prose = Field(default="", max_length=200, description="who reads with it")
+
+
+class FeedToken(Outgoing):
+    """A feed token; ``token`` and ``href`` are there once, when it is made."""
+
+    id: str
+    site: str
+    note: str
+    created: str
+    revoked: str | None
+    links: list[Link]
+
+
+class FeedTokenList(Outgoing):
+    """A site's feed tokens, oldest first."""
+
+    feed_tokens: list[FeedToken]
+    links: list[Link]
+
+
+class Digest(Outgoing):
+    """A day over all sites: what became known, and where nothing can be said."""
+
+    day: str
+    complete: bool = Field(description="whether the day is over; what is complete never changes")
+    counts: dict[str, int]
+    sites: list[dict[str, Any]]
+    notes: list[str]
+
+
+class DigestList(Outgoing):
+    """Days whose digest is kept, newest first."""
+
+    digests: list[dict[str, Any]]
+    links: list[Link]

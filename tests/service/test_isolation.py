@@ -32,6 +32,7 @@ def calls(service: Service, client: TestClient) -> list[tuple[str, str, dict[str
     event = client.post(f"/sites/{site['id']}/events", json=EVENT).json()["id"]
     subscription = client.post("/subscriptions", json={"url": HOOK}).json()["id"]
     delivery = client.post(f"/subscriptions/{subscription}/test").json()["id"]
+    token = client.post(f"/sites/{site['id']}/feed-tokens", json={}).json()["id"]
     place = service.settings.data / "private"
     place.mkdir()
     with service.database.write() as connection:
@@ -49,9 +50,12 @@ def calls(service: Service, client: TestClient) -> list[tuple[str, str, dict[str
         "event": event,
         "subscription": subscription,
         "delivery": delivery,
+        "token_id": token,
         "name": "private",
         "path": "changes.geojson",
         "scene": "scene-0",
+        "kind": "reports",
+        "entry": report,
         **dict.fromkeys("zxy", "0"),
     }
     spec = client.get("/openapi.json").json()

@@ -34,9 +34,11 @@ def test_the_geopackage_holds_changes_looks_aoi_and_a_style(report: Path) -> Non
     assert changes.crs == "EPSG:4326"
     assert changes["count"].dropna().tolist() == [1.0, 1.0]
     style = pyogrio.read_dataframe(report / "changes.gpkg", layer="layer_styles", read_geometry=False)
-    assert style["f_table_name"].tolist() == ["changes"]
-    qml = ElementTree.fromstring(style["styleQML"][0])
+    assert style["f_table_name"].tolist() == ["changes", "looks", "aoi"]
+    assert style["useAsDefault"].tolist() == [True] * 3
+    qml, *plain = map(ElementTree.fromstring, style["styleQML"])
     assert len(qml.findall(".//category")) == len(qml.findall(".//symbol")) == 6
+    assert [len(document.findall(".//symbol")) for document in plain] == [1, 1]
 
 
 def test_the_geoparquet_is_version_1_1_with_a_covering_box(report: Path) -> None:
@@ -72,6 +74,18 @@ def test_the_kmz_opens_with_time_spans_styles_and_pictures(report: Path) -> None
 def test_gdal_reads_the_kmz(report: Path) -> None:
     layers = pyogrio.list_layers(report / "changes.kmz")[:, 0]
     assert sum(len(pyogrio.read_dataframe(report / "changes.kmz", layer=name)) for name in layers) == 5
+
+
+def test_every_mark_of_the_kmz_says_whose_images_it_is_made_from(report: Path) -> None:
+    with zipfile.ZipFile(report / "changes.kmz") as archive:
+        root = ElementTree.fromstring(archive.read("doc.kml"))
+    said = "Images: sat-1. Terms: CC-BY-4.0."
+    assert root.findtext(f"{KML}Document/{KML}description") == said
+    for mark in root.findall(f".//{KML}Placemark"):
+        assert said in mark.findtext(f"{KML}description", "")
+        told = {d.attrib["name"]: d.findtext(f"{KML}value") for d in mark.findall(f".//{KML}Data")}
+        assert f"c{told['id']}" == mark.attrib["id"]
+        assert told["before_scene"] == "S01_20230404"
 
 
 def test_a_removal_ends_on_the_time_slider_when_it_was_noticed(site: Any, tmp_path: Path) -> None:

@@ -65,7 +65,7 @@ def test_a_folder_whose_files_changed_is_not_sealed(report: Path, tmp_path: Path
 def test_an_untouched_bundle_verifies(bundle: Path) -> None:
     result = verify_bundle(bundle)
     assert result.ok
-    assert result.files_checked == 38
+    assert result.files_checked == 39
     assert result.replay is ReplayState.NOT_RUN
     assert result.sources.missing[0] == "S00_20230304/data.tif"
 
