@@ -185,14 +185,31 @@ def as_measured(limit: DetectionLimit) -> DetectionLimit:
         return replace(limit, observable=False, smallest_area_m2=None, statement=said)
     best = recall_from(cells, "found")
     if best is None:
-        said = f"of {tried.n} from {tried.area_m2:.0f} m² up only {tried.in_words} were listed, so that none is listed does not mean that there is none."
-        return replace(
-            limit, smallest_area_m2=None, statement=f"{limit.statement} {_MEASURED} {said}{_dark(limit)}"
+        said = (
+            f"of {tried.n} from {tried.area_m2:.0f} m² up only {tried.in_words} were listed, "
+            "so that none is listed does not mean that there is none."
         )
-    said = f"of {best.n} of {best.area_m2:.0f} m² and more, {best.in_words} were listed."
-    smallest = max(limit.smallest_area_m2 or 0.0, best.area_m2)
+    else:
+        said = f"of {best.n} of {best.area_m2:.0f} m² and more, {best.in_words} were listed."
     return replace(
-        limit, smallest_area_m2=smallest, statement=f"{limit.statement} {_MEASURED} {said}{_dark(limit)}"
+        limit,
+        smallest_area_m2=None if best is None else max(limit.smallest_area_m2 or 0.0, best.area_m2),
+        statement=f"{_seen(limit, cells)} {_MEASURED} {said}{_dark(limit)}",
+    )
+
+
+def _seen(limit: DetectionLimit, cells: Sequence[Measured]) -> str:
+    """Say from which size on single looks show a class, where that is not the smallest that was tried."""
+    shown = recall_from([cell for cell in cells if cell.sun_deg is not None], "shown")
+    if shown is None or shown.area_m2 <= min(cell.area_m2 for cell in cells):
+        return limit.statement
+    caveat = {
+        ObjectClass.CONTAINER: " They cannot be counted." if limit.gsd_m > COUNTABLE_GSD_M else "",
+        ObjectClass.BERM: " Those within about 15 degrees of the sun's azimuth show least.",
+    }.get(limit.object_class, "")
+    return (
+        f"At {limit.gsd_m:g} m pixels {_NOUN[limit.object_class]} of {shown.area_m2:.0f} m² and more can be seen; "
+        f"smaller ones show in less than half of the looks.{caveat}"
     )
 
 

@@ -62,6 +62,14 @@ def test_no_change_says_nothing_of_a_class_that_is_listed_less_than_half_the_tim
     assert "does not mean that there is none" in limit.statement
 
 
+def test_a_size_that_single_looks_do_not_show_is_not_said_to_be_seen(use: Use) -> None:
+    use(cell(3.0, 160, 40, 12, 0), cell(3.0, 1600, 40, 30, 22))
+    statement = containers(3.0).statement
+    assert "containers of 1600 m² and more can be seen; smaller ones show in less than half" in statement
+    assert "cannot be counted" in statement
+    assert "of 40 of 1600 m² and more, 55 % (40-69 %) were listed" in statement
+
+
 def test_a_class_that_no_single_look_shows_is_too_coarse(use: Use) -> None:
     use(cell(2.0, 160, 40, 10, 0), cell(2.0, 400, 40, 19, 0))
     assert state_of(ObjectClass.CONTAINER, 2.0, 50.0) is ObservationState.TOO_COARSE
