@@ -26,6 +26,7 @@ from service.api import (
     reports,
     schemas,
     sites,
+    stac,
     subscriptions,
     tiles,
 )
@@ -52,6 +53,7 @@ MODULES = (
     subscriptions,
     features,
     tiles,
+    stac,
 )
 PROBLEMS: dict[int | str, dict[str, Any]] = {
     "default": {

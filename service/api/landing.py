@@ -19,6 +19,8 @@ LINKS = (
     ("service-desc", "/openapi.json", "application/vnd.oai.openapi+json;version=3.1", "OpenAPI 3.1"),
     ("conformance", "/conformance", JSON, "OGC conformance classes"),
     ("data", "/collections", JSON, "Collections: sites, changes, looks"),
+    ("http://www.opengis.net/def/rel/ogc/1.0/tiling-schemes", "/tileMatrixSets", JSON, "Grids of map tiles"),
+    ("catalog", "/stac", JSON, "STAC API: registered scenes and reports"),
     ("sites", "/sites", GEOJSON, "Your sites"),
     ("jobs", "/jobs", JSON, "Your jobs"),
     ("changes", "/changes", JSON, "What became known, in order"),
