@@ -18,9 +18,14 @@ FULL = (
     ("benchmarks.scaling",),
     ("benchmarks.detection", "--real", "../shared/data/real"),
     ("benchmarks.registration", "--share", "1.6", "--rival-share", "0.45"),
-    ("benchmarks.service",),
+    ("benchmarks.service", "--out", "benchmarks/results/service.json"),
 )
-PAGES = (("benchmarks.detection_docs",), ("benchmarks.registration_docs",), ("benchmarks.throughput_docs",))
+PAGES = (
+    ("benchmarks.detection_docs",),
+    ("benchmarks.registration_docs",),
+    ("benchmarks.throughput_docs",),
+    ("benchmarks.service_docs",),
+)
 
 
 def main() -> int:

@@ -1,9 +1,10 @@
 """How fast the service answers on loopback, beside a static file from the same server (G19).
 
 ``python -m benchmarks.service [--database URL] [--out FILE.json]`` fills a service with a site of 200,000 changes,
-then measures each call from client processes of its own: latency at a steady rate, and 500 pollers of the feed at once.
-Every figure is client-side, connections kept alive, errors counted. The floor is a file of the same size as the report
-served by the same uvicorn.
+then measures each call from outside its process: one after the other over one connection, and 500 clients at once.
+Every figure is the client's, connections kept alive, errors counted. The floors are an answer of the size of the report
+from memory, and a file of that size, both from the same uvicorn before any of our code. ``--out`` keeps what another
+database measured there.
 """
 
 import argparse
@@ -12,7 +13,9 @@ import json
 import multiprocessing
 import os
 import platform
+import resource
 import statistics
+import subprocess
 import sys
 import tempfile
 import time
@@ -31,8 +34,11 @@ CHANGES = 200_000
 REQUESTS = 2_000
 POLLERS = 500
 POLLS_EACH = 4
+POLL_EVERY_S = 2.0
+NEWS = 10
 WARM_UP = 20
 SITES = 1_000
+COLD_RUNS = 5
 FORK = multiprocessing.get_context("spawn")
 
 
@@ -56,9 +62,21 @@ def processor_s(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-def run_api(settings: dict[str, Any], port: int, floor: bytes) -> None:
-    """Answer until killed; ``/floor`` is a static answer before any of our code."""
+@dataclass(slots=True)
+class ColdStart:
+    """Starts of a process that share nothing but the disk's cache: seconds by the clock and of the processor."""
+
+    name: str
+    runs: int
+    median_s: float
+    worst_s: float
+    median_cpu_s: float
+
+
+def run_api(settings: dict[str, Any], port: int, size: int) -> None:
+    """Answer until killed; ``/floor`` and ``/file`` are static answers of ``size`` bytes before any of our code."""
     import uvicorn
+    from starlette.responses import FileResponse
 
     from service.app import build_app
     from service.context import open_service
@@ -68,8 +86,14 @@ def run_api(settings: dict[str, Any], port: int, floor: bytes) -> None:
 
     configure_logging("ERROR")
     app = build_app(open_service(Settings(**settings)))
+    floor = b"x" * size
+    file = Path(settings["data"]) / "floor.json"
+    file.write_bytes(floor)
 
     async def with_floor(scope: Any, receive: Any, send: Any) -> None:
+        if scope.get("path") == "/file":
+            await FileResponse(file, media_type="application/json")(scope, receive, send)
+            return
         if scope.get("path") != "/floor":
             await app(scope, receive, send)
             return
@@ -110,10 +134,11 @@ def one_after_the_other(
     wanted: int,
     count: int,
 ) -> Measured:
-    """Send requests over one connection, one after the other."""
+    """Send requests over one connection, one after the other; a single one is not warmed up for."""
     taken, errors = [], 0
-    with httpx.Client(base_url=base, headers={"Authorization": f"Bearer {key}"}, timeout=60) as client:
-        for number in range(WARM_UP):
+    warm_up = WARM_UP if count > 1 else 0
+    with httpx.Client(base_url=base, headers={"Authorization": f"Bearer {key}"}, timeout=120) as client:
+        for number in range(warm_up):
             call(client, number)
         started = time.perf_counter()
         for number in range(count):
@@ -124,37 +149,49 @@ def one_after_the_other(
             else:
                 errors += 1
         seconds = time.perf_counter() - started
-    return replace(summarise(name, taken, errors, seconds), warm_up=WARM_UP)
+    return replace(summarise(name, taken, errors, seconds), warm_up=warm_up)
 
 
-async def many_pollers(base: str, key: str, cursor: str) -> Measured:
-    """Let 500 clients poll the feed, each every two seconds, as they would in life but closer together."""
+async def exchange(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, request: bytes) -> int:
+    """Send a request over a connection that is kept; the status. A client of its own costs more than the server."""
+    writer.write(request)
+    head = (await reader.readuntil(b"\r\n\r\n")).lower()
+    status = int(head.split(b" ", 2)[1])
+    if status != 304:
+        await reader.readexactly(int(head.partition(b"content-length:")[2].split(b"\r\n", 1)[0]))
+    return status
+
+
+async def crowd(name: str, port: int, path: str, headers: dict[str, str], wanted: int) -> Measured:
+    """Let 500 clients ask, each every two seconds, as they would in life but closer together."""
     taken: list[float] = []
     errors = 0
-    limits = httpx.Limits(max_connections=POLLERS, max_keepalive_connections=POLLERS)
-    async with httpx.AsyncClient(
-        base_url=base, headers={"Authorization": f"Bearer {key}"}, limits=limits, timeout=60
-    ) as client:
+    fields = {"Host": f"127.0.0.1:{port}", **headers}
+    request = f"GET {path} HTTP/1.1\r\n" + "".join(f"{k}: {v}\r\n" for k, v in fields.items()) + "\r\n"
 
-        async def poll(number: int) -> None:
-            nonlocal errors
-            await asyncio.sleep(2.0 * number / POLLERS)
-            for _ in range(POLLS_EACH):
-                begun = time.perf_counter()
-                try:
-                    good = (await client.get("/changes", params={"since": cursor})).status_code == 200
-                except httpx.TransportError:
-                    good = False
-                spent = time.perf_counter() - begun
-                if good:
-                    taken.append(spent * 1e3)
-                else:
-                    errors += 1
-                await asyncio.sleep(max(0.0, 2.0 - spent))
+    async def poll(number: int) -> None:
+        nonlocal errors
+        await asyncio.sleep(POLL_EVERY_S * number / POLLERS)
+        connection = None
+        for _ in range(POLLS_EACH):
+            begun = time.perf_counter()
+            try:
+                connection = connection or await asyncio.open_connection("127.0.0.1", port)
+                good = await asyncio.wait_for(exchange(*connection, request.encode()), 60) == wanted
+            except (OSError, EOFError):
+                good, connection = False, None
+            spent = time.perf_counter() - begun
+            if good:
+                taken.append(spent * 1e3)
+            else:
+                errors += 1
+            await asyncio.sleep(max(0.0, POLL_EVERY_S - spent))
+        if connection is not None:
+            connection[1].close()
 
-        started = time.perf_counter()
-        await asyncio.gather(*(poll(number) for number in range(POLLERS)))
-        return summarise(f"feed, {POLLERS} clients", taken, errors, time.perf_counter() - started)
+    started = time.perf_counter()
+    await asyncio.gather(*(poll(number) for number in range(POLLERS)))
+    return summarise(f"{name}, {POLLERS} clients", taken, errors, time.perf_counter() - started)
 
 
 @contextmanager
@@ -222,29 +259,72 @@ def wait_until_ready(base: str) -> float:
             time.sleep(0.02)
 
 
+def cold_starts(settings: dict[str, Any]) -> Iterator[ColdStart]:
+    """Start the command and the API afresh, several times (G25)."""
+    program = str(Path(sys.executable).with_name("depotwatch"))
+    environment = {
+        **os.environ,
+        **{f"DEPOTWATCH_{name.upper()}": str(settings[name]) for name in ("data", "database", "secret")},
+    }
+
+    def tell_help() -> None:
+        subprocess.run([program, "--help"], env=environment, stdout=subprocess.DEVNULL, check=True)
+
+    def answer_once() -> None:
+        command = [program, "api", "--port", "0"]
+        with subprocess.Popen(
+            command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+        ) as process:
+            assert process.stdout is not None
+            wait_until_ready(process.stdout.readline().strip())
+            ended.append(time.perf_counter())
+            process.terminate()
+
+    for name, start in (("depotwatch --help", tell_help), ("API ready", answer_once)):
+        clock, processor = [], []
+        for _ in range(COLD_RUNS):
+            ended: list[float] = []
+            before, begun = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
+            start()
+            clock.append((ended[0] if ended else time.perf_counter()) - begun)
+            after = resource.getrusage(resource.RUSAGE_CHILDREN)
+            processor.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
+        yield ColdStart(
+            name,
+            COLD_RUNS,
+            round(statistics.median(clock), 2),
+            round(max(clock), 2),
+            round(statistics.median(processor), 2),
+        )
+
+
 def measure(database: str) -> dict[str, Any]:
     """Fill, serve, measure; return what is written as JSON."""
+    load = os.getloadavg()[0]
     with (
         tempfile.TemporaryDirectory(prefix="bench-") as place,
         filled_service(Path(place), database) as (settings, key, site),
     ):
+        cold = list(cold_starts(settings))
         report = _report_size(settings, site)
         port = free_port()
-        process = FORK.Process(target=run_api, args=(settings, port, b"x" * report), daemon=True)
+        process = FORK.Process(target=run_api, args=(settings, port, report), daemon=True)
         process.start()
-        base = f"http://127.0.0.1:{port}"
-        ready_s = wait_until_ready(base)
+        wait_until_ready(f"http://127.0.0.1:{port}")
         try:
-            calls = list(_with_processor(_calls(base, key, site), process.pid))
+            calls = list(_with_processor(_calls(port, key, site), process.pid))
         finally:
             process.kill()
             process.join()
     return {
-        "machine": {"cores": os.cpu_count(), "load": os.getloadavg()[0], "python": platform.python_version()},
-        "database": database.partition(":")[0] or "sqlite",
+        "database": database.partition(":")[0].partition("+")[0] or "sqlite",
+        "cores": os.cpu_count(),
+        "load": [round(load, 1), round(os.getloadavg()[0], 1)],
+        "python": platform.python_version(),
         "changes": CHANGES,
+        "news": NEWS,
         "report_bytes": report,
-        "api_ready_s": round(ready_s, 2),
+        "cold": [asdict(start) for start in cold],
         "calls": [asdict(call) for call in calls],
     }
 
@@ -275,11 +355,12 @@ def _report_size(settings: dict[str, Any], site: str) -> int:
     return int(size)
 
 
-def _calls(base: str, key: str, site: str) -> Iterator[Measured]:
+def _calls(port: int, key: str, site: str) -> Iterator[Measured]:
+    base = f"http://127.0.0.1:{port}"
     here = f"/sites/{site}"
     with httpx.Client(base_url=base, headers={"Authorization": f"Bearer {key}"}, timeout=60) as client:
         tag = client.get(f"{here}/reports/latest").headers["etag"]
-    cursor = encode_cursor("feed", CHANGES)
+    now, earlier = encode_cursor("feed", CHANGES), encode_cursor("feed", CHANGES - NEWS)
 
     def box(number: int) -> dict[str, str]:
         west, south = 30 + (number * 7 % 90) / 1000, 50 + (number * 13 % 90) / 1000
@@ -287,7 +368,8 @@ def _calls(base: str, key: str, site: str) -> Iterator[Measured]:
 
     filters = {"class": "container,berm", "status": "confirmed", "min_confidence": "0.5"}
     cases: list[tuple[str, Callable[[httpx.Client, int], httpx.Response], int, int]] = [
-        ("floor: static answer", lambda c, _n: c.get("/floor"), 200, REQUESTS),
+        ("floor: answer from memory", lambda c, _n: c.get("/floor"), 200, REQUESTS),
+        ("floor: static file", lambda c, _n: c.get("/file"), 200, REQUESTS),
         (
             "report, 304",
             lambda c, _n: c.get(f"{here}/reports/latest", headers={"If-None-Match": tag}),
@@ -307,11 +389,21 @@ def _calls(base: str, key: str, site: str) -> Iterator[Measured]:
             200,
             REQUESTS // 4,
         ),
+        ("feed, nothing new", lambda c, _n: c.get("/changes", params={"since": now}), 200, REQUESTS),
+        (f"feed, {NEWS} news", lambda c, _n: c.get("/changes", params={"since": earlier}), 200, REQUESTS),
         ("site submitted", _submit, 201, SITES),
+        (f"{SITES:,} sites in one call", _submit_many, 201, 1),
     ]
     for name, call, wanted, count in cases:
         yield told(one_after_the_other(name, base, call, key, wanted, count))
-    yield told(asyncio.run(many_pollers(base, key, cursor)))
+    bearer = {"Authorization": f"Bearer {key}"}
+    crowds: list[tuple[str, str, dict[str, str], int]] = [
+        ("feed, nothing new", f"/changes?since={now}", {}, 200),
+        (f"feed, {NEWS} news", f"/changes?since={earlier}", {}, 200),
+        ("report, 304", f"{here}/reports/latest", {"If-None-Match": tag}, 304),
+    ]
+    for name, path, headers, wanted in crowds:
+        yield told(asyncio.run(crowd(name, port, path, bearer | headers, wanted)))
 
 
 def told(measured: Measured) -> Measured:
@@ -320,7 +412,7 @@ def told(measured: Measured) -> Measured:
     return measured
 
 
-def _submit(client: httpx.Client, number: int) -> httpx.Response:
+def _feature(number: int) -> dict[str, Any]:
     west, south = -170 + (number % 300), -60 + (number // 300) * 5
     ring = [
         [west, south],
@@ -329,12 +421,21 @@ def _submit(client: httpx.Client, number: int) -> httpx.Response:
         [west, south + 0.01],
         [west, south],
     ]
-    feature = {
+    return {
         "type": "Feature",
         "properties": {"name": f"site {number} {time.monotonic_ns()}"},
         "geometry": {"type": "Polygon", "coordinates": [ring]},
     }
-    return client.post("/sites", json=feature)
+
+
+def _submit(client: httpx.Client, number: int) -> httpx.Response:
+    return client.post("/sites", json=_feature(number))
+
+
+def _submit_many(client: httpx.Client, _number: int) -> httpx.Response:
+    return client.post(
+        "/sites", json={"type": "FeatureCollection", "features": [_feature(n) for n in range(SITES)]}
+    )
 
 
 def main() -> int:
@@ -345,7 +446,11 @@ def main() -> int:
     args = parser.parse_args()
     found = measure(args.database)
     floor = found["calls"][0]["p50_ms"]
-    print(f"{found['database']}, {found['changes']:,} changes, ready after {found['api_ready_s']} s")
+    print(f"{found['database']}, {found['changes']:,} changes, load {found['load']}")
+    for start in found["cold"]:
+        print(
+            f"{start['name']}: {start['median_s']} s, worst {start['worst_s']}, cpu {start['median_cpu_s']}"
+        )
     print(f"{'call':40} {'p50 ms':>8} {'p99 ms':>8} {'x floor':>8} {'cpu ms':>8} {'per s':>8} {'errors':>7}")
     for call in found["calls"]:
         ratio = call["p50_ms"] / floor
@@ -355,7 +460,9 @@ def main() -> int:
         )
     if args.out:
         args.out.parent.mkdir(parents=True, exist_ok=True)
-        args.out.write_text(json.dumps(found, indent=2) + "\n", "utf-8")
+        kept = json.loads(args.out.read_text("utf-8")) if args.out.exists() else {}
+        kept[found["database"]] = found
+        args.out.write_text(json.dumps(kept, indent=2, sort_keys=True) + "\n", "utf-8")
     return 0
 
 

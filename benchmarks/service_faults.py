@@ -262,7 +262,7 @@ def run_faults(
 
     ``disturb`` is called after every strike, for what a caller wants to break besides.
     """
-    outcome = Outcome(world.database.partition(":")[0] or "sqlite")
+    outcome = Outcome(world.database.partition(":")[0].partition("+")[0] or "sqlite")
     started = time.monotonic()
     folder.mkdir(parents=True, exist_ok=True)
     arena = Arena(folder, world, workers=workers, seconds=seconds, seed=seed, freeze_share=freeze_share)
@@ -381,7 +381,7 @@ def main() -> int:
     parser.add_argument("--sites", type=int, default=60)
     parser.add_argument("--workers", type=int, default=4)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--out", type=Path, help="write the outcome as JSON")
+    parser.add_argument("--out", type=Path, help="JSON that keeps what was counted on each database")
     args = parser.parse_args()
 
     def told(outcome: Outcome) -> None:
@@ -401,7 +401,9 @@ def main() -> int:
     text = json.dumps(asdict(outcome), indent=2)
     print(text)
     if args.out:
-        args.out.write_text(text + "\n", "utf-8")
+        kept = json.loads(args.out.read_text("utf-8")) if args.out.exists() else {}
+        kept[outcome.database] = asdict(outcome)
+        args.out.write_text(json.dumps(kept, indent=2, sort_keys=True) + "\n", "utf-8")
     return 1 if outcome.faults else 0
 
 
