@@ -19,6 +19,7 @@ COMMANDS = {
     "archive": "add, index or list archives",
     "site": "add or list sites",
     "report": "fetch the latest report of a site",
+    "digest": "write what became known on a day over all sites",
     "reprocess": "re-run sites in batch, resumable",
     "compare": "compare two reports of one site",
     "verify": "replay an evidence bundle and compare hashes",

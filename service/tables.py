@@ -342,6 +342,7 @@ feed = Table(
     Column("body", Text, nullable=False),
     PrimaryKeyConstraint("tenant", "seq"),
     Index("ix_feed_tenant_site", "tenant", "site", "seq"),
+    Index("ix_feed_tenant_at", "tenant", "at"),
 )
 
 warnings = Table(

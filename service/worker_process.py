@@ -11,6 +11,7 @@ from service.analysis_unit import SiteRunner, UnitRunner
 from service.artefacts import ArtefactStore
 from service.database import Database
 from service.delivery import Deliveries, run_quietly
+from service.digests import keep_due
 from service.keys import pepper
 from service.leases import Fenced, release
 from service.settings import Settings
@@ -20,6 +21,7 @@ from service.worker import Worker, sweep_spare
 log = logging.getLogger(__name__)
 
 PARENT_POLL_S = 1.0
+DIGEST_POLL_S = 60.0
 # After the drain a step may still be under way; then the unit is given back over its head.
 GRACE_S = 5.0
 SPARE_KEPT_S = 86_400.0
@@ -51,6 +53,7 @@ def run_worker(
         threading.Thread(target=_watch, args=(watch, stopping), daemon=True).start()
         outbox = Deliveries(database, pepper(settings), settings.allowed_hosts, worker.owner)
         threading.Thread(target=_deliver, args=(outbox, stopping), daemon=True).start()
+        threading.Thread(target=_keep_digests, args=(database, stopping), daemon=True).start()
     if parent is not None:
         threading.Thread(target=_follow_parent, args=(parent,), daemon=True).start()
     log.info("worker-started", extra={"owner": worker.owner})
@@ -75,6 +78,11 @@ def _deliver(outbox: Deliveries, stopping: threading.Event) -> None:
         run_quietly(outbox.run_due, "delivery-failed")
         if stopping.wait(PARENT_POLL_S):
             return
+
+
+def _keep_digests(database: Database, stopping: threading.Event) -> None:
+    while not stopping.wait(DIGEST_POLL_S):
+        run_quietly(lambda: keep_due(database), "digest-failed")
 
 
 def _follow_parent(parent: int) -> None:

@@ -380,6 +380,7 @@ class Digest(Outgoing):
     """A day over all sites: what became known, and where nothing can be said."""
 
     day: str
+    period: dict[str, str]
     complete: bool = Field(description="whether the day is over; what is complete never changes")
     counts: dict[str, int]
     sites: list[dict[str, Any]]

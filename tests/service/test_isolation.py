@@ -1,5 +1,6 @@
 """Another tenant's anything is 404, on every route the OpenAPI lists; and nothing answers without a key."""
 
+from datetime import UTC, datetime
 from typing import Any
 
 from starlette.testclient import TestClient
@@ -51,6 +52,7 @@ def calls(service: Service, client: TestClient) -> list[tuple[str, str, dict[str
         "subscription": subscription,
         "delivery": delivery,
         "token_id": token,
+        "day": datetime.now(UTC).date().isoformat(),
         "name": "private",
         "path": "changes.geojson",
         "scene": "scene-0",
