@@ -1,15 +1,15 @@
-"""``/comparisons/{before}..{after}`` and ``/jobs/{id}/comparison``: what two versions tell otherwise, and why."""
+"""``/comparisons/{before}..{after}`` and ``/jobs/{id}/comparison``: what two versions tell otherwise, and why.
+
+What compares loads what analyses: it is imported by the first comparison, not by the start of the API.
+"""
 
 import hashlib
 import json
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
 
-from pipelines.comparison import Comparison
-from pipelines.comparison_page import comparison_csv, comparison_html
-from service import comparisons
 from service.api import schemas
 from service.api.dependencies import (
     DEFAULT_LIMIT,
@@ -26,6 +26,9 @@ from service.api.dependencies import (
 from service.api.quick import REVALIDATE
 from service.api.reports import PAGE_POLICY
 from service.identifiers import decode_cursor, encode_cursor
+
+if TYPE_CHECKING:
+    from pipelines.comparison import Comparison
 
 router = APIRouter(tags=["comparisons"])
 
@@ -46,6 +49,8 @@ def compare_two(
     f: AsFormat = "json",
 ) -> Response:
     """Compare two reports of one site: new, lost, moved, reclassified, re-dated and re-counted changes, with reasons."""
+    from service import comparisons
+
     with service.database.read() as connection:
         found = comparisons.between(connection, caller.tenant, before, after)
     site = found.sites[0].site
@@ -70,6 +75,8 @@ def compare_job(
 
     The totals are of all sites; 404 `result-not-ready` until the job has ended.
     """
+    from service import comparisons
+
     start = max(0, decode_cursor(cursor, int)[0]) if cursor is not None else 0
     with service.database.read() as connection:
         found = comparisons.of_job(connection, caller.tenant, job)
@@ -78,8 +85,10 @@ def compare_job(
 
 
 def _answer(
-    request: Request, found: Comparison, f: Format, start: int, size: int, links: list[dict[str, str]]
+    request: Request, found: "Comparison", f: Format, start: int, size: int, links: list[dict[str, str]]
 ) -> Response:
+    from pipelines.comparison_page import comparison_csv, comparison_html
+
     headers = {"Cache-Control": REVALIDATE}
     match f:
         case "html":
@@ -96,7 +105,7 @@ def _answer(
     return Response(body, 200, headers, media)
 
 
-def _page(request: Request, found: Comparison, start: int, size: int, links: list[dict[str, str]]) -> bytes:
+def _page(request: Request, found: "Comparison", start: int, size: int, links: list[dict[str, str]]) -> bytes:
     """Return the totals of all sites and the entries of some."""
     told = found.as_json(start, start + size)
     here = [{"rel": "self", "href": address(request), "type": JSON}]
