@@ -71,6 +71,7 @@ def build_app(service: Service) -> FastAPI:
         title="depotwatch",
         summary="Reports the containers and berms that appeared on or were removed from storage sites.",
         version=_version(),
+        openapi_url=None,  # landing.py answers it, by its own media type
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,

@@ -34,7 +34,8 @@ def from_http_date(text: str) -> float | None:
 def moment(text: str, pointer: str = "datetime") -> float:
     """Read one RFC 3339 time or date as seconds since 1970."""
     try:
-        parsed = datetime.fromisoformat(text.replace(" ", "+"))
+        # RFC 3339 lets T and Z be small; a plus that nobody escaped arrives as a space.
+        parsed = datetime.fromisoformat(text.replace(" ", "+").upper())
         return (parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)).timestamp()
     except (ValueError, OverflowError) as error:
         raise BadQuery(

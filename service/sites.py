@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import shapely
-from shapely.geometry import mapping
+from shapely.geometry import mapping, shape
 from shapely.geometry.base import BaseGeometry
 from sqlalchemy import Connection, func, select, update
 
+from pipelines.antimeridian import FULL_TURN, HALF_TURN, uncut
 from pipelines.aoi import area_m2, utm_zone
 from service.database import Database, Record
 from service.errors import LimitReached, NameTaken, NotFound, UnknownArchive
@@ -34,6 +35,32 @@ class BBox:
         if self.west <= self.east:
             return [*conditions, table.c.minx <= self.east, table.c.maxx >= self.west]
         return [*conditions, (table.c.maxx >= self.west) | (table.c.minx <= self.east)]
+
+
+def corners(geometry: BaseGeometry) -> list[float]:
+    """Return west, south, east, north in degrees; west above east across the antimeridian (RFC 7946 section 5.2)."""
+    west, south, east, north = uncut(geometry).bounds
+    return [west, south, east - FULL_TURN if east > HALF_TURN else east, north]
+
+
+def beside(connection: Connection, tenant: str, box: BBox) -> list[str]:
+    """Return the sites a box misses though it is between their outermost longitudes, -180 and 180 degrees.
+
+    ``BBox.touches`` knows only those of what lies across the antimeridian.
+    """
+    if box.west > box.east:
+        return []
+    wide = select(sites.c.id, sites.c.geometry).where(
+        sites.c.minx <= -HALF_TURN, sites.c.maxx >= HALF_TURN, sites.c.tenant == tenant, *box.touches(sites)
+    )
+    place = shapely.box(box.west, box.south, box.east, box.north)
+    return [
+        row.id
+        for row in connection.execute(wide)
+        if not any(
+            shapely.box(*part.bounds).intersects(place) for part in shape(json.loads(row.geometry)).geoms
+        )
+    ]
 
 
 def geometry_json(geometry: BaseGeometry) -> str:
@@ -167,7 +194,8 @@ def list_sites(
     """Return a tenant's living sites, oldest first; ``query`` is a part of the name, letter case ignored."""
     statement = select(sites).where(sites.c.tenant == tenant, sites.c.deleted.is_(None))
     if bbox is not None:
-        statement = statement.where(*bbox.touches(sites))
+        missed = beside(connection, tenant, bbox)
+        statement = statement.where(*bbox.touches(sites), sites.c.id.not_in(missed))
     if query:
         statement = statement.where(func.lower(sites.c.name).contains(query.lower(), autoescape=True))
     if after is not None:
@@ -231,6 +259,12 @@ def change_site(database: Database, connection: Connection, row: Record, patch: 
 
 def _same(geometry: BaseGeometry, stored: str) -> bool:
     return bool(geometry_json(geometry) == stored)
+
+
+def _corners_of(row: Record) -> list[float]:
+    if row.maxx - row.minx > HALF_TURN:
+        return corners(shape(json.loads(row.geometry)))
+    return [row.minx, row.miny, row.maxx, row.maxy]
 
 
 def delete_site(database: Database, connection: Connection, site: str) -> None:
@@ -300,7 +334,7 @@ def describe(row: Record) -> dict[str, Any]:
     return {
         "type": "Feature",
         "id": row.id,
-        "bbox": [row.minx, row.miny, row.maxx, row.maxy],
+        "bbox": _corners_of(row),
         "geometry": json.loads(row.geometry),
         "properties": properties,
         "links": [

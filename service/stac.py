@@ -16,7 +16,7 @@ from service.artefacts import media_type
 from service.database import Record, Statement
 from service.errors import NotFound
 from service.moments import rfc3339
-from service.sites import BBox
+from service.sites import BBox, beside, corners
 from service.tables import looks, report_files, reports, site_geometries, sites
 from service.tiles import REGISTRATION
 
@@ -39,6 +39,7 @@ EXTENSIONS = {
         "https://stac-extensions.github.io/file/v2.1.0/schema.json",
     ),
 }
+TITLE = "depotwatch"
 PROVIDERS = [
     {"name": "depotwatch", "description": "registered and compared the scenes", "roles": ["processor"]}
 ]
@@ -128,12 +129,14 @@ def _stream(
     connection: Connection, tenant: str, wanted: Wanted, after: Place | None, base: str
 ) -> Iterator[tuple[Place, dict[str, Any]]]:
     """Yield what the database finds, batch by batch, each with its place."""
+    missed = [] if wanted.bbox is None else beside(connection, tenant, wanted.bbox)
     for collection, make in ((SCENES, _scene_items), (REPORTS, _report_items)):
         if collection not in wanted.collections or (collection == SCENES and after and after[0] == REPORTS):
             continue
         here = after if after and after[0] == collection else None
         while True:
-            rows = connection.execute(_rows(collection, tenant, wanted, here).limit(BATCH)).all()
+            statement = _rows(collection, tenant, wanted, here).where(sites.c.id.not_in(missed))
+            rows = connection.execute(statement.limit(BATCH)).all()
             for row, item in zip(rows, make(connection, rows, base), strict=True):
                 here = (collection, row.first, row.second)
                 yield here, item
@@ -231,7 +234,7 @@ def _item(collection: str, item: str, geometry: Any, properties: dict[str, Any],
         "geometry": geometry,
     }
     if geometry is not None:
-        made["bbox"] = list(shapely.from_geojson(json.dumps(geometry)).bounds)
+        made["bbox"] = corners(shapely.from_geojson(json.dumps(geometry)))
     links = [
         {"rel": "self", "href": f"{here}/items/{item}", "type": "application/geo+json"},
         {"rel": "root", "href": f"{base}/stac", "type": "application/json"},
@@ -361,7 +364,7 @@ def _report_item(
 def describe_collection(connection: Connection, tenant: str, name: str, base: str) -> dict[str, Any]:
     """Return one collection with its extent."""
     title, description = COLLECTIONS[name]
-    here = f"{base}/stac/collections/{name}"
+    here, root = f"{base}/stac/collections/{name}", f"{base}/stac"
     alive = looks.c.site.in_(select(sites.c.id).where(sites.c.tenant == tenant, sites.c.deleted.is_(None)))
     row = connection.execute(
         select(
@@ -380,10 +383,30 @@ def describe_collection(connection: Connection, tenant: str, name: str, base: st
         "license": "other",
         "providers": PROVIDERS,
         "extent": {"spatial": {"bbox": [box]}, "temporal": {"interval": [times]}},
+        **_summaries(connection, tenant),
         "links": [
-            {"rel": "self", "href": here, "type": "application/json"},
-            {"rel": "root", "href": f"{base}/stac", "type": "application/json"},
-            {"rel": "parent", "href": f"{base}/stac", "type": "application/json"},
-            {"rel": "items", "href": f"{here}/items", "type": "application/geo+json"},
+            {"rel": "self", "href": here, "type": "application/json", "title": title},
+            {"rel": "root", "href": root, "type": "application/json", "title": TITLE},
+            {"rel": "parent", "href": root, "type": "application/json", "title": TITLE},
+            {"rel": "items", "href": f"{here}/items", "type": "application/geo+json", "title": "Items"},
         ],
+    }
+
+
+def _summaries(connection: Connection, tenant: str) -> dict[str, Any]:
+    """Return which UTM zones and processing versions a tenant's Items have; nothing where there are none."""
+    current = (
+        select(sites.c.utm_epsg, reports.c.processing_version)
+        .join(reports, reports.c.site == sites.c.id)
+        .where(sites.c.tenant == tenant, sites.c.deleted.is_(None), reports.c.current)
+        .distinct()
+    )
+    rows = connection.execute(current).all()
+    if not rows:
+        return {}
+    return {
+        "summaries": {
+            "proj:code": [f"EPSG:{epsg}" for epsg in sorted({row.utm_epsg for row in rows})],
+            "processing:version": sorted({row.processing_version for row in rows}),
+        }
     }

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query, Request
-from sqlalchemy import Connection, func, select
+from sqlalchemy import ColumnElement, Connection, func, select
 from starlette.responses import Response
 
 from service import reports
@@ -18,6 +18,7 @@ from service.api.dependencies import (
     Limit,
     ReportsReader,
     ServiceOf,
+    address,
     answer,
     base_of,
     bbox_of,
@@ -31,7 +32,7 @@ from service.database import Record, Statement
 from service.errors import BadQuery, NotFound
 from service.identifiers import decode_cursor, encode_cursor
 from service.moments import rfc3339
-from service.sites import BBox, describe, find_site
+from service.sites import BBox, beside, describe, find_site
 from service.tables import changes, looks, sites
 
 router = APIRouter(prefix="/collections", tags=["OGC API - Features"])
@@ -41,7 +42,6 @@ CONFORMANCE = [
     "http://www.opengis.net/spec/ogcapi-common-1/1.0/conf/core",
     "http://www.opengis.net/spec/ogcapi-common-2/1.0/conf/collections",
     "http://www.opengis.net/spec/ogcapi-features-1/1.0/conf/core",
-    "http://www.opengis.net/spec/ogcapi-features-1/1.0/conf/oas30",
     "http://www.opengis.net/spec/ogcapi-features-1/1.0/conf/geojson",
 ]
 TITLES = {
@@ -101,7 +101,9 @@ def _collection(request: Request, connection: Connection, tenant: str, name: str
 
 def _extent(connection: Connection, tenant: str, name: str) -> dict[str, Any]:
     table = {"sites": sites, "changes": changes, "looks": looks}[name]
-    alive = sites.c.deleted.is_(None) if table is sites else table.c.current
+    alive: ColumnElement[bool] = sites.c.deleted.is_(None)
+    if table is not sites:
+        alive = table.c.current & table.c.site.in_(_alive(tenant))
     corners = [func.min(table.c.minx), func.min(table.c.miny), func.max(table.c.maxx), func.max(table.c.maxy)]
     times = {
         "sites": (func.min(sites.c.created), func.max(sites.c.created)),
@@ -155,8 +157,9 @@ def get_items(
     if site is not None and "\x00" in site:
         raise BadQuery("site holds a NUL character", pointer="site")
     with service.database.read() as connection:
+        missed = [] if box is None else beside(connection, caller.tenant, box)
         if collection == "sites":
-            statement = _sites(caller.tenant, box, span)
+            statement = _sites(caller.tenant, box, span).where(sites.c.id.not_in(missed))
             total, rows = _page(
                 connection, statement, _place(sites.c.created, sites.c.id, cursor, float), size
             )
@@ -167,6 +170,8 @@ def get_items(
             statement = select(table.c.site, table.c.position, table.c.feature).where(
                 table.c.tenant == caller.tenant, table.c.current, table.c.site.in_(_alive(caller.tenant))
             )
+            if table is looks:  # their places are their sites'
+                statement = statement.where(looks.c.site.not_in(missed))
             if site is not None:
                 statement = statement.where(table.c.site == site)
             statement = wanted.apply(statement) if table is changes else _looks(statement, box, span)
@@ -177,7 +182,7 @@ def get_items(
             places = [(row.site, row.position) for row in rows]
     here = f"{base_of(request)}/collections/{collection}"
     links = [
-        {"rel": "self", "href": f"{here}/items", "type": GEOJSON},
+        {"rel": "self", "href": address(request), "type": GEOJSON},
         {"rel": "collection", "href": here, "type": JSON},
     ]
     if len(rows) > size:

@@ -15,8 +15,9 @@ from service.errors import NotAvailable
 
 router = APIRouter(tags=["service"])
 
+OPENAPI = "application/vnd.oai.openapi+json;version=3.1"
 LINKS = (
-    ("service-desc", "/openapi.json", "application/vnd.oai.openapi+json;version=3.1", "OpenAPI 3.1"),
+    ("service-desc", "/openapi.json", OPENAPI, "OpenAPI 3.1"),
     ("conformance", "/conformance", JSON, "OGC conformance classes"),
     ("data", "/collections", JSON, "Collections: sites, changes, looks"),
     ("http://www.opengis.net/def/rel/ogc/1.0/tiling-schemes", "/tileMatrixSets", JSON, "Grids of map tiles"),
@@ -51,6 +52,12 @@ def get_landing(request: Request, service: ServiceOf) -> Response:
 def get_conformance() -> Response:
     """Return the OGC conformance classes."""
     return answer({"conformsTo": CONFORMANCE})
+
+
+@router.get("/openapi.json", include_in_schema=False)
+async def get_openapi(request: Request) -> Response:
+    """Return the OpenAPI document, by the name OGC and STAC clients ask for."""
+    return answer(request.app.openapi(), media=OPENAPI)
 
 
 @router.get("/healthz", responses={200: {"content": {JSON: {"schema": {"type": "object"}}}}})

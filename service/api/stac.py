@@ -1,6 +1,8 @@
 """``/stac``: a STAC API over registered scenes and reports (core, collections, features, item search)."""
 
+import hashlib
 import json
+import re
 from typing import Annotated, Any
 
 import shapely
@@ -25,7 +27,10 @@ from service.api.dependencies import (
     capped,
     interval_of,
     next_link,
+    unchanged,
 )
+from service.api.landing import OPENAPI
+from service.api.quick import REVALIDATE
 from service.context import Service
 from service.errors import BadQuery, NotFound
 from service.identifiers import decode_cursor, encode_cursor
@@ -33,6 +38,7 @@ from service.intake import parse_json
 from service.stac import (
     COLLECTIONS,
     STAC_VERSION,
+    TITLE,
     Found,
     Place,
     Wanted,
@@ -49,15 +55,15 @@ CONFORMANCE = [
     "https://api.stacspec.org/v1.0.0/ogcapi-features",
     "https://api.stacspec.org/v1.0.0/item-search",
     "http://www.opengis.net/spec/ogcapi-features-1/1.0/conf/core",
-    "http://www.opengis.net/spec/ogcapi-features-1/1.0/conf/oas30",
     "http://www.opengis.net/spec/ogcapi-features-1/1.0/conf/geojson",
 ]
-OPENAPI = "application/vnd.oai.openapi+json;version=3.1"
 Token = Annotated[str | None, Query(max_length=1024, description="From a `next` link.")]
 Box = Annotated[str | None, Query(description="west,south,east,north")]
 When = Annotated[str | None, Query(description="time or interval")]
 Words = Annotated[str | None, Query(max_length=20_000, description="comma-separated")]
 MAX_IDS = 1_000
+MOMENT = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+ -]\d\d:\d\d)")
+"""RFC 3339 to the letter: a time without its zone means something else to everybody."""
 
 
 class StacSearch(BaseModel):
@@ -79,37 +85,40 @@ def get_catalog(request: Request, caller: ReportsReader) -> Response:
     """Return the catalog at the root of the STAC API."""
     base = base_of(request)
     here = f"{base}/stac"
-    links = [
-        {"rel": "self", "href": here, "type": JSON},
-        {"rel": "root", "href": here, "type": JSON},
-        {"rel": "conformance", "href": f"{here}/conformance", "type": JSON},
-        {"rel": "service-desc", "href": f"{base}/openapi.json", "type": OPENAPI},
-        {"rel": "service-doc", "href": f"{base}/", "type": "text/html"},
-        {"rel": "data", "href": f"{here}/collections", "type": JSON},
-        {"rel": "search", "href": f"{here}/search", "type": GEOJSON, "method": "GET"},
-        {"rel": "search", "href": f"{here}/search", "type": GEOJSON, "method": "POST"},
+    told = (
+        ("self", here, JSON, TITLE),
+        ("root", here, JSON, TITLE),
+        ("conformance", f"{here}/conformance", JSON, "Conformance classes"),
+        ("service-desc", f"{base}/openapi.json", OPENAPI, "OpenAPI 3.1"),
+        ("data", f"{here}/collections", JSON, "Collections"),
+    )
+    links = [{"rel": rel, "href": href, "type": kind, "title": title} for rel, href, kind, title in told]
+    links += [
+        {"rel": "search", "href": f"{here}/search", "type": GEOJSON, "method": method, "title": "Item search"}
+        for method in ("GET", "POST")
     ]
     links += [
         {"rel": "child", "href": f"{here}/collections/{name}", "type": JSON, "title": title}
         for name, (title, _) in COLLECTIONS.items()
     ]
-    return answer(
+    return _answer(
+        request,
         {
             "type": "Catalog",
             "stac_version": STAC_VERSION,
             "id": "depotwatch",
-            "title": "depotwatch",
+            "title": TITLE,
             "description": "Registered scenes of watched sites and the reports made from them.",
             "conformsTo": CONFORMANCE,
             "links": links,
-        }
+        },
     )
 
 
 @router.get("/conformance", responses={200: {"model": schemas.Conformance}})
-def get_conformance(caller: ReportsReader) -> Response:
+def get_conformance(request: Request, caller: ReportsReader) -> Response:
     """Return the STAC API's conformance classes."""
-    return answer({"conformsTo": CONFORMANCE})
+    return _answer(request, {"conformsTo": CONFORMANCE})
 
 
 @router.get("/collections", responses={200: {"model": schemas.Listing}})
@@ -122,7 +131,7 @@ def get_collections(request: Request, service: ServiceOf, caller: ReportsReader)
         {"rel": "self", "href": f"{base}/stac/collections", "type": JSON},
         {"rel": "root", "href": f"{base}/stac", "type": JSON},
     ]
-    return answer({"collections": shown, "links": links})
+    return _answer(request, {"collections": shown, "links": links})
 
 
 @router.get("/collections/{kind}", responses={200: {"model": schemas.Listing}})
@@ -130,7 +139,7 @@ def get_collection(request: Request, service: ServiceOf, caller: ReportsReader, 
     """Describe one collection."""
     _known(kind)
     with service.database.read() as connection:
-        return answer(describe_collection(connection, caller.tenant, kind, base_of(request)))
+        return _answer(request, describe_collection(connection, caller.tenant, kind, base_of(request)))
 
 
 @router.get("/collections/{kind}/items", responses={200: {"model": schemas.FeatureCollection}})
@@ -162,7 +171,8 @@ def get_item(request: Request, service: ServiceOf, caller: ReportsReader, kind: 
     """Return one Item."""
     _known(kind)
     with service.database.read() as connection:
-        return answer(find_item(connection, caller.tenant, kind, entry, base_of(request)), media=GEOJSON)
+        found = find_item(connection, caller.tenant, kind, entry, base_of(request))
+    return _answer(request, found, GEOJSON)
 
 
 @router.get("/search", responses={200: {"model": schemas.FeatureCollection}})
@@ -245,9 +255,20 @@ def _wanted(
         tuple(COLLECTIONS) if collections is None else tuple(collections),
         None if ids is None else tuple(ids),
         bbox_of(bbox),
-        interval_of(datetime),
+        _span(datetime),
         intersects,
     )
+
+
+def _span(text: str | None) -> tuple[float, float] | None:
+    ends = [] if text is None else text.split("/")
+    wrong = [end for end in ends if end not in {"", ".."} and not MOMENT.fullmatch(end)]
+    if wrong or (ends and not any(MOMENT.fullmatch(end) for end in ends)):
+        raise BadQuery(
+            "datetime is a time such as 2024-01-31T12:00:00Z, or two of them with a slash between, one end `..` where open",
+            pointer="datetime",
+        )
+    return interval_of(text)
 
 
 def _geometry(document: Any) -> Any:
@@ -285,4 +306,14 @@ def _page(request: Request, found: Found, links: list[dict[str, Any]]) -> Respon
         {"rel": "root", "href": f"{base_of(request)}/stac", "type": JSON},
     ]
     body = {"type": "FeatureCollection", "features": found.items, "numberReturned": len(found.items)}
-    return answer({**body, "links": own + links}, media=GEOJSON)
+    return _answer(request, {**body, "links": own + links}, GEOJSON)
+
+
+def _answer(request: Request, content: Any, media: str = JSON) -> Response:
+    """Return JSON with an ETag of its bytes, or 304 where the client has them."""
+    text = json.dumps(content, ensure_ascii=False, separators=(",", ":"))
+    tag = f'"{hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:32]}"'
+    headers = {"ETag": tag, "Cache-Control": REVALIDATE}
+    if request.method == "GET" and unchanged(request, tag):
+        return Response(status_code=304, headers=headers)
+    return answer(text, media=media, headers=headers)

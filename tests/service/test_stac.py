@@ -156,6 +156,10 @@ def test_a_page_of_a_search_by_post_says_how_to_go_on(world: dict[str, str], lit
         {"intersects": {"type": "Feature", "geometry": EAST, "properties": {}}},
         {"intersects": {"type": "Polygon", "coordinates": [[[0, 0], [1, 1]]]}},
         {"datetime": "yesterday"},
+        {"datetime": "2024-05-01"},
+        {"datetime": "2024-05-01T10:00:00"},
+        {"datetime": "../.."},
+        {"datetime": "2024-05-02T00:00:00Z/2024-05-01T00:00:00Z"},
         {"limit": 0},
         {"ids": "one"},
         {"token": "made up"},
@@ -171,6 +175,33 @@ def test_unknown_words_in_an_address_are_refused(lite_client: TestClient) -> Non
         assert lite_client.get(path).status_code == 400
     assert lite_client.get("/stac/collections/landsat").status_code == 404
     assert lite_client.get("/stac/search?collections=landsat").json()["features"] == []
+
+
+def test_a_time_is_read_in_every_way_rfc_3339_writes_it(
+    world: dict[str, str], lite_client: TestClient
+) -> None:
+    whole = found(lite_client, collections=["scenes"])
+    for day in ("2024-05-01T10:00:00Z", "2024-05-01t10:00:00.000z", "2024-05-01T12:00:00+02:00"):
+        dated = found(lite_client, collections=["scenes"], datetime=day)
+        assert dated == [item for item in whole if item["properties"]["datetime"] == "2024-05-01T10:00:00Z"]
+        assert len(dated) == 2
+
+
+def test_what_a_client_has_already_is_not_sent_again(world: dict[str, str], lite_client: TestClient) -> None:
+    item = found(lite_client)[0]["id"]
+    for path in (
+        "",
+        "/conformance",
+        "/collections",
+        "/collections/scenes",
+        f"/collections/scenes/items/{item}",
+    ):
+        first = lite_client.get(f"/stac{path}")
+        again = lite_client.get(f"/stac{path}", headers={"If-None-Match": first.headers["etag"]})
+        assert (path, again.status_code, again.content) == (path, 304, b"")
+    page = lite_client.get("/stac/search")
+    lite_client.delete(f"/sites/{world['west']}", headers={"If-Match": "*"})
+    assert lite_client.get("/stac/search", headers={"If-None-Match": page.headers["etag"]}).status_code == 200
 
 
 def test_no_other_tenant_finds_an_item(
