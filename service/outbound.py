@@ -5,11 +5,11 @@ This is asked when an archive is added. What is fetched later goes through ``pip
 the address again before and after it connects and at every redirect, so that a name that changes its mind gains nothing.
 """
 
-import ipaddress
 import socket
 from collections.abc import Callable
 from urllib.parse import urlsplit
 
+from pipelines.archives.addresses import is_public
 from service.errors import AddressRefused
 
 Resolver = Callable[[str, int], list[str]]
@@ -27,16 +27,6 @@ def resolve(host: str, port: int) -> list[str]:
     except (socket.gaierror, UnicodeError) as error:
         raise AddressRefused(f"{host} has no address") from error
     return list(dict.fromkeys(str(entry[4][0]) for entry in found))
-
-
-def is_public(address: str) -> bool:
-    """Tell whether an IP address lies on the public internet, looking through v4 addresses written as v6."""
-    ip = ipaddress.ip_address(address.split("%", 1)[0])
-    if isinstance(ip, ipaddress.IPv6Address):
-        inner = ip.ipv4_mapped or ip.sixtofour or (ip.teredo[1] if ip.teredo else None)
-        if inner is not None:
-            return is_public(str(inner))
-    return ip.is_global and not ip.is_multicast
 
 
 def check_address(url: str, allowed_hosts: frozenset[str], *, resolver: Resolver = resolve) -> list[str]:

@@ -85,16 +85,32 @@ def check_target(url: str, allowed_hosts: frozenset[str], *, resolver: Resolver 
 
 
 class _ToAddress(http.client.HTTPConnection):
-    """Connects to an address that was judged, whatever its name resolves to by now."""
+    """Connects to the first address that answers of those that were judged, whatever the name resolves to by now."""
 
-    def __init__(self, host: str, port: int, address: str, timeout_s: float, tls: ssl.SSLContext | None):
+    def __init__(
+        self, host: str, port: int, addresses: Sequence[str], timeout_s: float, tls: ssl.SSLContext | None
+    ) -> None:
         super().__init__(host, port, timeout=timeout_s)
-        self._address, self._tls = address, tls
+        # Some receivers know themselves only without the port that https implies.
+        self.default_port = 443 if tls else 80
+        self._addresses, self._tls = addresses, tls
 
     def connect(self) -> None:
         """Connect, and speak TLS under the host's name."""
-        made = socket.create_connection((self._address, self.port), self.timeout)
+        made = self._reached()
+        made.settimeout(self.timeout)
         self.sock = made if self._tls is None else self._tls.wrap_socket(made, server_hostname=self.host)
+
+    def _reached(self) -> socket.socket:
+        for address in self._addresses[:-1]:
+            with contextlib.suppress(OSError):
+                return socket.create_connection((address, self.port), self._share_s)
+        return socket.create_connection((self._addresses[-1], self.port), self._share_s)
+
+    @property
+    def _share_s(self) -> float:
+        """A host half of whose addresses are dead must leave time for the others."""
+        return float(self.timeout or 0.0) / len(self._addresses)
 
 
 def send(
@@ -114,7 +130,7 @@ def send(
     parts = urlsplit(url)
     tls = ssl.create_default_context() if parts.scheme == "https" else None
     port = parts.port or (443 if tls else 80)
-    connection = _ToAddress(str(parts.hostname), port, addresses[0], timeout_s, tls)
+    connection = _ToAddress(str(parts.hostname), port, addresses, timeout_s, tls)
     # A socket's own timeout starts anew with every byte that drips in; this one does not.
     ended = threading.Event()
     deadline = threading.Timer(timeout_s, _cut, (connection, ended))

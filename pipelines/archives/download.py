@@ -8,7 +8,6 @@ a name that resolves differently the second time gains nothing.
 import atexit
 import contextlib
 import hashlib
-import ipaddress
 import os
 import shutil
 import socket
@@ -19,6 +18,7 @@ from urllib.parse import SplitResult, unquote, urljoin, urlsplit
 
 import httpx
 
+from pipelines.archives.addresses import is_public
 from pipelines.archives.errors import DownloadFailed, RemoteAssetRefused
 
 MAX_DOWNLOAD_BYTES = 20 * 2**30
@@ -75,12 +75,9 @@ def _allowed(parts: SplitResult, allow_hosts: Collection[str]) -> bool:
 
 
 def _assert_public(address: str, url: str) -> None:
-    where = ipaddress.ip_address(address.split("%", maxsplit=1)[0])
-    if isinstance(where, ipaddress.IPv6Address):
-        where = where.ipv4_mapped or where.sixtofour or where
-    if not where.is_global or where.is_multicast:
+    if not is_public(address):
         raise RemoteAssetRefused(
-            f"{_shown(url)}: leads to {where}, which is no public address; an operator may allow its host by name",
+            f"{_shown(url)}: leads to {address}, which is no public address; an operator may allow its host by name",
             pointer=_shown(url),
         )
 

@@ -7,8 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from starlette.testclient import TestClient
 
+from pipelines.archives.addresses import is_public
 from service.errors import AddressRefused
-from service.outbound import check_address, is_public
+from service.outbound import check_address
 from tests.service.support import feature
 
 NONE: frozenset[str] = frozenset()
@@ -35,6 +36,13 @@ NONE: frozenset[str] = frozenset()
         "http://[fe80::1]/",
         "http://[fd00::1]/",
         "http://[2002:7f00:1::]/",
+        "http://[64:ff9b::127.0.0.1]/",
+        "http://[64:ff9b::a9fe:a9fe]/",
+        "http://[64:ff9b:1::10.0.0.1]/",
+        "http://[::127.0.0.1]/",
+        "http://[::ffff:0:127.0.0.1]/",
+        "http://[fec0::1]/",
+        "http://[4000::1]/",
         "http://user:pass@192.0.2.1/",
         "ftp://192.0.2.1/",
         "file:///etc/passwd",
@@ -67,6 +75,11 @@ def test_the_operator_may_allow_a_host_and_only_that() -> None:
 @given(st.ip_addresses(v=4))
 def test_an_address_written_as_v6_is_judged_as_the_v4_it_is(address: ipaddress.IPv4Address) -> None:
     assert is_public(f"::ffff:{address}") == is_public(str(address))
+    assert is_public(f"64:ff9b::{address}") == is_public(str(address))
+
+
+def test_what_is_handed_out_on_the_internet_is_public() -> None:
+    assert all(map(is_public, ("2606:2800:220:1::1", "93.184.216.34", "2a00:1450::1%eth0")))
 
 
 def test_an_archive_on_a_private_address_is_refused_over_http(lite_client: TestClient) -> None:

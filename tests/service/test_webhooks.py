@@ -3,6 +3,7 @@
 import json
 import random
 import socket
+import ssl
 import subprocess
 import sys
 import threading
@@ -10,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -430,6 +432,36 @@ def test_a_name_that_changes_its_mind_is_judged_at_every_attempt() -> None:
         )  # fmt: skip
         assert judged.delivered
         assert receiver.got[0][0]["host"] == f"pinned.example:{port}"
+
+
+def test_a_host_whose_first_address_is_dead_is_reached_at_the_next() -> None:
+    with receiving() as receiver:
+        port = receiver.server.server_address[1]
+        outcome = send(
+            f"http://two.example:{port}/", {}, b"{}", frozenset({"two.example"}), timeout_s=2.0,
+            resolver=lambda _host, _port: ["127.0.0.9", "127.0.0.1"],
+        )  # fmt: skip
+    assert outcome == Outcome(204, "HTTP 204")
+
+
+def test_a_receiver_that_cannot_prove_its_name_is_told_nothing(tmp_path: Path) -> None:
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "1",
+         "-subj", "/CN=own.example", "-keyout", tmp_path / "key", "-out", tmp_path / "cert"],
+        check=True, capture_output=True,
+    )  # fmt: skip
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(tmp_path / "cert", tmp_path / "key")
+    with receiving() as receiver:
+        plain = receiver.server.socket
+        receiver.server.socket = context.wrap_socket(plain, server_side=True)
+        port = receiver.server.server_address[1]
+        outcome = send(
+            f"https://own.example:{port}/", {}, b"{}", frozenset({"own.example"}), timeout_s=2.0,
+            resolver=lambda _host, _port: ["127.0.0.1"],
+        )  # fmt: skip
+    assert outcome == Outcome(None, "no answer: SSLCertVerificationError")
+    assert receiver.got == []
 
 
 @pytest.mark.parametrize(
