@@ -18,6 +18,7 @@ from shapely.geometry.base import BaseGeometry
 from imagery.changes import Change
 from imagery.displacement import Displacement, DisplacementField
 from imagery.grid import SiteGrid, transformer
+from imagery.relations import Related, relations
 from pipelines.analysis import Analysis, LookSummary
 from pipelines.antimeridian import centre_lonlat, cut, uncut
 from pipelines.report import wording
@@ -90,7 +91,11 @@ def geojson_geometry(geometry: BaseGeometry) -> dict[str, Any] | None:
     return {"type": plain["type"], "coordinates": _coordinates(plain["coordinates"])}
 
 
-def _change_feature(change: Change, change_id: str, analysis: Analysis) -> Feature:
+def _change_feature(
+    index: int, ids: Sequence[str], related: Sequence[Related], analysis: Analysis
+) -> Feature:
+    changes = analysis.detection.changes
+    change, change_id = changes[index], ids[index]
     scenes = {look.scene.id: look.scene for look in analysis.looks}
     concerned = [scenes[i] for i in change.scene_ids if i in scenes]
     count = change.count
@@ -126,7 +131,13 @@ def _change_feature(change: Change, change_id: str, analysis: Analysis) -> Featu
         "scene_ids": list(change.scene_ids),
         "platforms": sorted({s.platform for s in concerned if s.platform}),
         "licences": sorted({s.licence or UNSTATED for s in concerned}),
-        "statement": wording.statement(change),
+        "related": [{"relation": str(r.relation), "id": ids[r.other]} for r in related],
+        "statement": " ".join(
+            [
+                wording.statement(change),
+                *(wording.related(change, r.relation, changes[r.other]) for r in related),
+            ]
+        ),
     }
     return {
         "type": "Feature",
@@ -140,7 +151,7 @@ def features(analysis: Analysis) -> list[Feature]:
     """Return one GeoJSON feature per change, by onset, class, direction and id."""
     changes = analysis.detection.changes
     ids = change_ids(changes, analysis.grid.epsg)
-    made = [_change_feature(c, i, analysis) for c, i in zip(changes, ids, strict=True)]
+    made = [_change_feature(i, ids, related, analysis) for i, related in enumerate(relations(changes))]
     return sorted(made, key=_feature_order)
 
 

@@ -10,6 +10,7 @@ from importlib.resources import files
 
 from imagery.changes import Change, Direction, ObjectClass, Status
 from imagery.displacement import RegistrationState
+from imagery.relations import relations
 from pipelines.analysis import Analysis, LookSummary, WindowReader
 from pipelines.report import wording
 from pipelines.report.evidence import ChipPair
@@ -386,7 +387,12 @@ def _cards(items: Sequence[Numbered], pairs: Mapping[str, ChipPair]) -> str:
         if rest
         else ""
     )
-    cards = "".join(_card(item, pairs[item.change_id]) for item in shown)
+    changes = [item.change for item in items]
+    told = {
+        item.change_id: " ".join(wording.related(item.change, r.relation, changes[r.other]) for r in mine)
+        for item, mine in zip(items, relations(changes), strict=True)
+    }
+    cards = "".join(_card(item, pairs[item.change_id], told[item.change_id]) for item in shown)
     return (
         '<section class="changes"><h2>Before and after</h2><p class="note">All pictures of this site share one '
         "stretch of brightness, so what looks brighter is brighter. The outline marks the place of the change on both "
@@ -394,7 +400,7 @@ def _cards(items: Sequence[Numbered], pairs: Mapping[str, ChipPair]) -> str:
     )
 
 
-def _card(item: Numbered, pair: ChipPair) -> str:
+def _card(item: Numbered, pair: ChipPair, related: str) -> str:
     change = item.change
     sides = (("Before", pair.before, change.onset.start), ("After", pair.after, change.onset.end))
     chips = "".join(
@@ -408,7 +414,7 @@ def _card(item: Numbered, pair: ChipPair) -> str:
         f'<article class="card" id="change-{item.change_id}"><h3><span class="n">{item.number}</span>'
         f"{_symbol(change.object_class, change.direction)}{escape(wording.heading(change))}"
         f'<span class="confidence">{change.confidence:.2f}</span></h3>'
-        f'<div class="pair">{chips}</div><p>{escape(wording.statement(change))}</p>'
+        f'<div class="pair">{chips}</div><p>{escape(f"{wording.statement(change)} {related}".rstrip())}</p>'
         f'<p class="small">{escape(_facts(change))} <a href="evidence/{item.change_id}/provenance.json">Evidence '
         f"{item.change_id}</a></p>{spoken}</article>\n"
     )

@@ -1,9 +1,11 @@
 """The words of every product: what is visible, never contents or intent (CONTRACT section 1, PITFALLS 6)."""
 
+import math
 from datetime import UTC, datetime
 
 from imagery.changes import Change, Direction, ObjectClass
 from imagery.observability import ObservationState
+from imagery.relations import Relation
 
 _NOUNS = {
     ObjectClass.CONTAINER: ("object consistent with a container", "objects consistent with containers"),
@@ -125,8 +127,6 @@ def span(low: float, high: float) -> str:
 
 def whole_span(low: float, high: float) -> str:
     """Print an interval of counts, outward to whole numbers."""
-    import math
-
     return f"{math.floor(low + 1e-9)}\u2013{math.ceil(high - 1e-9)}"
 
 
@@ -164,6 +164,35 @@ def statement(change: Change) -> str:
         f"{subject} {happened(change.direction, n)} between {date(change.onset.start)} "
         f"and {date(change.onset.end)}."
     )
+
+
+def related(change: Change, relation: Relation, other: Change) -> str:
+    """Say what another change of the site is to this one; a move is a possibility, never an observation."""
+    when = f"between {date(other.onset.start)} and {date(other.onset.end)}"
+    match relation:
+        case Relation.REMOVED_BY:
+            return f"Gone again {when}."
+        case Relation.REMOVES:
+            return f"It had appeared {when}."
+        case Relation.RETURN_OF:
+            return f"One like it stood there before and was removed {when}."
+        case Relation.RETURNED_AS:
+            return f"One like it appeared there again {when}."
+        case Relation.MOVED_TO:
+            return f"What alone appeared alike in the same time lies {_away(change, other)}: perhaps it was moved there."
+        case Relation.MOVED_FROM:
+            return f"What alone was removed alike in the same time stood {_away(change, other)}: perhaps it was moved from there."
+
+
+_COMPASS = ("north", "north-east", "east", "south-east", "south", "south-west", "west", "north-west")
+
+
+def _away(change: Change, other: Change) -> str:
+    """Say how far and which way the other lies, centre to centre."""
+    here, there = change.footprint.centroid, other.footprint.centroid
+    east, north = there.x - here.x, there.y - here.y
+    way = _COMPASS[round(math.degrees(math.atan2(east, north)) / 45.0) % 8]
+    return f"{metres(math.hypot(east, north))} m to the {way}"
 
 
 def coarse_limits(gsd_m: float) -> tuple[str, ...]:

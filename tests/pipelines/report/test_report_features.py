@@ -16,8 +16,10 @@ from shapely import Polygon, box
 from shapely.affinity import translate
 from shapely.geometry import shape
 
+from imagery.changes import Direction, OnsetInterval
 from imagery.displacement import Displacement, DisplacementField, RegistrationState
 from imagery.grid import SiteGrid
+from imagery.relations import Relation
 from pipelines.report.features import (
     change_ids,
     displacement_at,
@@ -26,6 +28,7 @@ from pipelines.report.features import (
     to_wgs84,
     window_of,
 )
+from pipelines.report.wording import related
 
 CONTRACT_PROPERTIES = {
     "id", "change_type", "direction", "first_seen", "last_absent", "last_seen", "status", "confidence", "count",
@@ -100,7 +103,7 @@ def test_ids_are_unique_however_close_the_changes_lie(places: list[tuple[float, 
 
 
 def _sample_change() -> Any:
-    from imagery.changes import Change, Direction, Estimate, ObjectClass, OnsetInterval, Status
+    from imagery.changes import Change, Estimate, ObjectClass, Status
 
     t = datetime(2023, 1, 1, tzinfo=UTC)
     return Change(
@@ -159,3 +162,30 @@ def test_a_very_large_change_does_not_make_a_huge_chip() -> None:
 def test_every_footprint_lies_in_the_sites_place(site: Any, build: Callable[..., Any]) -> None:
     aoi = site.analysis.site.aoi.buffer(0.01)
     assert all(shape(f["geometry"]).within(aoi) for f in features(site.analysis))
+
+
+def test_a_change_says_what_it_has_to_do_with_another_of_the_site(site: Any) -> None:
+    came = replace(
+        next(c for c in site.analysis.detection.changes if c.direction == "appeared"),
+        onset=OnsetInterval(datetime(2023, 1, 1, tzinfo=UTC), datetime(2023, 1, 9, tzinfo=UTC)),
+    )
+    went = replace(
+        came,
+        direction=Direction.REMOVED,
+        onset=OnsetInterval(datetime(2023, 5, 1, tzinfo=UTC), datetime(2023, 5, 7, tzinfo=UTC)),
+    )
+    analysis = replace(site.analysis, detection=replace(site.analysis.detection, changes=(went, came)))
+    first, second = (f["properties"] for f in features(analysis))
+    assert first["related"] == [{"relation": "removed_by", "id": second["id"]}]
+    assert second["related"] == [{"relation": "removes", "id": first["id"]}]
+    assert first["statement"].endswith("Gone again between 1 May 2023 and 7 May 2023.")
+
+
+def test_a_move_is_told_as_a_possibility_with_its_distance_and_way(site: Any) -> None:
+    here = _sample_change()
+    there = replace(here, footprint=box(30, 30, 31, 31))
+    told = related(here, Relation.MOVED_TO, there)
+    assert (
+        told
+        == "What alone appeared alike in the same time lies 42 m to the north-east: perhaps it was moved there."
+    )
