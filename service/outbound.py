@@ -9,7 +9,7 @@ import socket
 from collections.abc import Callable
 from urllib.parse import urlsplit
 
-from pipelines.archives.addresses import is_public
+from pipelines.addresses import is_public
 from service.errors import AddressRefused
 
 Resolver = Callable[[str, int], list[str]]

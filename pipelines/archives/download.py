@@ -18,7 +18,7 @@ from urllib.parse import SplitResult, unquote, urljoin, urlsplit
 
 import httpx
 
-from pipelines.archives.addresses import is_public
+from pipelines.addresses import is_public
 from pipelines.archives.errors import DownloadFailed, RemoteAssetRefused
 
 MAX_DOWNLOAD_BYTES = 20 * 2**30

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from starlette.testclient import TestClient
 
-from pipelines.archives.addresses import is_public
+from pipelines.addresses import is_public
 from service.errors import AddressRefused
 from service.outbound import check_address
 from tests.service.support import feature
