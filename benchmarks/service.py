@@ -248,35 +248,39 @@ def _publish_large(service: Any, site: str, aoi: Any) -> None:
     finish(service.database, lease, lambda c: publish_report(service.database, c, lease, stored), "large")
 
 
-def wait_until_ready(base: str) -> float:
-    """Return how long the service took to answer."""
-    started = time.perf_counter()
-    while True:
+def wait_until_ready(base: str) -> None:
+    """Wait until the service says that it is ready; two minutes at most."""
+    until = time.perf_counter() + 120
+    while time.perf_counter() < until:
         try:
             if httpx.get(f"{base}/readyz", timeout=5).status_code == 200:
-                return time.perf_counter() - started
+                return
         except httpx.TransportError:
             time.sleep(0.02)
+    raise RuntimeError(f"nothing became ready at {base!r}")
 
 
 def cold_starts(settings: dict[str, Any]) -> Iterator[ColdStart]:
     """Start the command and the API afresh, several times (G25)."""
-    program = str(Path(sys.executable).with_name("depotwatch"))
+    program = [sys.executable, "-c", "import sys; from service.cli import main; sys.exit(main())"]
     environment = {
         **os.environ,
+        "PYTHONPATH": str(Path(__file__).resolve().parents[1]),
         **{f"DEPOTWATCH_{name.upper()}": str(settings[name]) for name in ("data", "database", "secret")},
     }
 
     def tell_help() -> None:
-        subprocess.run([program, "--help"], env=environment, stdout=subprocess.DEVNULL, check=True)
+        subprocess.run([*program, "--help"], env=environment, stdout=subprocess.DEVNULL, check=True)
 
     def answer_once() -> None:
-        command = [program, "api", "--port", "0"]
+        command = [*program, "api", "--port", "0"]
         with subprocess.Popen(
             command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
         ) as process:
             assert process.stdout is not None
-            wait_until_ready(process.stdout.readline().strip())
+            if not (address := process.stdout.readline().strip()):
+                raise RuntimeError(f"the API ended with {process.wait()} before it answered")
+            wait_until_ready(address)
             ended.append(time.perf_counter())
             process.terminate()
 
