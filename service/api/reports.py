@@ -13,6 +13,7 @@ from fastapi import APIRouter, Query, Request
 from sqlalchemy import select
 from starlette.responses import Response, StreamingResponse
 
+from imagery.changes import ObjectClass
 from service import reports
 from service.api import schemas
 from service.api.dependencies import (
@@ -37,7 +38,7 @@ from service.artefacts import media_type
 from service.changes import ChangeFilter, feature_collection, of_report
 from service.context import Service
 from service.database import Record
-from service.errors import NotFound, RangeNotSatisfiable
+from service.errors import BadQuery, NotFound, RangeNotSatisfiable
 from service.exports import export, gather
 from service.identifiers import decode_cursor, encode_cursor
 from service.moments import http_date
@@ -223,10 +224,11 @@ def get_changes(
     limit: Limit = DEFAULT_LIMIT,
     cursor: Cursor = None,
     f: Annotated[Format, Query(description="exports hold all that match, not a page")] = "geojson",
+    whole: Annotated[bool, Query(description="GeoJSON too holds all that match, not a page")] = False,
 ) -> Response:
     """Return the changes of the latest report."""
     wanted = ChangeFilter(
-        words_of(class_, None, "class"),
+        words_of(class_, ObjectClass, "class"),
         words_of(direction, ("appeared", "removed"), "direction"),
         words_of(status, ("first", "provisional", "confirmed", "closed", "retracted"), "status"),
         min_confidence,
@@ -234,7 +236,8 @@ def get_changes(
         bbox_of(bbox),
     )
     after = decode_cursor(cursor, str, int) if cursor is not None else None
-    size = capped(limit)
+    exported = whole or f != "geojson"
+    size = MAX_EXPORT if exported else capped(limit)
     with service.database.read() as connection:
         head = reports.latest(connection, caller.tenant, site)
         report = head.id
@@ -246,14 +249,15 @@ def get_changes(
         headers["ETag"] = f'"{head.etag}.{_query_mark(request)}"'
         if unchanged(request, headers["ETag"]):
             return Response(status_code=304, headers=headers)
-        rows = of_report(
-            connection, report, wanted, after[1] if after else -1, size + 1 if f == "geojson" else MAX_EXPORT
-        )
+        rows = of_report(connection, report, wanted, after[1] if after else -1, size + 1)
+        if exported and len(rows) > MAX_EXPORT:
+            raise BadQuery(f"more than {MAX_EXPORT:,} changes match; narrow them by bbox or datetime")
         held = (
             None if f == "geojson" else gather(connection, report, [json.loads(r.feature) for r in rows], f)
         )
-    if held is not None:
+    if exported:
         headers["Content-Disposition"] = f'attachment; filename="changes.{f}"'
+    if held is not None:
         return Response(export(service.store, held, f), 200, headers, media_type(f"changes.{f}"))
     links = [{"rel": "self", "href": address(request), "type": GEOJSON}]
     if len(rows) > size:

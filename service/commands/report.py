@@ -1,10 +1,19 @@
-"""``depotwatch report SITE``: the current report of a site of a running service."""
+"""``depotwatch report SITE``: the current report of a site of a running service, and its files."""
 
 import argparse
 import json
 from pathlib import Path
 
+from imagery.errors import DepotwatchError
+
+FORMATS = ("geojson", "csv", "kmz", "gpkg", "parquet")
 SUMMARY = "Fetch the current report of a site (by id or name) from a running service."
+
+
+class UnknownExportFormat(DepotwatchError):
+    """Changes were asked for as a file of a kind there is not."""
+
+    code = "unknown-export-format"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -14,6 +23,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("site", help="id or name")
     parser.add_argument("--bundle", type=Path, metavar="FILE.zip", help="save the evidence bundle")
     parser.add_argument("--html", type=Path, metavar="FILE.html", help="save the page")
+    parser.add_argument(
+        "--changes", type=Path, metavar="FILE", help=f"save the changes as FILE.{{{','.join(FORMATS)}}}"
+    )
     add_remote_options(parser)
 
 
@@ -24,13 +36,21 @@ def run(args: argparse.Namespace) -> int:
     from service.client import Client
     from service.errors import NotFound
 
+    kind = None if args.changes is None else args.changes.suffix.lower().lstrip(".")
+    if kind is not None and kind not in FORMATS:
+        raise UnknownExportFormat(f"{args.changes.name}: changes are written as .{', .'.join(FORMATS)}")
     with Client(args.url, os.environ.get("DEPOTWATCH_KEY")) as client:
         site = next((s for s in client.sites() if args.site in (s["id"], s["properties"]["name"])), None)
         if site is None:
             raise NotFound(f"there is no site {args.site!r}; depotwatch site list shows yours")
         report = client.latest_report(site["id"])
         here = f"/sites/{site['id']}/reports/{report['id']}"
-        for path, address in ((args.bundle, f"{here}/bundle.zip"), (args.html, f"{here}.html")):
+        changes = f"/sites/{site['id']}/changes?f={kind}&whole=true"
+        for path, address in (
+            (args.bundle, f"{here}/bundle.zip"),
+            (args.html, f"{here}.html"),
+            (args.changes, changes),
+        ):
             if path is not None:
                 path.write_bytes(client.request("GET", address).content)
     if args.json:
