@@ -27,18 +27,13 @@ COLLECTIONS = {
     REPORTS: ("Reports", "The current report of each site, with every file it holds"),
 }  # fmt: skip
 EXTENSIONS = {
-    SCENES: (
-        "https://stac-extensions.github.io/projection/v2.0.0/schema.json",
-        "https://stac-extensions.github.io/processing/v1.2.0/schema.json",
-        "https://stac-extensions.github.io/view/v1.0.0/schema.json",
-        "https://stac-extensions.github.io/eo/v1.1.0/schema.json",
-    ),
-    REPORTS: (
-        "https://stac-extensions.github.io/projection/v2.0.0/schema.json",
-        "https://stac-extensions.github.io/processing/v1.2.0/schema.json",
-        "https://stac-extensions.github.io/file/v2.1.0/schema.json",
-    ),
+    "proj": "https://stac-extensions.github.io/projection/v2.0.0/schema.json",
+    "processing": "https://stac-extensions.github.io/processing/v1.2.0/schema.json",
+    "view": "https://stac-extensions.github.io/view/v1.0.0/schema.json",
+    "eo": "https://stac-extensions.github.io/eo/v1.1.0/schema.json",
+    "file": "https://stac-extensions.github.io/file/v2.1.0/schema.json",
 }
+"""Schemas by the prefix of their members."""
 TITLE = "depotwatch"
 PROVIDERS = [
     {"name": "depotwatch", "description": "registered and compared the scenes", "roles": ["processor"]}
@@ -169,7 +164,7 @@ def _look_rows(tenant: str, wanted: Wanted, after: Place | None) -> Statement:
         .where(looks.c.tenant == tenant, looks.c.current, sites.c.deleted.is_(None))
     )
     if wanted.ids is not None:
-        statement = statement.where(looks.c.site.in_({text.partition(".")[0] for text in wanted.ids}))
+        statement = statement.where(looks.c.site.in_({text.partition("_")[0] for text in wanted.ids}))
     if wanted.span is not None:
         statement = statement.where(looks.c.at >= wanted.span[0], looks.c.at <= wanted.span[1])
     if after is not None:
@@ -213,7 +208,7 @@ def _where(statement: Statement, table: Any, wanted: Wanted) -> Statement:
 
 def scene_item_id(site: str, scene_id: str) -> str:
     """Return the id of a scene's Item on a site: the same in every report of the site, safe in an address."""
-    return f"{site}.{hashlib.sha256(scene_id.encode()).hexdigest()[:16]}"
+    return f"{site}_{hashlib.sha256(scene_id.encode()).hexdigest()[:16]}"
 
 
 def licence_of(texts: Iterable[str | None]) -> str:
@@ -228,7 +223,7 @@ def _item(collection: str, item: str, geometry: Any, properties: dict[str, Any],
     made: dict[str, Any] = {
         "type": "Feature",
         "stac_version": STAC_VERSION,
-        "stac_extensions": list(EXTENSIONS[collection]),
+        "stac_extensions": _extensions(properties),
         "id": item,
         "collection": collection,
         "geometry": geometry,
@@ -242,6 +237,12 @@ def _item(collection: str, item: str, geometry: Any, properties: dict[str, Any],
         {"rel": "collection", "href": here, "type": "application/json"},
     ]
     return {**made, "properties": {**properties, "providers": PROVIDERS}, "links": links, "assets": {}}
+
+
+def _extensions(*members: Mapping[str, Any]) -> list[str]:
+    """Return the extensions whose members there are."""
+    prefixes = {name.partition(":")[0] for told in members for name in told if ":" in name}
+    return [schema for prefix, schema in EXTENSIONS.items() if prefix in prefixes]
 
 
 def _scene_items(connection: Connection, rows: Sequence[Record], base: str) -> list[dict[str, Any]]:
@@ -358,6 +359,7 @@ def _report_item(
         for path, (title, roles) in ASSETS.items()
         if path in files
     }
+    item["stac_extensions"] = _extensions(properties, *item["assets"].values())
     return item
 
 
@@ -404,9 +406,8 @@ def _summaries(connection: Connection, tenant: str) -> dict[str, Any]:
     rows = connection.execute(current).all()
     if not rows:
         return {}
-    return {
-        "summaries": {
-            "proj:code": [f"EPSG:{epsg}" for epsg in sorted({row.utm_epsg for row in rows})],
-            "processing:version": sorted({row.processing_version for row in rows}),
-        }
+    told = {
+        "proj:code": [f"EPSG:{epsg}" for epsg in sorted({row.utm_epsg for row in rows})],
+        "processing:version": sorted({row.processing_version for row in rows}),
     }
+    return {"stac_extensions": _extensions(told), "summaries": told}
