@@ -25,6 +25,7 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -69,6 +70,7 @@ class Event:
 class SiteScore:
     """What one site adds to the sums: ``hits[(class, direction, IoU)] = [true positives, claims, truths]``.
 
+    ``confirmed_hits[(class, direction)]`` is the same at the lower IoU, counting only claims that are confirmed.
     ``seen_looks`` adds up the share of the site that each look saw; ``used_share`` is the share of looks that saw any.
     """
 
@@ -86,6 +88,7 @@ class SiteScore:
     unseen_claims: int = 0
     false_area_km2: dict[str, float] = field(default_factory=dict)
     claimed: dict[str, dict[str, int]] = field(default_factory=dict)
+    confirmed_hits: dict[tuple[str, str], list[int]] = field(default_factory=dict)
 
 
 def moment(text: str) -> datetime:
@@ -317,13 +320,16 @@ def _add_details(
 ) -> None:
     """Add false alarms, onset, counts, reliability and lag, all at the lower threshold."""
     matched = {i for i, _ in paired}
+    sure = {i for i, g in enumerate(grouped) if any(m.status in CONFIRMED for m in g.members)}
+    for kind, way in product(CLASSES, DIRECTIONS):
+        mine = [
+            i for i, g in enumerate(grouped) if i in sure and (g.object_class, g.direction) == (kind, way)
+        ]
+        true = sum((t.object_class, t.direction) == (kind, way) for t in true_groups)
+        score.confirmed_hits[(kind, way)] = [sum(i in matched for i in mine), len(mine), true]
     anything = shapely.union_all([t.geometry for t in truths]).buffer(MERGE_M) if truths else None
     for state in ("all", "confirmed"):
-        wrong = [
-            g
-            for i, g in enumerate(grouped)
-            if i not in matched and (state == "all" or any(m.status in CONFIRMED for m in g.members))
-        ]
+        wrong = [g for i, g in enumerate(grouped) if i not in matched and (state == "all" or i in sure)]
         score.false_alarms[state] = len(wrong)
         score.false_area_km2[state] = sum(g.geometry.area for g in wrong) / 1e6
         score.claimed[state] = {
@@ -391,6 +397,15 @@ def summary(scores: Sequence[SiteScore]) -> dict[str, float]:
                 values = f1(total)
                 out |= {f"{key}.f1": values[0], f"{key}.precision": values[1], f"{key}.recall": values[2]}
                 out |= {f"{key}.claims": float(total[1]), f"{key}.truths": float(total[2])}
+            sure = np.sum(
+                [s.confirmed_hits.get((object_class, direction), [0, 0, 0]) for s in scores], axis=0
+            )
+            if sure[1] + sure[2]:
+                _, precision, recall = f1(sure)
+                out |= {
+                    f"{object_class}.{direction}.confirmed.precision": precision,
+                    f"{object_class}.{direction}.confirmed.recall": recall,
+                }
     area = sum(s.area_km2 for s in scores)
     exposure = sum(s.area_km2 * max(s.seen_looks - 1.0, 0.0) for s in scores) or float("nan")
     out |= {"km2": area, "km2_looks": exposure, "looks_used": float(np.mean([s.used_share for s in scores]))}

@@ -33,6 +33,59 @@ def test_results_of_sets_not_run_now_are_kept_and_not_a_number_becomes_null(tmp_
     assert json.loads(path.read_text())["sets"] == {"a": {"x": 1.0}, "b": {"x": None}}
 
 
+def test_runs_of_different_sets_side_by_side_become_one_file(tmp_path):
+    for name in ("a", "b"):
+        detection.write_results({name: {"x": name}}, tmp_path / f"{name}.json", network=True)
+    out = tmp_path / "all.json"
+    detection.write_results({"b": {"x": "old"}, "c": {"x": "kept"}}, out, network=True)
+    assert (
+        detection.main(["--merge", str(tmp_path / "a.json"), str(tmp_path / "b.json"), "--out", str(out)])
+        == 0
+    )
+    assert json.loads(out.read_text())["sets"] == {"a": {"x": "a"}, "b": {"x": "b"}, "c": {"x": "kept"}}
+
+
+def numbers(**values: float) -> dict:
+    return {"numbers": {name.replace("__", "."): {"value": value} for name, value in values.items()}}
+
+
+def test_precision_at_prevalence_by_hand():
+    sets = {
+        "quiet_10m": numbers(false_alarms__confirmed__share_of_area=2e-4, km2=3.0, km2_looks=50.0),
+        "quiet_wide": numbers(false_alarms__confirmed__share_of_area=0.0, km2=1.0, km2_looks=50.0),
+        "series_10m": {
+            "numbers": {
+                "other.appeared.iou0.3.truths": {"value": 10.0},
+                "other.appeared.confirmed.recall": {"value": 0.6},
+                "other.removed.iou0.3.truths": {"value": 30.0},
+                "other.removed.confirmed.recall": {"value": 0.2},
+            }
+        },
+    }
+    found = detection_docs.precision_at_prevalence(
+        sets, ("quiet_10m", "quiet_wide", "not_run"), ("series_10m",), detection_docs.CELLS
+    )
+    recall, false = 12 / 40, 1.5e-4
+    assert found == pytest.approx((recall, false, recall * 1e-3 / (recall * 1e-3 + false * 0.999)))
+    assert "| 10 m, our renderer | 50 | 0.30 | 2.0e-04 | 0.60 |" in detection_docs.prevalence_table(sets)
+
+
+def test_errors_of_confidence_are_pooled_over_sets_before_they_are_made_absolute():
+    sets = {
+        "series_0.5m": {"reliability": [{"n": 10, "said": 0.85, "true": 0.95}]},
+        "series_1m": {"reliability": [{"n": 10, "said": 0.85, "true": 0.65}]},
+        "real_pairs": {"reliability": [{"n": 99, "said": 0.85, "true": 0.0}]},
+    }
+    assert detection_docs._error(sets, lambda name: True) == "0.05 of 20"
+    assert "| 0.6-2 m | ours | 10 | 0.85 | 0.65 |" in detection_docs.calibration_by_pixel(sets)
+
+
+def test_every_set_has_a_pixel_size_in_its_name_and_a_seed_range_of_its_own():
+    assert all(0.2 < detection_docs.pixel_size(test.name) < 20 for test in detection.SETS)
+    assert len({test.name for test in detection.SETS}) == len(detection.SETS)
+    assert max(test.sites for test in detection.SETS) < 1000
+
+
 @pytest.mark.long
 def test_a_painted_site_goes_through_analysis_scorer_peers_and_page(tmp_path):
     test = detection.TestSet(

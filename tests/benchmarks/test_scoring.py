@@ -72,6 +72,15 @@ def test_only_confirmed_false_alarms_count_at_the_confirmed_operating_point():
     assert numbers["false_alarms.confirmed.per_km2_look"] == pytest.approx(1 / (2.0 * (len(TIMES) - 1)))
 
 
+def test_recall_and_precision_of_confirmed_changes_leave_out_what_is_not_confirmed():
+    here, there, far = box(0, 0, 10, 10), box(50, 0, 60, 10), box(500, 0, 510, 10)
+    claims = [claim(here), claim(there, status="provisional"), claim(far, status="closed")]
+    numbers = summary([score(claims, [truth(here), truth(there), truth(box(90, 0, 99, 9))])])
+    assert numbers["container.appeared.iou0.3.recall"] == pytest.approx(2 / 3)
+    assert numbers["container.appeared.confirmed.recall"] == pytest.approx(1 / 3)
+    assert numbers["container.appeared.confirmed.precision"] == pytest.approx(1 / 2)
+
+
 def test_onset_and_count_intervals_cover_or_do_not():
     place = box(0, 0, 10, 10)
     inside = score([claim(place, count=(4, 3, 5))], [truth(place, count=(5, 5, 5))])
