@@ -94,6 +94,8 @@ def parse_json(body: bytes) -> Any:
     def refuse(name: str) -> Any:
         raise BadBody(f"the body is not JSON: {name} is no JSON number")
 
+    if not body.strip():
+        raise BadBody("the body is empty")
     try:
         return json.loads(body.decode("utf-8-sig"), parse_constant=refuse)
     except UnicodeDecodeError as error:
@@ -287,6 +289,8 @@ def kml_to_geojson(body: bytes) -> dict[str, Any]:
     ------
     BadKml : no XML, a document type declaration (entities are a known way to exhaust a parser), no polygon
     """
+    if body.startswith(b"PK"):
+        raise BadKml("this is a KMZ, which is KML zipped: unzip it and send the doc.kml in it")
     if re.search(rb"<!\s*(DOCTYPE|ENTITY)", body, re.IGNORECASE):
         raise BadKml("the KML declares a document type; save it without one")
     try:
@@ -330,12 +334,14 @@ def csv_to_geojson(body: bytes) -> dict[str, Any]:
     try:
         text = body.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise BadBody("the table is not UTF-8") from error
-    rows = csv.reader(io.StringIO(text, newline=""), delimiter=_delimiter(text))
+        raise BadBody("the table is not UTF-8; save it as CSV in UTF-8") from error
+    delimiter = _delimiter(text)
+    rows = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
+    comma = delimiter != ","
     try:
         header = [column.strip().lower() for column in next(rows, [])]
         where = {name: _column(header, names) for name, names in _COLUMNS.items()}
-        features = [_circle(row, where, header, line) for line, row in enumerate(rows, 2) if any(row)]
+        features = [_circle(row, where, header, line, comma) for line, row in enumerate(rows, 2) if any(row)]
     except csv.Error as error:
         raise BadCsv(f"the table cannot be read: {error}") from error
     if not features:
@@ -363,11 +369,15 @@ def _column(header: list[str], names: tuple[str, ...]) -> int:
     raise BadCsv(f"the table has no column {names[0]}; it needs name, longitude, latitude and radius_m")
 
 
-def _circle(row: list[str], where: dict[str, int], header: list[str], line: int) -> dict[str, Any]:
+def _circle(
+    row: list[str], where: dict[str, int], header: list[str], line: int, comma: bool
+) -> dict[str, Any]:
+    """Return one row's circle; ``comma`` where columns leave it free, so that 50,1 may be a number."""
+
     def number(name: str) -> float:
         text = row[where[name]].strip() if where[name] < len(row) else ""
         try:
-            value = float(text)
+            value = float(text.replace(",", ".") if comma else text)
         except ValueError as error:
             raise BadCsv(
                 f"line {line}: {name} is {text[:40]!r}, not a number", pointer=f"/{line}/{name}"

@@ -3,7 +3,7 @@
 import asyncio
 import json
 import re
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from typing import Annotated, Any, TypeVar
 
 from fastapi import Depends, Header, Query, Request
@@ -152,19 +152,24 @@ def parse_body(request: Request, body: bytes, model: type[Model]) -> Model:
     try:
         return model.model_validate(document)
     except ValidationError as error:
-        raise ManyErrors(
-            (_pointer(fault["loc"]), "unusable-input", _sentence(fault))
-            for fault in error.errors(include_url=False)
-        ) from error
+        raise ManyErrors(_faults(error)) from error
+
+
+def _faults(error: ValidationError) -> Iterator[tuple[str, str, str]]:
+    """Yield what does not fit, once for each place: of several kinds that would do, all are named together."""
+    said: dict[tuple[str | int, ...], list[str]] = {}
+    for fault in error.errors(include_url=False):
+        # Pydantic names the kind it tried, such as list[str], behind the member it tried it on.
+        place = tuple(part for part in fault["loc"] if not re.search(r"[\[\]']", str(part)))
+        said.setdefault(place, []).append(fault["msg"])
+    for place, messages in said.items():
+        where = ".".join(map(str, place)) or "the body"
+        others = (" or " + message.removeprefix("Input should be ") for message in messages[1:])
+        yield _pointer(place), "unusable-input", f"{where}: {messages[0]}{''.join(others)}"
 
 
 def _pointer(location: Iterable[str | int]) -> str:
     return "".join("/" + str(part).replace("~", "~0").replace("/", "~1") for part in location)
-
-
-def _sentence(fault: Mapping[str, Any]) -> str:
-    where = ".".join(map(str, fault["loc"])) or "the body"
-    return f"{where}: {fault['msg']}"
 
 
 def body_schema(model: type[BaseModel], *, media: str = JSON) -> dict[str, Any]:
@@ -201,7 +206,9 @@ def interval_of(text: str | None) -> tuple[float, float] | None:
 
 
 def words_of(text: str | None, known: Iterable[str] | None, pointer: str) -> tuple[str, ...]:
-    """Read a comma-separated list; ``known`` None lets any word pass (more classes may come).
+    """Read a comma-separated list; ``known`` None lets any word pass.
+
+    A misspelt word would be answered with no change at all, which is the one wrong answer that nobody notices.
 
     Raises
     ------

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
 
+from imagery.changes import ObjectClass
 from service import reports
 from service.api import schemas
 from service.api.dependencies import (
@@ -149,9 +150,9 @@ def get_corroboration(
 ) -> Response:
     """Say whether the site's changes fall together in time with its events, and whether that could have been seen."""
     wanted = ChangeFilter(
-        words_of(class_, None, "class"),
+        words_of(class_, ObjectClass, "class"),
         words_of(direction, ("appeared", "removed"), "direction"),
-        words_of(status, None, "status"),
+        words_of(status, ("first", "provisional", "confirmed", "closed", "retracted"), "status"),
         min_confidence,
     )
     filters: dict[str, Any] = {

@@ -8,6 +8,7 @@ from fastapi import APIRouter, Query, Request
 from sqlalchemy import ColumnElement, Connection, func, select
 from starlette.responses import Response
 
+from imagery.changes import ObjectClass
 from service import reports
 from service.api import schemas
 from service.api.dependencies import (
@@ -147,7 +148,7 @@ def get_items(
             )
     size, box, span = capped(limit), bbox_of(bbox), interval_of(datetime)
     wanted = ChangeFilter(
-        words_of(class_, None, "class"),
+        words_of(class_, ObjectClass, "class"),
         words_of(direction, ("appeared", "removed"), "direction"),
         words_of(status, ("first", "provisional", "confirmed", "closed", "retracted"), "status"),
         min_confidence,
