@@ -113,7 +113,8 @@ class EventResult:
     """One event; ``tested`` and ``power`` are None where it is not testable.
 
     ``power`` is how likely one onset somewhere in the window, as sure as the site's usual one, would have been told from
-    chance at the 5 % level by all three nulls, given the site's gaps and its onsets outside the window.
+    chance by all three nulls, given the site's gaps and its onsets outside the window: at the level that Holm's correction
+    leaves to the strongest of the events tested, which is what the event alone would have to reach.
     """
 
     untestable: Untestable | None
@@ -216,11 +217,12 @@ def corroborate(
     ]
     adjusted = holm([one.p_value for one in tested if one is not None])
     order = iter(adjusted)
+    level = LEVEL / max(len(adjusted), 1)
     results = tuple(
         EventResult(
             reason,
             one,
-            None if one is None else _power(record, window),
+            None if one is None else _power(record, window, level),
             None if one is None else next(order),
         )
         for window, reason, one in zip(windows, why, tested, strict=True)
@@ -429,13 +431,13 @@ def _every_order(values: Numbers, shares: Numbers, weights: Numbers) -> tuple[Nu
     return np.array(sums), np.array(chances)
 
 
-def _power(record: _Record, window: Window) -> float:
-    """Return how likely one onset in the window, as sure as the site's usual one, is told from chance."""
+def _power(record: _Record, window: Window, level: float = LEVEL) -> float:
+    """Return how likely one onset in the window, as sure as the site's usual one, is told from chance at a level."""
     start, end = window.tested
     found = 0.0
     for low, high, days in _gaps_in(record, window):
         tested = _test(_planted(record, [window], [(low, high)]), [window])
-        found += days * (tested.p_value <= LEVEL)
+        found += days * (tested.p_value <= level)
     # Days of the window before the first look or after the last could not have shown an onset at all.
     return float(found / (end - start))
 

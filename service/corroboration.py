@@ -19,7 +19,6 @@ from pipelines.corroboration import (
     Corroboration,
     EventResult,
     Onset,
-    Tested,
     Untestable,
     Window,
     as_json,
@@ -36,6 +35,8 @@ from service.moments import rfc3339
 from service.tables import changes, looks, sites
 
 DAY_S = 86_400.0
+# Why an event with clear looks cannot be tested by itself.
+NO_POWER = "no_power"
 # A look that shows less than half of the site may miss what happens on the other half.
 CLEAR_FRACTION = 0.5
 CONTROL_SITES = 50
@@ -48,8 +49,8 @@ NOTES = (
     "p_adjusted corrects for the number of events tested in this answer (Holm). It knows nothing of other filters, sites or "
     "events that were tried before; say how many were.",
     "The lag of an event was fixed when it was posted. A window chosen after looking at the timeline proves nothing.",
-    "power is how likely one onset in the window would have been told from chance. Where it is low, 'not distinguished' "
-    "means little.",
+    "power is how likely one onset in the window would have been told from chance, by itself and after correction. Where it "
+    "is low, 'not distinguished' means little; where it is 0 the event is not testable by itself, and only counts among all.",
 )
 
 
@@ -291,7 +292,9 @@ def _verdict(result: EventResult | None) -> tuple[str, str | None]:
     if result.untestable is not None:
         return "not_testable", result.untestable.value
     assert result.p_adjusted is not None
-    return ("co_occurs" if result.p_adjusted <= LEVEL else "not_distinguished"), None
+    if result.p_adjusted <= LEVEL:
+        return "co_occurs", None
+    return ("not_testable", NO_POWER) if result.power == 0 else ("not_distinguished", None)
 
 
 def _sentence(told: dict[str, Any], inside: Sequence[Look]) -> str:
@@ -310,10 +313,19 @@ def _sentence(told: dict[str, Any], inside: Sequence[Look]) -> str:
             )
         case "not_testable":
             return f"Not testable: no clear look before the first one {between} to compare it with. That is neither yes nor no."
+    return _tested_sentence(told, inside, between)
+
+
+def _tested_sentence(told: dict[str, Any], inside: Sequence[Look], between: str) -> str:
     number, clear = told["changes_in_window"], sum(look.clear for look in inside)
     seen = f"{number} change{'s' * (number != 1)} with an onset interval that meets the window {between} ({clear} clear look{'s' * (clear != 1)} in it)"
     if told["verdict"] == "co_occurs":
         return f"{seen}: more than chance explains (p {told['p_adjusted']:.3g} after correction). This is co-occurrence in time, not cause."
+    if told["reason"] == NO_POWER:
+        return (
+            f"{seen}. Not testable by itself: even an onset there could not have been told from chance (windows like this one "
+            "are met too often, or seen too seldom). That is neither yes nor no."
+        )
     return (
         f"{seen}: not distinguished from chance (p {told['p_value']:.2g}; an onset there would have been told from chance "
         f"with a probability of {told['power']:.2f})."
@@ -337,16 +349,21 @@ def _joint(result: Corroboration, told: Sequence[dict[str, Any]]) -> dict[str, A
         "nulls": as_json(joint),
         "power": result.joint_power,
         "verdict": verdict,
-        "statement": _joint_sentence(joint, verdict, met, len(tested)),
+        "statement": _joint_sentence(result, verdict, met, len(tested)),
     }
 
 
-def _joint_sentence(joint: Tested, verdict: str, met: int, tested: int) -> str:
+def _joint_sentence(result: Corroboration, verdict: str, met: int, tested: int) -> str:
+    joint = result.joint
+    assert joint is not None
     seen = f"{met} of {tested} testable event{'s' * (tested != 1)} met by changes"
     if verdict == "co_occurs":
         said = f"{seen}, together more than chance explains (p {joint.p_value:.3g}). This is co-occurrence in time, not cause."
     else:
-        said = f"{seen}, together not distinguished from chance (p {joint.p_value:.2g})."
+        said = (
+            f"{seen}, together not distinguished from chance (p {joint.p_value:.2g}; one onset in every window would have "
+            f"been told from chance with a probability of {result.joint_power:.2f})."
+        )
     if any(null.p_value is None for null in joint.nulls):
         said += " The clear looks span less than two years, so a common season is not ruled out."
     return said

@@ -198,11 +198,36 @@ def test_an_event_from_imagery_is_excluded_and_a_coarse_look_shows_no_container(
     post(lite_client, site, 300)
     post(lite_client, site, 310, derived_from_imagery=True)
     first, second = lite_client.get(f"/sites/{site}/corroboration").json()["events"]
-    assert first["verdict"] == "not_distinguished"
+    assert (first["verdict"], first["reason"]) == ("not_testable", "no_power")
     assert (second["verdict"], second["reason"]) == ("excluded", "derived_from_imagery")
     asked = lite_client.get(f"/sites/{site}/corroboration", params={"class": "container"}).json()["events"][0]
     assert asked["verdict"] == "not_testable"
     assert {seen["reason"] for seen in asked["looks"]} == {"too_coarse"}
+
+
+def test_an_event_that_no_onset_could_have_set_apart_is_not_testable_by_itself(
+    lite_service: Service, lite_client: TestClient
+) -> None:
+    quiet = site_with(lite_service, lite_client, "quiet", Timeline((50,), days=2_200))
+    busy = site_with(lite_service, lite_client, "busy", Timeline(tuple(range(5, 2_190, 40)), days=2_200))
+    for site in (quiet, busy):
+        post(lite_client, site, 1_000, lag_days=[0, 5])
+    calm, lively = (
+        lite_client.get(f"/sites/{site}/corroboration").json()["events"][0] for site in (quiet, busy)
+    )
+    assert (calm["verdict"], calm["reason"]) == ("not_distinguished", None)
+    assert calm["power"] > 0.5
+    assert f"with a probability of {calm['power']:.2f}" in calm["statement"]
+    assert (lively["verdict"], lively["reason"], lively["power"]) == ("not_testable", "no_power", 0.0)
+    assert "neither yes nor no" in lively["statement"]
+    assert lively["p_value"] is not None
+    for day in (300, 600, 1_300):
+        post(lite_client, quiet, day, lag_days=[0, 5])
+    told = lite_client.get(f"/sites/{quiet}/corroboration").json()
+    # Of four events one has to do better to stand out than one alone.
+    same = next(event for event in told["events"] if event["event"] == calm["event"])
+    assert same["power"] < calm["power"]
+    assert f"with a probability of {told['joint']['power']:.2f}" in told["joint"]["statement"]
 
 
 def _with_gsd(look: dict[str, Any], gsd: float) -> dict[str, Any]:
