@@ -134,7 +134,9 @@ class Outcome:
 
 
 @contextmanager
-def analysed(catalog: Path, aoi: Path, out: Path, *, network: bool) -> Any:
+def analysed(
+    catalog: Path, aoi: Path, out: Path, *, network: bool, min_confidence: float | None = None
+) -> Any:
     """Analyse as the command does, write the report, and yield what is needed to read the same pixels again."""
     from pipelines.aoi import read_aoi
     from pipelines.archives import open_archive
@@ -147,7 +149,11 @@ def analysed(catalog: Path, aoi: Path, out: Path, *, network: bool) -> Any:
     found = open_archive(str(catalog)).search(site.aoi, None)
     with tempfile.TemporaryDirectory() as store, open_runner(1, None) as runner:
         finished = analyse_scenes(
-            site, SceneSet(found.scenes), store=store, runner=runner, parameters=Parameters(network=network)
+            site,
+            SceneSet(found.scenes),
+            store=store,
+            runner=runner,
+            parameters=Parameters(network=network, min_confidence=min_confidence),
         )
         write_report(finished.analysis, finished.read_window, out)
         yield finished

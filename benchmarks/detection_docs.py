@@ -233,7 +233,7 @@ def precision_at_prevalence(
         return None
     recall = found / true
     right, wrong = recall * PREVALENCE, false[0] * (1 - PREVALENCE)
-    return recall, false[0], right / (right + wrong) if right + wrong > 0 else float("nan")
+    return (recall, false[0], right / (right + wrong)) if right + wrong > 0 else None
 
 
 def prevalence_table(sets: dict[str, Any]) -> str:

@@ -7,7 +7,7 @@ stands in, and everything is ``unverified``.
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib import resources
@@ -16,6 +16,8 @@ from imagery.errors import DepotwatchError
 
 WEIGHTS = "verifier.json"
 _LARGEST_LOG_ODDS = 6.0
+# Where a budget is asked for that nothing was measured for, at least as strict as the strictest default.
+_UNMEASURED_LEAST = 0.65
 
 
 class BadCalibration(DepotwatchError):
@@ -89,10 +91,46 @@ class Verifier:
 
     def operating_point(self, false_alarms: float) -> OperatingPoint | None:
         """Return the lowest confidence that keeps within a false-alarm budget; the strictest known where none does."""
-        if not self.points:
-            return None
-        ordered = sorted(self.points, key=lambda p: p.confidence)
-        return next((p for p in ordered if p.false_alarms <= false_alarms), ordered[-1])
+        return operating_point(self.points, false_alarms)
+
+
+def operating_point(points: Sequence[OperatingPoint], false_alarms: float) -> OperatingPoint | None:
+    """Return the lowest confidence that keeps within a false-alarm budget; the strictest known where none does."""
+    if not points:
+        return None
+    ordered = sorted(points, key=lambda p: p.confidence)
+    return next((p for p in ordered if p.false_alarms <= false_alarms), ordered[-1])
+
+
+def within_budget(
+    points: Sequence[OperatingPoint], false_alarms: float | None, least: float
+) -> tuple[float, list[str]]:
+    """Say from which confidence on to report, and what a false-alarm budget costs.
+
+    Parameters
+    ----------
+    points : measured operating points of one detector; none where none were measured
+    false_alarms : wanted false reports per km2 and year; None for no budget
+    least : what is asked for without a budget; a budget never lowers it
+
+    Returns
+    -------
+    least : the least confidence
+    said : sentences for the report; empty without a budget
+    """
+    if false_alarms is None:
+        return least, []
+    point = operating_point(points, false_alarms)
+    if point is None:
+        return max(least, _UNMEASURED_LEAST), [
+            "What this detector's confidences cost was not measured, so --max-false-alarms cannot be kept to; "
+            f"what is listed has a confidence of {max(least, _UNMEASURED_LEAST):.2f} or more."
+        ]
+    kept = "keeps" if point.false_alarms <= false_alarms else "at best reaches"
+    return max(least, point.confidence), [
+        f"Reporting from confidence {point.confidence:.2f} on {kept} about {point.false_alarms:.2g} false reports per "
+        f"km² and year and finds about {100 * point.recall:.0f} % of true changes (both measured on rendered scenes)."
+    ]
 
 
 def logistic(log_odds: float) -> float:

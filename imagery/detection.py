@@ -13,7 +13,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from imagery.calibration import PRIOR, OperatingPoint, Verifier, stored_verifier
+from imagery.calibration import PRIOR, Verifier, stored_verifier, within_budget
 from imagery.candidates import Candidate, CandidateOptions, find_candidates
 from imagery.changes import (
     LOG_ODDS_STEP,
@@ -168,7 +168,7 @@ def find_changes(
         raise MixedGrids("looks and area lie on different grids; bring all onto the site grid first")
     limits = _limits(looks, options)
     verifier = stored_verifier() if all(look.learned for look in looks) else PRIOR
-    least, warnings = _least_confidence(verifier, options)
+    least, warnings = within_budget(verifier.points, options.max_false_alarms, options.min_confidence)
     warnings += _sight_warnings(looks, aoi_mask)
     judged = judged_changes(looks, aoi_mask, options, verifier)
     kept = one_class_per_place([change for change, _ in judged if change.confidence >= least])
@@ -242,22 +242,6 @@ def one_class_per_place(changes: Sequence[Change]) -> list[Change]:
 def _order(change: Change) -> tuple[object, ...]:
     centre = change.footprint.centroid
     return (change.onset.end, change.onset.start, change.object_class, change.direction, centre.y, centre.x)
-
-
-def _least_confidence(verifier: Verifier, options: DetectionOptions) -> tuple[float, list[str]]:
-    """Return the confidence changes must reach, and what that choice costs."""
-    if options.max_false_alarms is None:
-        return options.min_confidence, []
-    point: OperatingPoint | None = verifier.operating_point(options.max_false_alarms)
-    if point is None:
-        return options.min_confidence, [
-            "No operating points are stored for this detector, so --max-false-alarms could not be kept to."
-        ]
-    kept = "keeps" if point.false_alarms <= options.max_false_alarms else "at best reaches"
-    return max(options.min_confidence, point.confidence), [
-        f"Reporting from confidence {point.confidence:.2f} on {kept} about {point.false_alarms:.2g} false reports per "
-        f"km² and year and finds about {100 * point.recall:.0f} % of true changes (both measured on rendered scenes)."
-    ]
 
 
 def _sight_warnings(looks: Sequence[LookEvidence], inside: NDArray[np.bool_]) -> list[str]:

@@ -44,7 +44,7 @@ from imagery.planting import (
 )
 from imagery.radiometry import Normalisation, apply_normalisation
 from imagery.scene import Scene
-from imagery.timeseries import find_disturbances
+from imagery.timeseries import TimeSeriesOptions, find_disturbances
 from imagery.warp import read_look
 from pipelines.analysis import LookSummary, Site
 from pipelines.parameters import COARSE_GSD_M, Parameters
@@ -385,7 +385,8 @@ class _Path:
     def _changes(self, looks: Sequence[LookEvidence | Look]) -> list[Change]:
         """Return what a report would list."""
         if self.coarse:
-            found = find_disturbances([look for look in looks if isinstance(look, Look)], self.inside)
+            said = TimeSeriesOptions(max_false_alarms=self.parameters.max_false_alarms)
+            found = find_disturbances([look for look in looks if isinstance(look, Look)], self.inside, said)
         else:
             lowest = min(self.parameters.least_confidence(kind, False) for kind in ObjectClass)
             options = DetectionOptions(

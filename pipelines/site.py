@@ -24,7 +24,7 @@ from imagery.grid import SiteGrid, snapped_grid
 from imagery.look import Look
 from imagery.radiometry import Normalisation, apply_normalisation
 from imagery.scene import Scene
-from imagery.timeseries import find_disturbances
+from imagery.timeseries import TimeSeriesOptions, find_disturbances
 from pipelines.analysis import Analysis, LookSummary, Site, WindowReader
 from pipelines.aoi import outside_scenes, utm_zone
 from pipelines.archives import ArchiveResult, open_archive
@@ -412,7 +412,9 @@ def _detect(
         products = [_kept(store, outcome.product) for _, outcome in mine if outcome.product is not None]
         if flag:
             looks = [look_from(product) for product in products]
-            found = find_disturbances(looks, inside)
+            found = find_disturbances(
+                looks, inside, TimeSeriesOptions(max_false_alarms=parameters.max_false_alarms)
+            )
         else:
             seen = [evidence_from(product) for product in products]
             lowest = min(parameters.least_confidence(kind, flag) for kind in ObjectClass)

@@ -19,6 +19,7 @@ from shapely import union_all
 from shapely.geometry import shape as geometry_of
 from shapely.geometry.base import BaseGeometry
 
+from imagery.calibration import within_budget
 from imagery.changes import (
     Change,
     Detection,
@@ -45,6 +46,7 @@ from imagery.timeseries.cube import (
     median_of_three,
     without_season,
 )
+from imagery.timeseries.operating import measured_points
 from imagery.timeseries.scan import Spot, scan
 
 Mask = NDArray[np.bool_]
@@ -71,7 +73,10 @@ LEAST_CONFIRMED = 0.5
 
 @dataclass(frozen=True, slots=True)
 class TimeSeriesOptions:
-    """What may be tuned; the defaults were chosen on rendered series and checked on real ones."""
+    """What may be tuned; the defaults were chosen on rendered series and checked on real ones.
+
+    ``max_false_alarms`` is the wanted number of false reports per km2 and year; None reports from ``least_confidence`` on.
+    """
 
     apart_days: float = 4.0
     sigma_px: float = 0.7
@@ -86,6 +91,7 @@ class TimeSeriesOptions:
     commonest: float = 0.08
     pair_commonest: float = 0.08
     least_confidence: float = 0.1
+    max_false_alarms: float | None = None
     tile_values: int = 64_000_000
 
 
@@ -134,12 +140,13 @@ def find_disturbances(
     limits = coarse_limits(max(look.gsd_m for look in ordered))
     dates = independent_dates([look.t_utc for look in ordered], options.apart_days)
     changes: list[Change] = []
-    warnings: list[str] = []
+    least, warnings = within_budget(measured_points(), options.max_false_alarms, options.least_confidence)
     if len(dates) >= 2:
         for tile, core in _tiles(grid, len(dates) * max(len(common_bands(ordered)), 1), options.tile_values):
             cut = [_window(look, tile) for look in ordered]
             found, said = _changes_of_tile(cut, aoi_mask[tile], dates, options)
-            changes.extend(c for c in found if core is None or _owned(c, core))
+            sure = [c for c in found if c.confidence >= least]
+            changes.extend(c for c in sure if core is None or _owned(c, core))
             warnings.extend(w for w in said if w not in warnings)
     changes.sort(key=lambda c: (c.onset.end, c.onset.start, c.footprint.centroid.y, c.footprint.centroid.x))
     standing = tuple(_standing(look, aoi_mask, changes) for look in ordered)

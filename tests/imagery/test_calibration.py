@@ -15,6 +15,7 @@ from imagery.calibration import (
     logistic,
     parse_verifier,
     stored_verifier,
+    within_budget,
 )
 
 
@@ -56,3 +57,20 @@ def test_the_stored_points_trade_recall_for_quiet() -> None:
 def test_a_spoilt_file_is_named_as_such(text: str) -> None:
     with pytest.raises(BadCalibration, match="fit_verifier"):
         parse_verifier(text)
+
+
+def test_a_budget_never_lowers_what_is_asked_for_and_says_what_it_costs() -> None:
+    points = (OperatingPoint(0.3, 9.0, 0.8), OperatingPoint(0.6, 2.0, 0.6), OperatingPoint(0.9, 0.5, 0.2))
+    assert within_budget(points, None, 0.4) == (0.4, [])
+    least, (said,) = within_budget(points, 3.0, 0.4)
+    assert least == 0.6
+    assert "keeps about 2 false reports" in said
+    assert "about 60 % of true changes" in said
+    assert within_budget(points, 3.0, 0.8)[0] == 0.8
+    assert "at best reaches about 0.5" in within_budget(points, 0.01, 0.4)[1][0]
+
+
+def test_a_budget_that_nothing_was_measured_for_makes_reports_stricter_and_not_laxer() -> None:
+    least, (said,) = within_budget((), 1.0, 0.0)
+    assert least >= 0.65
+    assert "cannot be kept" in said

@@ -22,6 +22,7 @@ from imagery.timeseries.cube import (
     smooth_seen,
     without_season,
 )
+from imagery.timeseries.operating import measured_points
 
 BANDS = ("blue", "green", "red", "nir")
 N = 72
@@ -261,3 +262,21 @@ def test_two_years_of_season_are_taken_out_and_a_step_is_left():
     assert season_harmonics(days) == 2
     assert np.std(left - step) < 0.05
     assert np.median(left[days > 600]) - np.median(left[days <= 600]) > 0.25
+
+
+def test_a_false_alarm_budget_says_its_cost_and_lists_the_surer_ones_only():
+    looks = series()
+    free = find_disturbances(looks, EVERYWHERE)
+    tight = find_disturbances(looks, EVERYWHERE, TimeSeriesOptions(max_false_alarms=0.1))
+    (said,) = [w for w in tight.warnings if w not in free.warnings]
+    assert "false reports per km² and year" in said
+    least = min(p.confidence for p in measured_points() if p.false_alarms <= 0.1)
+    assert least > 0.5
+    assert list(tight.changes) == [c for c in free.changes if c.confidence >= least]
+
+
+def test_the_measured_points_trade_recall_for_quiet():
+    points = measured_points()
+    assert len(points) > 10
+    assert [p.false_alarms for p in points] == sorted((p.false_alarms for p in points), reverse=True)
+    assert [p.recall for p in points] == sorted((p.recall for p in points), reverse=True)
