@@ -427,7 +427,9 @@ def test_a_dated_event_is_set_beside_the_timeline_and_says_whether_it_could_be_t
         page.get_by_label("Who says so, and where").fill("Newspaper")
         page.get_by_role("button", name="Add event").click()
         expect(page.locator(".event-card", has_text=label)).to_be_visible()
-    expect(page.locator(".event-card", has_text="Shipment")).to_contain_text("not distinguished from chance")
+    # Five clear looks cannot tell one onset from chance, whatever else the site shows.
+    expect(page.locator(".event-card", has_text="Shipment").locator(".badge")).to_have_text("not testable")
+    expect(page.locator(".event-card", has_text="Shipment")).to_contain_text("That is neither yes nor no.")
     blind = page.locator(".event-card", has_text="Claim in the snow")
     expect(blind).to_contain_text("no clear look")
     expect(blind).to_contain_text("That is neither yes nor no.")
@@ -704,6 +706,19 @@ def test_a_job_is_followed_live_and_its_results_lead_to_the_site(
     expect(page.get_by_role("heading", name=QUIET, level=1)).to_be_visible()
     page.get_by_role("link", name="Jobs").click()
     expect(page.locator(".job-row").first).to_contain_text("done")
+
+
+def test_what_is_printed_is_the_finding_and_not_the_buttons(visit: Open, sites: dict[str, str]) -> None:
+    page = visit(f"/sites/{sites[DEPOT]}", viewport={"width": 1280, "height": 500})
+    expect(page.locator(".list-said")).to_contain_text(re.compile(r"\d+ changes"))
+    listed = int(re.search(r"\d+", page.locator(".list-said").inner_text()).group())  # type: ignore[union-attr]
+    page.evaluate("window.dispatchEvent(new Event('beforeprint'))")
+    page.emulate_media(media="print")
+    expect(page.locator(".change-row")).to_have_count(listed)
+    expect(page.get_by_role("heading", name=DEPOT, level=1)).to_be_visible()
+    expect(page.get_by_role("heading", name="What could not be seen")).to_be_visible()
+    for hidden in (".top", ".toolbar", ".site-menu", ".filters"):
+        expect(page.locator(hidden)).to_be_hidden()
 
 
 # Two versions

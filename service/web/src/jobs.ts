@@ -87,7 +87,7 @@ async function openJob(id: string, root: HTMLElement, signal: AbortSignal): Prom
       summary(seen, false),
       h("p", { class: "quiet" }, `Asked ${moment(seen.created)}${seen.started ? `, begun ${moment(seen.started)}` : ""}${seen.finished ? `, ended ${moment(seen.finished)}` : ""}`),
       active(seen) && h("p", {}, h("button", { type: "button", onclick: () => void dismiss(id) }, "Dismiss"), h("span", { class: "quiet" }, " What is finished stays.")),
-      !active(seen) && seen.type === "reprocess" && h("p", {}, h("a", { class: "button primary", href: `#/jobs/${id}/comparison` }, "Compare with what was current")),
+      !active(seen) && seen.type !== "verify" && h("p", {}, h("a", { class: "button primary", href: `#/jobs/${id}/comparison` }, "Compare with what was current")),
     );
   };
   show(job);

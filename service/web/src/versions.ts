@@ -32,6 +32,7 @@ interface Side {
 
 interface Entry {
   kind: Kind;
+  also?: Kind[];
   published: boolean;
   before: ChangeProperties | null;
   after: ChangeProperties | null;
@@ -300,7 +301,6 @@ function side(report: Side | null): string {
 function row(site: string, entry: Entry): HTMLElement {
   const told = entry.after ?? entry.before;
   if (!told) return h("li", {});
-  const [words, meaning] = KIND_WORDS[entry.kind];
   const change = { id: told.id, geometry: null, properties: told };
   return h(
     "li",
@@ -309,8 +309,7 @@ function row(site: string, entry: Entry): HTMLElement {
     h(
       "div",
       {},
-      h("span", { class: "badge", title: meaning }, words),
-      " ",
+      [entry.kind, ...(entry.also ?? [])].map((kind) => [h("span", { class: "badge", title: KIND_WORDS[kind][1] }, KIND_WORDS[kind][0]), " "]),
       h("a", { href: `#/sites/${site}/changes/${told.id}` }, heading(change)),
       entry.published && h("span", { class: "badge published" }, "published"),
       h("div", { class: "terms" }, differences(entry)),
