@@ -16,9 +16,10 @@ HEADINGS = {
 }
 KINDS = {"new": "New", "updated": "Said anew", "retracted": "Retracted"}
 CLASSES = {"container": "container", "berm": "berm", "other": "objects or disturbed ground, class uncertain"}
-# What Markdown would read as more than text; the HTML inside it, and strikes, have no escape that all readers know.
-MARKS = re.compile(r"([\\`*_{}\[\]()#+\-!])")
+# What Markdown reads as more than text in the middle of a line; HTML and strikes have no escape that all readers know.
+MARKS = re.compile(r"([\\`*_\[\]#])")
 ENTITIES = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;", "~": "&#126;", "|": "&#124;"})
+TIME = re.compile(r"\d{4}-\d\d-\d\dT.*")
 CONTROLS = re.compile(r"[\x00-\x1f\x7f\u2028\u2029]+")
 STYLE = (
     ":root{color-scheme:light dark}body{font:16px/1.5 system-ui,sans-serif;max-width:50rem;margin:2rem auto;"
@@ -67,7 +68,7 @@ def _summary_line(digest: Told) -> str:
     counts = digest["counts"]
     unseen = counts["no_new_look"] + counts["not_observable"] + counts["no_report"]
     return (
-        f"{counts['sites']} sites: {counts['news']} with news, {counts['quiet']} quiet, {unseen} of which nothing can be "
+        f"{counts['sites']} site{'s' if counts['sites'] != 1 else ''}: {counts['news']} with news, {counts['quiet']} quiet, {unseen} of which nothing can be "
         f"said. Changes: {counts['changes_new']} new, {counts['changes_updated']} said anew, "
         f"{counts['changes_retracted']} retracted, {counts['changes_seen_again']} only seen again. Reports that took "
         f"another's place: {counts['reports_superseded']}."
@@ -85,9 +86,10 @@ def _groups(digest: Told) -> Iterator[tuple[str, Sequence[Told]]]:
 def _lines(site: Told, text: Callable[[Any], str], link: Callable[[str, str], str]) -> Iterator[str]:
     """Yield a site's list: changes, what was left out, alarms."""
     for change in site["changes"]:
-        yield f"{link(_change_title(change), change['href'])}: {text(_change_words(change))}"
+        page = f"{_page(site)}/changes/{change['change']}"
+        yield f"{link(_change_title(change), page)}: {text(_change_words(change))}"
     if site["left_out"]:
-        yield f"and {link(str(site['left_out']) + ' more', site['href'] + '/changes')}"
+        yield f"and {link(str(site['left_out']) + ' more', _page(site))}"
     if site["counts"]["seen_again"]:
         yield f"{site['counts']['seen_again']} more only seen again"
     for alarm in site["warnings"]:
@@ -106,12 +108,20 @@ def _change_words(change: Told) -> str:
         again = " It was told and taken back on this day." if "new" in change["told"] else ""
         return f"This is no longer reported. It had said: {said}{again}"
     differs = "; ".join(
-        f"{name.replace('_', ' ')} {was['from']} before, now {was['to']}"
+        f"{name.replace('_', ' ')} {_short(was['from'])} before, now {_short(was['to'])}"
         for name, was in change["differs"].items()
     )
-    standing = f"Status {change['status']}, confidence {change['confidence']}."
+    standing = f"Status {change['status']}, confidence {_short(change['confidence'])}."
     terms = f" Scenes under {', '.join(map(str, change['licences']))}." if change["licences"] else ""
     return " ".join(part for part in (said, f"({differs})" if differs else "", standing) if part) + terms
+
+
+def _short(value: Any) -> str:
+    """Return a value as people read it: two digits, and of a time the day."""
+    if isinstance(value, float):
+        return f"{value:.2f}"
+    text = "none" if value is None else str(value)
+    return text[:10] if TIME.fullmatch(text) else text
 
 
 def _site_markdown(site: Told, base: str) -> str:
@@ -119,8 +129,7 @@ def _site_markdown(site: Told, base: str) -> str:
         return f"[{_plain(label)}]({base}{href})"
 
     lines = [f"- {line}" for line in _lines(site, _plain, link)]
-    gone = "" if site["watched"] else " It is not watched any more."
-    head = f"### {_plain(site['name'])}\n\n{_plain(site['statement'] + gone)} {link(_report_label(site), _report_href(site))}"
+    head = f"### {link(site['name'], _page(site))}\n\n{_plain(_site_words(site))}"
     return head + ("\n\n" + "\n".join(lines) if lines else "")
 
 
@@ -132,17 +141,22 @@ def _site_html(site: Told, base: str) -> str:
         return f'<a href="{escape(base + href)}">{text(label)}</a>'
 
     lines = "".join(f"<li>{line}</li>" for line in _lines(site, text, link))
-    gone = "" if site["watched"] else " It is not watched any more."
-    head = f"<h3>{text(site['name'])}</h3><p>{text(site['statement'] + gone)} {link(_report_label(site), _report_href(site))}</p>"
+    head = f"<h3>{link(site['name'], _page(site))}</h3><p>{text(_site_words(site))}</p>"
     return head + (f"<ul>{lines}</ul>" if lines else "")
 
 
-def _report_label(site: Told) -> str:
-    return f"Report {site['report']['number']}" if site["report"] else "Site"
+def _page(site: Told) -> str:
+    """Return the site's place on the web page, which knows the reader's key; the API's own addresses need it sent along."""
+    return f"/#/sites/{site['site']}"
 
 
-def _report_href(site: Told) -> str:
-    return f"{site['href']}/reports/{site['report']['id']}.html" if site["report"] else str(site["href"])
+def _site_words(site: Told) -> str:
+    told = [site["statement"]]
+    if not site["watched"]:
+        told.append("It is not watched any more.")
+    if site["report"]:
+        told.append(f"Report {site['report']['number']} is the current one.")
+    return " ".join(told)
 
 
 def _printable(said: Any) -> str:

@@ -28,6 +28,8 @@ MOST_DAYS_BACK = 31
 SITES_AT_ONCE = 200
 MOST_CHANGES_SHOWN = 100
 STATES = ("news", "quiet", "no_new_look", "not_observable", "no_report")
+# In the order they are told in; what was only seen again is not.
+KINDS = ("new", "retracted", "updated")
 COMPARED = ("change_type", "direction", "status", "last_absent", "first_seen", "count")
 CONFIDENCE_STEP = 0.1
 
@@ -357,7 +359,7 @@ def _site(
     report, before = known.after.get(row.id), known.before.get(row.id)
     observed = _observed(known, before, report)
     kinds = [change["kind"] for change in told]
-    listed = [change for change in told if change["kind"] != "seen_again"]
+    listed = sorted((change for change in told if change["kind"] in KINDS), key=_strength)
     state = "news" if listed else observed["state"]
     return {
         "site": row.id,
@@ -376,6 +378,10 @@ def _site(
         "warnings": list(alarms),
         "href": f"/sites/{row.id}",
     }
+
+
+def _strength(change: Mapping[str, Any]) -> tuple[int, float, str]:
+    return KINDS.index(change["kind"]), -float(change["confidence"] or 0.0), change["change"]
 
 
 def _observed(known: Known, before: str | None, after: str | None) -> dict[str, Any]:
@@ -438,11 +444,11 @@ def _seen(observed: Mapping[str, Any], last: str, news: int) -> str:
 
 def _counts(told: Sequence[Mapping[str, Any]]) -> dict[str, int]:
     states = [site["state"] for site in told]
-    kinds = ("new", "updated", "retracted", "seen_again", "superseded")
+    kinds = (*KINDS, "seen_again")
     return {
         "sites": len(told),
         **{state: states.count(state) for state in STATES},
-        **{f"changes_{kind}": sum(site["counts"][kind] for site in told) for kind in kinds[:-1]},
+        **{f"changes_{kind}": sum(site["counts"][kind] for site in told) for kind in kinds},
         "reports_superseded": sum(site["counts"]["superseded"] for site in told),
     }
 

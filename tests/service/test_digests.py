@@ -162,6 +162,7 @@ def test_what_a_day_comes_to_is_told_once_per_change(service: Service, client: T
     found = by_name(digest(service, client))["a"]
     assert found["counts"] == {"new": 0, "updated": 2, "retracted": 2, "seen_again": 0, "superseded": 3}
     updated = [change for change in found["changes"] if change["kind"] == "updated"]
+    assert [change["kind"] for change in found["changes"]] == ["retracted", "retracted", "updated", "updated"]
     assert all(change["differs"]["confidence"] == {"from": 0.5, "to": 0.9} for change in updated)
     gone = [change["told"] for change in found["changes"] if change["kind"] == "retracted"]
     assert ["new", "retracted"] in gone
@@ -310,7 +311,7 @@ def test_the_page_is_read_by_another_parser_and_needs_nothing_else() -> None:
     )
     assert "5 sites: 1 with news, 1 quiet, 3 of which nothing can be said." in page.text_content()
     links = {link.get("href") for link in page.findall(".//a")}
-    assert {"http://h/changes/c1", "http://h/sites/site-1/reports/report-1.html"} <= links
+    assert {"http://h/#/sites/site-0/changes/c1", "http://h/#/sites/site-1"} <= links
     assert not page.xpath("//script | //link | //img | //iframe")
     assert "It is not watched any more." in page.text_content()
     assert "status first before, now confirmed" in page.text_content()
