@@ -24,7 +24,7 @@ import numpy as np
 import shapely
 from shapely.geometry import shape
 
-from benchmarks import peers, scoring, second_renderer
+from benchmarks import oscd_labels, peers, scoring, second_renderer
 from benchmarks.real_catalog import write_catalogs
 
 RESULTS = Path(__file__).parent / "results" / "detection.json"
@@ -131,6 +131,7 @@ class Outcome:
     failures: list[str] = field(default_factory=list)
     timeline_violations: int = 0
     seconds: float = 0.0
+    labelled: dict[str, dict[str, dict[str, float]]] = field(default_factory=dict)
 
 
 @contextmanager
@@ -259,8 +260,11 @@ def run_real(source: Path, work: Path, which: str, *, network: bool) -> Outcome:
         _clear(report)
         try:
             start = time.process_time()
-            with analysed(entry.catalog, entry.aoi, report, network=network):
+            with analysed(entry.catalog, entry.aoi, report, network=network) as finished:
                 outcome.seconds += time.process_time() - start
+                if which == "oscd":
+                    city = source / "oscd_train_cities" / entry.name
+                    outcome.labelled[entry.name] = oscd_labels.compare(finished, city)
             area = shapely.union_all(
                 [shape(g) for g in scoring.geometries(json.loads(entry.aoi.read_text()))]
             )
@@ -327,6 +331,8 @@ def as_json(test: TestSet, outcome: Outcome) -> dict[str, Any]:
     if outcome.place_scores:
         whole = scoring.with_intervals(outcome.place_scores)
         out["places"] = {k: v for k, v in whole.items() if k.startswith("other.")}
+    if outcome.labelled:
+        out["labelled"] = outcome.labelled
     out["peers"] = {name: scoring.with_intervals(scores) for name, scores in outcome.peer_scores.items()}
     return out
 
