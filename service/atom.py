@@ -33,7 +33,7 @@ NAMES = (
 # Everything XML 1.0 has no place for, however it is escaped.
 NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 CLASSES = {"container": "container", "berm": "berm", "other": "objects or disturbed ground, class uncertain"}
-OPENINGS = {"new": "New", "updated": "Said anew", "retracted": "Retracted"}
+OPENINGS = {"new": "New", "updated": "Updated", "retracted": "Retracted"}
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ HEADINGS = {
     "no_report": "Without a report: nothing can be said",
     "quiet": "Quiet: looked at, and told as before",
 }
-KINDS = {"new": "New", "updated": "Said anew", "retracted": "Retracted"}
+KINDS = {"new": "New", "updated": "Updated", "retracted": "Retracted"}
 CLASSES = {"container": "container", "berm": "berm", "other": "objects or disturbed ground, class uncertain"}
 # What Markdown reads as more than text in the middle of a line; HTML and strikes have no escape that all readers know.
 MARKS = re.compile(r"([\\`*_\[\]#])")
@@ -60,7 +60,7 @@ def _title(digest: Told) -> str:
 
 
 def _span(digest: Told) -> str:
-    said = f"What became known from {digest['period']['start']} to {digest['period']['end']} (UTC)."
+    said = f"What became known from the beginning to the end of {digest['day']} (UTC)."
     return said if digest["complete"] else f"{said} The day is not over: more may come."
 
 
@@ -69,7 +69,7 @@ def _summary_line(digest: Told) -> str:
     unseen = counts["no_new_look"] + counts["not_observable"] + counts["no_report"]
     return (
         f"{counts['sites']} site{'s' if counts['sites'] != 1 else ''}: {counts['news']} with news, {counts['quiet']} quiet, {unseen} of which nothing can be "
-        f"said. Changes: {counts['changes_new']} new, {counts['changes_updated']} said anew, "
+        f"said. Changes: {counts['changes_new']} new, {counts['changes_updated']} updated, "
         f"{counts['changes_retracted']} retracted, {counts['changes_seen_again']} only seen again. Reports that took "
         f"another's place: {counts['reports_superseded']}."
     )
@@ -98,8 +98,7 @@ def _lines(site: Told, text: Callable[[Any], str], link: Callable[[str, str], st
 
 def _change_title(change: Told) -> str:
     what = CLASSES.get(str(change["change_type"]), str(change["change_type"]))
-    span = f"between {str(change['last_absent'])[:10]} and {str(change['first_seen'])[:10]}"
-    return f"{KINDS.get(change['kind'], change['kind'])}: {what} {change['direction']} {span}"
+    return f"{KINDS.get(change['kind'], change['kind'])}: {what}, {change['direction']}"
 
 
 def _change_words(change: Told) -> str:
