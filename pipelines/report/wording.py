@@ -226,4 +226,6 @@ GENERAL_LIMITS = (
     "A berm that runs within about 15° of the sun's direction casts hardly any shadow and can go unseen.",
     "Objects under trees, in the shadow of buildings, under snow or haze can go unseen.",
     "Every date is an interval between two clear looks; what came and went in between leaves no trace here.",
+    "Counts are of one layer as seen from above: where containers are stacked they are lower bounds, and the upper end of the "
+    "interval allows for stacks of two.",
 )

@@ -63,3 +63,13 @@ def test_every_class_has_its_limit_said(gsd_m: float) -> None:
     assert all(limit.statement for limit in limits)
     assert limits[-1].observable == (gsd_m <= 3.5)
     assert gsd_m <= 3.5 or not any(limit.observable for limit in limits)
+
+
+@pytest.mark.parametrize("rows", [1, 3, 8])
+def test_the_interval_of_a_count_allows_for_a_second_layer(rows: int) -> None:
+    block = box(0, 0, 12.19, rows * 2.75 - 0.31)
+    count, reason = count_containers(block, 0.5)
+    assert count is not None
+    assert reason is None
+    assert count.low <= rows
+    assert 2 * rows <= count.high
