@@ -34,8 +34,8 @@ def from_http_date(text: str) -> float | None:
 def moment(text: str, pointer: str = "datetime") -> float:
     """Read one RFC 3339 time or date as seconds since 1970."""
     try:
-        # RFC 3339 lets T and Z be small; a plus that nobody escaped arrives as a space.
-        parsed = datetime.fromisoformat(text.replace(" ", "+").upper())
+        # RFC 3339 lets T and Z be small; a plus that nobody escaped arrives as a space; GDAL ends a bare date with T.
+        parsed = datetime.fromisoformat(text.replace(" ", "+").upper().removesuffix("T"))
         return (parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)).timestamp()
     except (ValueError, OverflowError) as error:
         raise BadQuery(
@@ -50,7 +50,8 @@ def interval(text: str, pointer: str = "datetime") -> tuple[float, float]:
     start, slash, end = text.partition("/")
     if not slash:
         return moment(start, pointer), _end(start, pointer)
-    low = OPEN_START if start in {"", ".."} else moment(start, pointer)
+    # QGIS writes an open start as the year 0, which calendars here do not have.
+    low = OPEN_START if start in {"", ".."} or start.startswith("0000-") else moment(start, pointer)
     high = OPEN_END if end in {"", ".."} else _end(end, pointer)
     if low > high or (start in {"", ".."} and end in {"", ".."} and (start, end) != ("..", "..")):
         raise BadQuery(f"the interval {text[:80]!r} ends before it starts, or has no end", pointer=pointer)
@@ -59,4 +60,4 @@ def interval(text: str, pointer: str = "datetime") -> tuple[float, float]:
 
 def _end(text: str, pointer: str) -> float:
     """Read the end of an interval; a bare date includes its day."""
-    return moment(text, pointer) + (86_399.999 if len(text) == len("2024-01-31") else 0.0)
+    return moment(text, pointer) + (86_399.999 if len(text.removesuffix("T")) == len("2024-01-31") else 0.0)

@@ -1,10 +1,11 @@
 """OGC API - Features Part 1 over what a tenant has: collections ``sites``, ``changes`` and ``looks``."""
 
 import json
-from collections.abc import Sequence
-from typing import Annotated, Any, Literal
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Annotated, Any, Final, Literal
 
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Path, Query, Request
 from sqlalchemy import ColumnElement, Connection, func, select
 from starlette.responses import Response
 
@@ -29,6 +30,7 @@ from service.api.dependencies import (
     words_of,
 )
 from service.changes import ChangeFilter
+from service.cql import Kind, Predicate, parse
 from service.database import Record, Statement
 from service.errors import BadQuery, NotFound
 from service.identifiers import decode_cursor, encode_cursor
@@ -38,27 +40,64 @@ from service.tables import changes, looks, sites
 
 router = APIRouter(prefix="/collections", tags=["OGC API - Features"])
 
-CRS84 = "http://www.opengis.net/def/crs/OGC/1.3/CRS84"
+CRS84: Final = "http://www.opengis.net/def/crs/OGC/1.3/CRS84"
 CONFORMANCE = [
     "http://www.opengis.net/spec/ogcapi-common-1/1.0/conf/core",
     "http://www.opengis.net/spec/ogcapi-common-2/1.0/conf/collections",
     "http://www.opengis.net/spec/ogcapi-features-1/1.0/conf/core",
     "http://www.opengis.net/spec/ogcapi-features-1/1.0/conf/geojson",
+    "http://www.opengis.net/spec/ogcapi-features-3/1.0/conf/queryables",
+    "http://www.opengis.net/spec/ogcapi-features-3/1.0/conf/filter",
+    "http://www.opengis.net/spec/ogcapi-features-3/1.0/conf/features-filter",
+    "http://www.opengis.net/spec/cql2/1.0/conf/cql2-text",
+    "http://www.opengis.net/spec/cql2/1.0/conf/basic-cql2",
+    "http://www.opengis.net/spec/cql2/1.0/conf/advanced-comparison-operators",
 ]
+SCHEMA_JSON = "application/schema+json"
+QUERYABLES_RELS = ("http://www.opengis.net/def/rel/ogc/1.0/queryables", "queryables")
 TITLES = {
     "sites": ("Sites", "Watched places"),
     "changes": ("Changes", "Objects that appeared or were removed, as the current reports tell"),
     "looks": ("Looks", "Scenes as seen on the sites, with how much of each site they showed"),
 }
+COMMON = {"bbox", "limit", "cursor", "datetime", "f", "filter", "filter-lang", "filter-crs"}
 PARAMETERS = {
-    "sites": {"bbox", "limit", "cursor", "datetime", "f"},
-    "changes": {
-        *("bbox", "limit", "cursor", "datetime", "f"),
-        *("class", "direction", "status", "min_confidence", "site"),
-    },
-    "looks": {"bbox", "limit", "cursor", "datetime", "f", "site"},
+    "sites": COMMON,
+    "changes": COMMON | {"class", "direction", "status", "min_confidence", "site"},
+    "looks": COMMON | {"site"},
 }
-Name = Literal["sites", "changes", "looks"]
+
+
+def _asked(**names: str) -> dict[str, Kind]:
+    """Return properties with their kinds."""
+    kinds: dict[str, Kind] = {"text": "string", "number": "number", "truth": "boolean", "time": "date-time"}
+    return {name: kinds[called] for called, several in names.items() for name in several.split()}
+
+
+QUERYABLES = {
+    "sites": _asked(
+        text="name current_report",
+        number="area_m2 utm_epsg version geometry_version reports",
+        time="created updated",
+    ),
+    "changes": _asked(
+        text="change_type direction status site count_reason statement before_scene after_scene",
+        number="confidence count count_low count_high area_m2 area_m2_low area_m2_high length_m width_m "
+        "orientation_deg gsd looks_supporting looks_against shift_sensitivity",
+        time="first_seen last_absent last_seen",
+    ),
+    "looks": _asked(
+        text="scene_id site platform licence state",
+        number="gsd usable_fraction quality residual_m sun_azimuth_deg sun_elevation_deg view_azimuth_deg "
+        "off_nadir_deg",
+        truth="used reference chips_allowed",
+        time="datetime",
+    ),
+}
+"""What a filter may ask for: properties that are one text, number, truth value or time."""
+BATCH = 500
+Collection = Annotated[str, Path(alias="collectionId")]
+"""Named as OGC's own examples do: GDAL looks for parameters of items under this very path."""
 
 
 @router.get("", responses={200: {"model": schemas.Listing}})
@@ -70,8 +109,10 @@ def get_collections(request: Request, service: ServiceOf, caller: ReportsReader)
     return answer({"collections": shown, "links": [{"rel": "self", "href": here, "type": JSON}]})
 
 
-@router.get("/{collection}", responses={200: {"model": schemas.Listing}})
-def get_collection(request: Request, service: ServiceOf, caller: ReportsReader, collection: str) -> Response:
+@router.get("/{collectionId}", responses={200: {"model": schemas.Listing}})
+def get_collection(
+    request: Request, service: ServiceOf, caller: ReportsReader, collection: Collection
+) -> Response:
     """Describe one collection."""
     _known(collection)
     with service.database.read() as connection:
@@ -96,6 +137,8 @@ def _collection(request: Request, connection: Connection, tenant: str, name: str
         "links": [
             {"rel": "self", "href": here, "type": JSON},
             {"rel": "items", "href": f"{here}/items", "type": GEOJSON},
+            # By the standard's name for QGIS, and by its drafts' for GDAL.
+            *({"rel": rel, "href": f"{here}/queryables", "type": SCHEMA_JSON} for rel in QUERYABLES_RELS),
         ],
     }
 
@@ -120,12 +163,45 @@ def _extent(connection: Connection, tenant: str, name: str) -> dict[str, Any]:
     }
 
 
-@router.get("/{collection}/items", responses={200: {"content": {GEOJSON: {"schema": {"type": "object"}}}}})
+@router.get(
+    "/{collectionId}/queryables",
+    responses={200: {"content": {SCHEMA_JSON: {"schema": {"type": "object"}}}}},
+)
+def get_queryables(request: Request, caller: ReportsReader, collection: Collection) -> Response:
+    """Return what a filter may ask a collection for, as a JSON Schema."""
+    _known(collection)
+    asked = QUERYABLES[collection]
+    schema = {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "$id": f"{base_of(request)}/collections/{collection}/queryables",
+        "type": "object",
+        "title": TITLES[collection][0],
+        "properties": {name: _described(name, kind) for name, kind in asked.items()},
+        "additionalProperties": False,
+        # How drafts of the standard listed them, and GDAL reads them.
+        "queryables": [{"id": name} for name in asked],
+    }
+    return answer(schema, media=json_called(request, SCHEMA_JSON), headers={"Vary": "Accept"})
+
+
+def json_called(request: Request, media: str) -> str:
+    """Return a special JSON's own media type, or plain JSON to who asks for that and knows no other (GDAL, QGIS)."""
+    accepts = request.headers.get("accept", "").replace(" ", "")
+    return JSON if JSON in accepts and media not in accepts else media
+
+
+def _described(name: str, kind: Kind) -> dict[str, str]:
+    if kind == "date-time":
+        return {"title": name, "type": "string", "format": "date-time"}
+    return {"title": name, "type": kind}
+
+
+@router.get("/{collectionId}/items", responses={200: {"content": {GEOJSON: {"schema": {"type": "object"}}}}})
 def get_items(
     request: Request,
     service: ServiceOf,
     caller: ReportsReader,
-    collection: str,
+    collection: Collection,
     bbox: Annotated[str | None, Query(description="west,south,east,north")] = None,
     datetime: Annotated[str | None, Query(description="time or interval")] = None,
     limit: Limit = DEFAULT_LIMIT,
@@ -135,6 +211,14 @@ def get_items(
     status: Annotated[str | None, Query()] = None,
     min_confidence: Annotated[float | None, Query(ge=0, le=1)] = None,
     site: Annotated[str | None, Query(max_length=64)] = None,
+    filter_: Annotated[str | None, Query(alias="filter", description="CQL2 text")] = None,
+    filter_lang: Annotated[
+        Literal["cql2-text", "cql-text"],
+        Query(alias="filter-lang", description="`cql-text` is what drafts and GDAL call it"),
+    ] = "cql2-text",
+    filter_crs: Annotated[
+        Literal["http://www.opengis.net/def/crs/OGC/1.3/CRS84"], Query(alias="filter-crs")
+    ] = CRS84,
     f: Annotated[Literal["json", "geojson"], Query()] = "json",
 ) -> Response:
     """Return features of a collection."""
@@ -155,17 +239,15 @@ def get_items(
         span,
         box,
     )
+    matches = None if filter_ is None else parse(filter_, QUERYABLES[collection])
     if site is not None and "\x00" in site:
         raise BadQuery("site holds a NUL character", pointer="site")
     with service.database.read() as connection:
         missed = [] if box is None else beside(connection, caller.tenant, box)
         if collection == "sites":
             statement = _sites(caller.tenant, box, span).where(sites.c.id.not_in(missed))
-            total, rows = _page(
-                connection, statement, _place(sites.c.created, sites.c.id, cursor, float), size
-            )
-            features = [json.dumps(describe(row), ensure_ascii=False) for row in rows[:size]]
-            places = [(row.created, row.id) for row in rows]
+            place = _place(sites.c.created, sites.c.id, cursor, float)
+            found = _page(connection, statement, place, size, describe, matches)
         else:
             table = changes if collection == "changes" else looks
             statement = select(table.c.site, table.c.position, table.c.feature).where(
@@ -176,29 +258,29 @@ def get_items(
             if site is not None:
                 statement = statement.where(table.c.site == site)
             statement = wanted.apply(statement) if table is changes else _looks(statement, box, span)
-            total, rows = _page(
-                connection, statement, _place(table.c.site, table.c.position, cursor, str), size
-            )
-            features = [_with_site(row) for row in rows[:size]]
-            places = [(row.site, row.position) for row in rows]
+            place = _place(table.c.site, table.c.position, cursor, str)
+            found = _page(connection, statement, place, size, _with_site, matches)
     here = f"{base_of(request)}/collections/{collection}"
     links = [
         {"rel": "self", "href": address(request), "type": GEOJSON},
         {"rel": "collection", "href": here, "type": JSON},
     ]
-    if len(rows) > size:
-        links.append(next_link(request, encode_cursor(*places[size - 1]), media=GEOJSON))
-    members = json.dumps(
-        {
-            "links": links,
-            "numberMatched": total,
-            "numberReturned": len(features),
-            "timeStamp": _now(service),
-        }
-    )
-    return answer(
-        f'{{"type":"FeatureCollection","features":[{",".join(features)}],{members[1:]}', media=GEOJSON
-    )
+    if found.next is not None:
+        links.append(next_link(request, encode_cursor(*found.next), media=GEOJSON))
+    members: dict[str, Any] = {"type": "FeatureCollection", "features": found.features, "links": links}
+    if found.total is not None:
+        members["numberMatched"] = found.total
+    members |= {"numberReturned": len(found.features), "timeStamp": _now(service)}
+    return answer(members, media=GEOJSON)
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """One page; ``total`` None where a filter would have to read everything to tell, ``next`` None at the end."""
+
+    features: list[dict[str, Any]]
+    total: int | None
+    next: tuple[Any, Any] | None
 
 
 def _now(service: Any) -> str:
@@ -237,27 +319,48 @@ def _place(first: Any, second: Any, cursor: str | None, kind: type) -> tuple[Any
 
 
 def _page(
-    connection: Connection, statement: Statement, place: tuple[Any, Any, list[Any] | None], size: int
-) -> tuple[int, Sequence[Record]]:
+    connection: Connection,
+    statement: Statement,
+    place: tuple[Any, Any, list[Any] | None],
+    size: int,
+    made: Callable[[Record], dict[str, Any]],
+    matches: Predicate | None,
+) -> _Found:
     first, second, after = place
-    total = connection.execute(select(func.count()).select_from(statement.subquery())).scalar_one()
-    if after is not None:
-        statement = statement.where((first > after[0]) | ((first == after[0]) & (second > after[1])))
-    return total, connection.execute(statement.order_by(first, second).limit(size + 1)).all()
+    total = None
+    if matches is None:
+        total = connection.execute(select(func.count()).select_from(statement.subquery())).scalar_one()
+    hits: list[tuple[tuple[Any, Any], dict[str, Any]]] = []
+    wanted = size + 1 if matches is None else BATCH
+    # A filter reads on until the page is full: clients take one that is not for the end.
+    while len(hits) <= size:
+        left = statement
+        if after is not None:
+            left = statement.where((first > after[0]) | ((first == after[0]) & (second > after[1])))
+        rows = connection.execute(left.order_by(first, second).limit(wanted)).all()
+        for row in rows:
+            after = [getattr(row, first.name), getattr(row, second.name)]
+            feature = made(row)
+            if matches is None or matches(feature["properties"]):
+                hits.append(((after[0], after[1]), feature))
+        if len(rows) < wanted:
+            break
+    features = [feature for _, feature in hits[:size]]
+    return _Found(features, total, hits[size - 1][0] if len(hits) > size else None)
 
 
-def _with_site(row: Record) -> str:
+def _with_site(row: Record) -> dict[str, Any]:
     """Add the site to a stored feature's properties; of looks also an id unique over sites."""
-    feature = json.loads(row.feature)
+    feature: dict[str, Any] = json.loads(row.feature)
     feature["properties"]["site"] = row.site
     if "scene_id" in feature["properties"]:
         feature["id"] = f"{row.site}.{row.position}"
-    return json.dumps(feature, ensure_ascii=False, separators=(",", ":"))
+    return feature
 
 
-@router.get("/{collection}/items/{item}", responses={200: {"model": schemas.Feature}})
+@router.get("/{collectionId}/items/{item}", responses={200: {"model": schemas.Feature}})
 def get_item(
-    request: Request, service: ServiceOf, caller: ReportsReader, collection: str, item: str
+    request: Request, service: ServiceOf, caller: ReportsReader, collection: Collection, item: str
 ) -> Response:
     """Return one feature of a collection."""
     _known(collection)
@@ -269,9 +372,9 @@ def get_item(
                 row = reports.find_change(connection, caller.tenant, item)
                 if not row.current:
                     raise NotFound("this change was retracted; /changes/{id} still tells it")
-                feature = json.loads(_with_site(row))
+                feature = _with_site(row)
             case _:
-                feature = json.loads(_with_site(_look(connection, caller.tenant, item)))
+                feature = _with_site(_look(connection, caller.tenant, item))
     here = f"{base_of(request)}/collections/{collection}"
     feature["links"] = [
         {"rel": "self", "href": f"{here}/items/{item}", "type": GEOJSON},

@@ -8,7 +8,7 @@ from starlette.responses import Response
 from imagery.errors import DepotwatchError
 from service.api import schemas
 from service.api.dependencies import GEOJSON, JSON, ServiceOf, answer, base_of
-from service.api.features import CONFORMANCE
+from service.api.features import CONFORMANCE, json_called
 from service.api.page import page, prefers_page
 from service.database import HEAD
 from service.errors import NotAvailable
@@ -56,8 +56,8 @@ def get_conformance() -> Response:
 
 @router.get("/openapi.json", include_in_schema=False)
 async def get_openapi(request: Request) -> Response:
-    """Return the OpenAPI document, by the name OGC and STAC clients ask for."""
-    return answer(request.app.openapi(), media=OPENAPI)
+    """Return the OpenAPI document."""
+    return answer(request.app.openapi(), media=json_called(request, OPENAPI), headers={"Vary": "Accept"})
 
 
 @router.get("/healthz", responses={200: {"content": {JSON: {"schema": {"type": "object"}}}}})

@@ -70,7 +70,7 @@ def calls(service: Service, client: TestClient) -> list[tuple[str, str, dict[str
                 else [("sites", "")]
             )
             for collection, item in items:
-                whole = sample_path(path, {**known, "collection": collection, "item": item})
+                whole = sample_path(path, {**known, "collectionId": collection, "item": item})
                 options: dict[str, Any] = {}
                 if method in {"post", "put", "patch"}:
                     options["json"] = {
