@@ -1,11 +1,13 @@
 """A site's news as an Atom feed: one entry for each thing that became known, and nothing taken back silently.
 
 A retraction is an entry of its own, because readers do not show again what they showed already. The feed is archived in
-documents of a hundred entries that never change; the current document holds what came after, and the last archive again.
+documents of a hundred news that never change; the current document holds what came after, and the last archive again.
+What only says that a change was seen once more is left out.
 
 Source: RFC 4287 (Atom), RFC 5005 section 4 (archived feeds), GeoRSS-Simple (points).
 """
 
+import itertools
 import json
 import re
 import uuid
@@ -19,6 +21,7 @@ from sqlalchemy import Connection, func, select
 
 from service.corroboration import Look, looks_of
 from service.database import Record
+from service.digests import differences
 from service.errors import NotFound
 from service.moments import rfc3339
 from service.tables import feed, reports
@@ -88,6 +91,7 @@ def read_document(connection: Connection, site: Record, place: Place) -> Documen
         .offset(place.first)
         .limit(place.last - place.first)
     ).all()[::-1]
+    entries = _worth_telling(connection, site, entries)
     rows = connection.execute(
         select(reports.c.id, reports.c.number).where(
             reports.c.site == site.id, reports.c.id.in_({entry.report for entry in entries})
@@ -95,6 +99,32 @@ def read_document(connection: Connection, site: Record, place: Place) -> Documen
     )
     state = "" if place.archive is not None else _state(connection, site)
     return Document(site, place, entries, {row.id: row.number for row in rows}, state)
+
+
+def _worth_telling(connection: Connection, site: Record, entries: Sequence[Record]) -> Sequence[Record]:
+    """Leave out updates that tell only that a change was seen once more: every look brings one for all that stands."""
+    updated = {entry.change for entry in entries if entry.kind == "updated"}
+    if not updated:
+        return entries
+    mine = (feed.c.tenant == site.tenant) & (feed.c.site == site.id)
+    told = connection.execute(
+        select(feed.c.change, feed.c.seq)
+        .where(mine, feed.c.change.in_(updated), feed.c.seq <= entries[0].seq)
+        .order_by(feed.c.change, feed.c.seq)
+    ).all()
+    before = {b.seq: a.seq for a, b in itertools.pairwise(told) if a.change == b.change}
+    wanted = [before[entry.seq] for entry in entries if entry.kind == "updated" and entry.seq in before]
+    known = connection.execute(
+        select(feed.c.seq, feed.c.kind, feed.c.body).where(mine, feed.c.seq.in_(wanted))
+    )
+    bodies = {row.seq: row.body for row in known if row.kind != "retracted"}
+    return [e for e in entries if e.kind != "updated" or _differs(bodies.get(before.get(e.seq, -1)), e.body)]
+
+
+def _differs(before: str | None, after: str) -> bool:
+    if before is None:
+        return True
+    return bool(differences(json.loads(before)["properties"], json.loads(after)["properties"]))
 
 
 def _state(connection: Connection, site: Record) -> str:

@@ -325,7 +325,7 @@ def _change(
     elif before is None:
         kind = "new"
     else:
-        differs = _differences(json.loads(before)["properties"], properties)
+        differs = differences(json.loads(before)["properties"], properties)
         kind = "updated" if differs else "seen_again"
     shown = ("change_type", "direction", "status", "confidence", "last_absent", "first_seen", "statement")
     return {
@@ -339,7 +339,7 @@ def _change(
     }
 
 
-def _differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, Any]:
+def differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, Any]:
     """Return what a reader would want to hear of: not that a change was seen once more."""
     names = [name for name in COMPARED if before.get(name) != after.get(name)]
     was, now = before.get("confidence"), after.get("confidence")

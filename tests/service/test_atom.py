@@ -30,7 +30,9 @@ def site_with_report(service: Service, client: TestClient, name: str = "north") 
     return site
 
 
-def tell(service: Service, site: str, number: int, *, kind: str = "new", statement: str = "Said.") -> None:
+def tell(
+    service: Service, site: str, number: int, *, kind: str = "new", statement: str = "Said.", **more: str
+) -> None:
     """Add news about one site."""
     told = {
         "type": "Feature",
@@ -45,6 +47,7 @@ def tell(service: Service, site: str, number: int, *, kind: str = "new", stateme
             "first_seen": "2024-06-01T10:00:00Z",
             "statement": statement,
             "licences": ["CC-BY-4.0"],
+            **more,
         },
     }
     with service.database.write() as connection:
@@ -147,6 +150,20 @@ def test_names_that_xml_has_no_place_for_do_not_break_the_feed(
     assert document.findtext("a:title", namespaces=A) == '<b>"a" & \ufffd\ufffd ]]> ü: what became known'
     assert "</summary><script>\ufffd&amp;" in document.find("a:entry", A).findtext("a:summary", namespaces=A)
     assert document.findall(".//a:script", A) == []
+
+
+def test_a_change_that_is_only_seen_again_is_no_entry(lite_service: Service, lite_client: TestClient) -> None:
+    site = lite_client.post("/sites", json=feature("a", analyse=False)).json()["id"]
+    tell(lite_service, site, 2)
+    tell(lite_service, site, 2, kind="updated", last_seen="2024-07-01T10:00:00Z")
+    tell(lite_service, site, 1, kind="updated", status="closed")
+    tell(lite_service, site, 2, kind="updated", status="closed")
+    tell(lite_service, site, 1, kind="retracted", status="closed")
+    tell(lite_service, site, 1, kind="new", status="closed")
+    tell(lite_service, site, 1, kind="updated", status="closed", last_seen="2024-08-01T10:00:00Z")
+    document = parsed(lite_client.get(f"/sites/{site}/feed.atom"))
+    kinds = [entry.find("a:category", A).get("term") for entry in document.findall("a:entry", A)]
+    assert kinds == ["new", "retracted", "updated", "updated", "new", "new"]
 
 
 def test_archives_hold_every_entry_once_and_never_change(

@@ -2,6 +2,8 @@
 
 import json
 import re
+import threading
+import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -218,6 +220,29 @@ def test_the_worker_keeps_every_missed_day_once(service: Service, client: TestCl
         address = next((link["href"] for link in page["links"] if link["rel"] == "next"), "")
     assert len(days) == len(set(days)) == store.MOST_DAYS_BACK
     assert days == sorted(days, reverse=True)
+
+
+def test_a_worker_keeps_digests_beside_its_work(
+    lite_service: Service, lite_client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from service import worker_process
+
+    add_site(lite_service, lite_client, "a", Skies((0.9, 0.9)))
+    a_day_passes(lite_service)
+    monkeypatch.setattr(worker_process, "DIGEST_POLL_S", 0.01)
+    stopping = threading.Event()
+    thread = threading.Thread(target=worker_process._keep_digests, args=(lite_service.database, stopping))
+    thread.start()
+    until = time.monotonic() + 20
+    while not lite_client.get("/digests").json()["digests"]:
+        assert time.monotonic() < until
+        time.sleep(0.02)
+    stopping.set()
+    thread.join(20)
+    assert not thread.is_alive()
+    assert [entry["day"] for entry in lite_client.get("/digests").json()["digests"]] == [
+        today(lite_service, 1)
+    ]
 
 
 def test_a_report_is_known_at_a_moment_whatever_came_after(
