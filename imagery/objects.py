@@ -32,6 +32,7 @@ OUTLINE_LEVEL = 0.45
 _BOX_FILL = 0.72
 _BLOCK_FILL = 0.88
 _SINGLE_WIDTH_M = 4.5
+_SNAP_M = 2.0
 _SHARE_FORTY = 0.55
 # True counts over counts by outline on rendered series, 5 % and 95 %: outlines swallow gaps, and stacks hold up to three
 # layers of which the outline shows one, so the interval reaches much further up than down.
@@ -104,11 +105,42 @@ def _squared(polygon: BaseGeometry) -> BaseGeometry:
     for part in shapely.get_parts(polygon):
         box = part.minimum_rotated_rectangle
         fill = part.area / max(box.area, 1e-9)
-        if fill > (_BOX_FILL if box_sides(part)[1] < _SINGLE_WIDTH_M else _BLOCK_FILL):
+        length, width, _ = box_sides(part)
+        if width < _SINGLE_WIDTH_M and fill > _BOX_FILL:
+            parts.append(_single_file(box, length, width))
+        elif fill > _BLOCK_FILL:
             parts.append(_of_area(box, part.area))
         else:
             parts.append(part)
     return shapely.union_all(parts)
+
+
+def _single_file(box: Polygon, length_m: float, width_m: float) -> Polygon:
+    """Return a box as wide as a container and as long as one or several end to end, where the outline's blur allows it."""
+    blur = width_m - CONTAINER_WIDTH_M
+    long = length_m - blur
+    nearest = min((TWENTY_FOOT_M, FORTY_FOOT_M), key=lambda known: abs(known - long))
+    if abs(nearest - long) < _SNAP_M:
+        long = nearest
+    return _resized(box, long, CONTAINER_WIDTH_M)
+
+
+def _resized(box: Polygon, length_m: float, width_m: float) -> Polygon:
+    """Return a box of other sides about the same middle, along the same heading."""
+    (x0, y0), (x1, y1), (x2, y2) = list(box.exterior.coords)[:3]
+    one, other = math.hypot(x1 - x0, y1 - y0), math.hypot(x2 - x1, y2 - y1)
+    east, north = (
+        ((x1 - x0) / one, (y1 - y0) / one) if one >= other else ((x2 - x1) / other, (y2 - y1) / other)
+    )
+    middle = box.centroid
+    corners = ((1, 1), (1, -1), (-1, -1), (-1, 1))
+    return Polygon(
+        (
+            middle.x + a * length_m / 2 * east - b * width_m / 2 * north,
+            middle.y + a * length_m / 2 * north + b * width_m / 2 * east,
+        )
+        for a, b in corners
+    )
 
 
 def _of_area(box: Polygon, area_m2: float) -> BaseGeometry:

@@ -29,6 +29,7 @@ _SEASON_RADIUS_M = 3.0
 # A detector in doubt is most in doubt at the rim: the outline is drawn so far below what it says well inside.
 _INNER_QUANTILE = 0.9
 _EDGE_DROP = 1.5
+_NEARBY_M, _WEAKER = 4.0, 2.0
 _INNER_DIFFERENCE = 0.7
 _PEAK = 0.85
 _CONTAINER_HEIGHT_M = 2.6
@@ -105,15 +106,23 @@ def presence_difference(window: Window, found: Lifecycle, direction: Direction) 
     return np.asarray(np.nan_to_num(difference), np.float32)
 
 
-def _edge_level(window: Window, with_it: NDArray[np.int64]) -> float:
-    """Return the log-odds at an object's edge: 0 where the detector is sure inside it, lower where it is not."""
-    inside = window.evidence[with_it][:, window.core]
-    known = np.isfinite(inside)
-    mean = np.where(known, inside, 0.0).sum(0) / np.maximum(known.sum(0), 1)
-    return min(0.0, float(np.quantile(mean, _INNER_QUANTILE)) - _EDGE_DROP)
+def _edge_level(window: Window, with_it: NDArray[np.int64]) -> Float32Array:
+    """Return the log-odds at an object's edge, per pixel: 0 where the detector is sure nearby, lower where it is not.
+
+    In a row some containers show better than others; each has its own edge. Places far weaker than the rest of the
+    candidate stay outside.
+    """
+    planes = window.evidence[with_it]
+    known = np.isfinite(planes)
+    mean = np.where(known, planes, 0.0).sum(0) / np.maximum(known.sum(0), 1)
+    overall = float(np.quantile(mean[window.core], _INNER_QUANTILE))
+    size = max(3, round(_NEARBY_M / window.grid.gsd_m) | 1)
+    nearby = ndimage.gaussian_filter(ndimage.maximum_filter(mean, size), size / 4)
+    level = np.clip(nearby, overall - _WEAKER, None) - _EDGE_DROP
+    return np.asarray(np.minimum(level, 0.0), np.float32)
 
 
-def _mean_presence(evidence: Float32Array, level: float) -> Float32Array:
+def _mean_presence(evidence: Float32Array, level: Float32Array) -> Float32Array:
     known = np.isfinite(evidence)
     presence = np.where(known, 1.0 / (1.0 + np.exp(level - np.where(known, evidence, 0.0))), 0.0)
     return np.asarray(presence.sum(0) / np.maximum(known.sum(0), 1e-6), np.float32)

@@ -268,7 +268,9 @@ def candidates(site: Site, verifier: Verifier) -> list[Row]:
     inside = np.ones(grid.shape, bool)
     edge = round(8.0 / grid.gsd_m)
     inside[:edge], inside[-edge:], inside[:, :edge], inside[:, -edge:] = False, False, False, False
-    found = judged_changes(site.looks, inside, DetectionOptions(min_confidence=0.0), verifier)
+    # What a look can show was measured with some network; the next one's evidence must not be left out by it.
+    options = DetectionOptions(min_confidence=0.0, keep_to_limits=False)
+    found = judged_changes(site.looks, inside, options, verifier)
     return [(str(change.object_class), values, _is_true(change, site), site.name) for change, values in found]
 
 

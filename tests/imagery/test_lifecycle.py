@@ -28,12 +28,13 @@ def step(gap: float) -> np.ndarray:
 def test_posteriors_agree_with_summing_over_every_path(evidence: list[float], gaps: list[float]) -> None:
     days = np.concatenate([[0.0], np.cumsum(gaps)])[: len(evidence)]
     present, steps = pairwise_posterior(np.array(evidence), days, OPTIONS)
+    spare = OPTIONS.spare_days / (len(evidence) - 1)
     by_look = np.zeros((len(evidence), 2))
     by_step = np.zeros((len(evidence) - 1, 2, 2))
     for path in itertools.product((0, 1), repeat=len(evidence)):
         weight = 0.5 * math.exp(sum(e for e, s in zip(evidence, path, strict=True) if s))
         for t in range(len(path) - 1):
-            weight *= step(days[t + 1] - days[t])[path[t], path[t + 1]]
+            weight *= step(days[t + 1] - days[t] + spare)[path[t], path[t + 1]]
         for t, state in enumerate(path):
             by_look[t, state] += weight
         for t in range(len(path) - 1):
@@ -52,6 +53,29 @@ def test_a_doubtful_look_is_taken_into_the_onset_interval() -> None:
     assert (clear.before, clear.after) == (2, 3)
     assert (doubtful.before, doubtful.after) == (1, 3)
     assert doubtful.mass >= 0.95
+
+
+def test_two_looks_days_apart_need_hardly_better_evidence_than_two_a_month_apart() -> None:
+    evidence, seen = np.array([-3.0, 3.0]), np.ones(2, bool)
+    posterior = []
+    for gap in (4.0, 30.0):
+        found = follow(evidence, seen, np.array([0.0, gap]), Direction.APPEARED, (0, 1), OPTIONS)
+        assert found is not None
+        posterior.append(found.posterior)
+    assert posterior[0] > 0.65 * posterior[1]
+
+
+def test_many_looks_in_little_time_make_a_weak_change_no_likelier() -> None:
+    few, many = np.array([-0.5, 0.5]), np.array([-0.5] * 20 + [0.5] * 20) / 20.0
+    posterior = []
+    for evidence in (few, many):
+        days = np.linspace(0.0, 60.0, evidence.size)
+        middle = evidence.size // 2
+        seen = np.ones(evidence.size, bool)
+        found = follow(evidence, seen, days, Direction.APPEARED, (middle - 1, middle), OPTIONS)
+        assert found is not None
+        posterior.append(found.posterior)
+    assert posterior[1] <= posterior[0] + 0.05
 
 
 def test_one_wrong_look_does_not_undo_a_change() -> None:

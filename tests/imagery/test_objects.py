@@ -1,13 +1,19 @@
 """Sizes and counts of outlines."""
 
+import math
+
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from shapely import affinity, unary_union
+from scipy import ndimage
+from shapely import affinity, contains_xy, unary_union
 from shapely.geometry import box
 
+from imagery.changes import ObjectClass
+from imagery.grid import SiteGrid
 from imagery.limits import detection_limits
-from imagery.objects import area_estimate, box_sides, count_containers, crest_length_m
+from imagery.objects import area_estimate, box_sides, count_containers, crest_length_m, outline
 
 
 @given(length=st.floats(6.0, 60.0), width=st.floats(1.0, 5.0), heading=st.floats(1.0, 179.0))
@@ -26,6 +32,25 @@ def test_rows_of_containers_are_counted(rows: int, length: float, true: int) -> 
     assert count is not None
     assert count.low <= true <= count.high
     assert count.value == pytest.approx(true, abs=1)
+
+
+@pytest.mark.parametrize("length", [6.06, 12.19])
+@pytest.mark.parametrize("heading", [10.0, 57.0, 135.0])
+def test_a_single_container_seen_blurred_is_drawn_at_its_own_size(length: float, heading: float) -> None:
+    grid = SiteGrid(32633, 500000.0, 5500000.0, 0.5, 80, 80)
+    roof = affinity.rotate(box(0, 0, length, 2.44), heading)
+    middle = roof.centroid
+    roof = affinity.translate(roof, 500020.2 - middle.x, 5499979.9 - middle.y)
+    fine = np.arange(0, 40, 0.1) + 0.05
+    x, y = np.meshgrid(500000.0 + fine, 5500000.0 - fine)
+    covered = contains_xy(roof, x, y).reshape(80, 5, 80, 5).mean((1, 3))
+    presence = ndimage.gaussian_filter(covered, 1.3)
+    presence = (presence / presence.max()).astype(np.float32)
+    drawn = outline(presence, presence > 0.8, ObjectClass.CONTAINER, grid)
+    assert drawn is not None
+    assert drawn.footprint.intersection(roof).area / drawn.footprint.union(roof).area > 0.75
+    assert drawn.area_m2.low <= roof.area <= drawn.area_m2.high
+    assert math.cos(math.radians(2 * (drawn.orientation_deg - (90.0 - heading)))) > 0.98
 
 
 def test_separate_containers_add_up() -> None:
