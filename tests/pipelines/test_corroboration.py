@@ -195,5 +195,8 @@ def test_the_uniformity_test_would_notice_a_wrong_null() -> None:
 def test_planted_changes_are_found_more_often_the_more_events_there_are() -> None:
     one, six = power_row(1, 10.0, 40, 3), power_row(6, 10.0, 40, 3)
     assert six["found"] > max(0.7, one["found"])
+    # What is stated beforehand is what comes true; one event among six never has it by itself.
+    assert abs(six["stated_power_of_all"] - six["found"]) < 0.15
+    assert six["stated_power_of_one_event"] < 0.05
     page = tables({"runs": 1, "worlds": [], "power": [one, six]})
     assert page.count("\n") == 7
