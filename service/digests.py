@@ -5,6 +5,7 @@ reads as before; *no new look* and *not observable* mean that nothing can be sai
 its digest is then kept and never changes.
 """
 
+import functools
 import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,6 +17,7 @@ from sqlalchemy import Connection, func, select
 
 from service.corroboration import Look, looks_of
 from service.database import Database, Record, seconds
+from service.delivery import run_quietly
 from service.errors import BadQuery, NotFound
 from service.moments import rfc3339
 from service.tables import changes, digests, feed, reports, sites, tenants, warnings
@@ -137,11 +139,12 @@ def kept_digests(connection: Connection, tenant: str, before: str, limit: int) -
 
 
 def keep_due(database: Database) -> int:
-    """Make and keep the digests of complete days that nobody made yet; return how many."""
+    """Make and keep the digests of complete days that nobody made yet; return how many were due."""
     with database.read() as connection:
         due = list(_due(connection, seconds(database, connection)))
     for tenant, day in due:
-        digest_of(database, tenant, day)
+        # One tenant's trouble must not keep the others from theirs.
+        run_quietly(functools.partial(digest_of, database, tenant, day), "digest-failed")
     return len(due)
 
 

@@ -222,6 +222,28 @@ def test_the_worker_keeps_every_missed_day_once(service: Service, client: TestCl
     assert days == sorted(days, reverse=True)
 
 
+def test_one_tenant_s_trouble_keeps_no_other_from_its_digest(
+    lite_service: Service, lite_client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client_of(lite_service, tenant="second")
+    a_day_passes(lite_service)
+    with lite_service.database.read() as connection:
+        first = min(connection.execute(select(tenants.c.id)).scalars())
+    make = store.make_digest
+
+    def faulty(connection: Any, tenant: str, *rest: Any, **more: Any) -> dict[str, Any]:
+        if tenant == first:
+            raise ValueError("broken")
+        return make(connection, tenant, *rest, **more)
+
+    monkeypatch.setattr(store, "make_digest", faulty)
+    assert store.keep_due(lite_service.database) == 2
+    with lite_service.database.read() as connection:
+        kept = set(connection.execute(select(digests.c.tenant)).scalars())
+    assert len(kept) == 1
+    assert first not in kept
+
+
 def test_a_worker_keeps_digests_beside_its_work(
     lite_service: Service, lite_client: TestClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -176,6 +176,21 @@ def test_the_secret_is_shown_once_and_rotation_signs_with_both_for_a_day(
         Webhook(first["secret"]).verify(body, headers)
 
 
+def test_a_secret_that_leaked_is_ended_at_once_by_rotating_twice(
+    service: Service, receiver: Receiver
+) -> None:
+    client = client_of(allowing(service))
+    made = subscribe(client, receiver.url)
+    for _ in range(2):
+        client.post(f"/subscriptions/{made['id']}/secret")
+    client.post(f"/subscriptions/{made['id']}/test")
+    deliver(service)
+    headers, body = receiver.got[0]
+    assert json.loads(body)["type"] == "test"
+    with pytest.raises(WebhookVerificationError):
+        Webhook(made["secret"]).verify(body, headers)
+
+
 def _all_rows(service: Service) -> list[str]:
     from service.tables import metadata
 
