@@ -96,6 +96,15 @@ class Pyramid:
             self.north_m,
         )
 
+    def bounds_lonlat(self) -> tuple[float, float, float, float]:
+        """West, south, east, north in degrees; west above east across the antimeridian."""
+        from pyproj import Transformer
+
+        west, south, east, north = Transformer.from_crs(
+            self.epsg, "OGC:CRS84", always_xy=True
+        ).transform_bounds(*self.bounds)
+        return west, south, east, north
+
     @property
     def crs(self) -> str:
         """The CRS by OGC's name."""

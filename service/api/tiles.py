@@ -40,11 +40,13 @@ from service.moments import rfc3339
 from service.sites import find_site
 from service.tables import sites
 from service.tiles import PixelsWithheld, SiteTiles, Tile, TiledScene, draw, find_tile, kept, tiles_of
+from service.wmts import capabilities
 
 router = APIRouter(tags=["tiles"])
 
 IMMUTABLE = "private, max-age=31536000, immutable"
-PNG = "image/png"
+PNG, XML = "image/png", "application/xml"
+NO_SUCH_TILES = "this site has no tiles of such a scene; /sites/{id}/tiles lists those it has"
 # What one report says of its tiles is small; this many sites are looked at at once.
 KNOWN_REPORTS = 64
 # Drawing is reading and warping: more at once would only take turns.
@@ -163,7 +165,10 @@ def get_site_tiles(
     headers = {"ETag": f'"tiles.{asked.report}"', "Cache-Control": IMMUTABLE if report else REVALIDATE}
     if unchanged(request, headers["ETag"]):
         return Response(status_code=304, headers=headers)
-    links = [{"rel": "self", "href": address(request), "type": JSON}]
+    links = [
+        {"rel": "self", "href": address(request), "type": JSON},
+        {"rel": "alternate", "href": f"{base}/sites/{site}/wmts", "type": XML, "title": "The same as WMTS"},
+    ]
     body: dict[str, Any] = {"title": asked.site.name, "report": asked.report, "links": links}
     if asked.tiles is None:
         nothing = dict.fromkeys(("scenes", "withheld", "tilesets"), ())
@@ -185,6 +190,45 @@ def get_site_tiles(
     return answer(body, headers=headers)
 
 
+@router.get("/sites/{site}/wmts", responses={200: {"content": {XML: {}}}, 304: {}})
+def get_wmts(
+    request: Request,
+    service: ServiceOf,
+    caller: ReportsReader,
+    desk: DrawingOf,
+    site: str,
+    report: Which = None,
+) -> Response:
+    """Return a site's tiles as WMTS capabilities, one layer per look: for QGIS, GDAL and other map programs."""
+    asked = _asked(service, desk, caller.tenant, site, report)
+    if asked.tiles is None:
+        raise NoReportYet("this site has no report that tells of a grid yet")
+    headers = {"ETag": f'"wmts.{asked.report}"', "Cache-Control": IMMUTABLE if report else REVALIDATE}
+    if unchanged(request, headers["ETag"]):
+        return Response(status_code=304, headers=headers)
+    looks = [scene for scene in asked.tiles.scenes.values() if not scene.withheld]
+    layers = (
+        (
+            scene.scene_id,
+            _title(scene),
+            _template(base_of(request), site, asked.tiles, scene, ("TileMatrix", "TileCol", "TileRow")),
+        )
+        for scene in looks
+    )
+    told = capabilities(asked.site.name, asked.tiles.pyramid, layers, address(request))
+    return Response(told, 200, headers, XML)
+
+
+def _title(scene: TiledScene) -> str:
+    return f"{_time(scene)}, {scene.scene_id}"
+
+
+def _template(base: str, site: str, tiles: SiteTiles, scene: TiledScene, names: tuple[str, str, str]) -> str:
+    """Return the address of a look's tiles, its level, column and row to be filled in."""
+    here = f"{base}/sites/{site}/tiles/{quote(scene.scene_id, safe='')}"
+    return f"{here}/{'/'.join('{' + name + '}' for name in names)}.png?report={tiles.report}"
+
+
 def _time(scene: TiledScene) -> str:
     return rfc3339(scene.t_utc.timestamp())
 
@@ -198,17 +242,18 @@ def _tileset(base: str, site: str, tiles: SiteTiles, scene: TiledScene) -> dict[
     here = f"{base}/sites/{site}/tiles/{quote(scene.scene_id, safe='')}"
     scheme = f"{base}/tileMatrixSets/{site}"
     return {
-        "title": f"{scene.scene_id}, {_time(scene)}",
+        "title": _title(scene),
         "dataType": "map",
         "crs": tiles.pyramid.crs,
         "tileMatrixSetURI": scheme,
         "license": scene.licence,
         "links": [
+            {"rel": "self", "type": JSON, "href": f"{here}?report={tiles.report}"},
             {
                 "rel": "item",
                 "type": PNG,
                 "templated": True,
-                "href": f"{here}/{{tileMatrix}}/{{tileCol}}/{{tileRow}}.png?report={tiles.report}",
+                "href": _template(base, site, tiles, scene, ("tileMatrix", "tileCol", "tileRow")),
             },
             {"rel": "http://www.opengis.net/def/rel/ogc/1.0/tiling-scheme", "type": JSON, "href": scheme},
         ],
@@ -232,16 +277,50 @@ async def get_tile(
 ) -> Response:
     """Return one tile of a registered look: level, column, row from the top; clear where the scene holds nothing."""
     asked = await asyncio.to_thread(_asked, service, desk, caller.tenant, site, report)
-    look = None if asked.tiles is None else asked.tiles.scenes.get(scene)
-    if asked.tiles is None or look is None:
-        raise NotFound("this site has no tiles of such a scene; /sites/{id}/tiles lists those it has")
-    if look.withheld:
-        raise PixelsWithheld(_withheld(look))
+    if asked.tiles is None:
+        raise NotFound(NO_SUCH_TILES)
+    look = _look(asked.tiles, scene)
     tile = find_tile(asked.tiles, look, *(_index(text) for text in (z, x, y)))
     headers = {"ETag": tile.etag, "Cache-Control": IMMUTABLE if report else REVALIDATE}
     if unchanged(request, tile.etag):
         return Response(status_code=304, headers=headers)
     return Response(await desk.png(asked.tiles, look, tile, asked.archives), 200, headers, PNG)
+
+
+@router.get("/sites/{site}/tiles/{scene:path}", responses={200: {"model": schemas.Listing}, 304: {}})
+def get_tileset(
+    request: Request,
+    service: ServiceOf,
+    caller: ReportsReader,
+    desk: DrawingOf,
+    site: str,
+    scene: str,
+    report: Which = None,
+) -> Response:
+    """Return how one look's tiles lie: an OGC tileset."""
+    asked = _asked(service, desk, caller.tenant, site, report)
+    if asked.tiles is None:
+        raise NotFound(NO_SUCH_TILES)
+    look = _look(asked.tiles, scene)
+    headers = {"ETag": f'"tileset.{asked.report}"', "Cache-Control": IMMUTABLE if report else REVALIDATE}
+    if unchanged(request, headers["ETag"]):
+        return Response(status_code=304, headers=headers)
+    return answer(_tileset(base_of(request), site, asked.tiles, look), headers=headers)
+
+
+def _look(tiles: SiteTiles, scene: str) -> TiledScene:
+    """Return a look that may be shown.
+
+    Raises
+    ------
+    NotFound, PixelsWithheld
+    """
+    look = tiles.scenes.get(scene)
+    if look is None:
+        raise NotFound(NO_SUCH_TILES)
+    if look.withheld:
+        raise PixelsWithheld(_withheld(look))
+    return look
 
 
 def _index(text: str) -> int:

@@ -3,6 +3,8 @@
 import hashlib
 import io
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,7 @@ from service.analysis_unit import AnalyseUnit, Step
 from service.archives import add_archive
 from service.context import Service
 from service.tenancy import ensure_tenant
+from tests.service.loopback import served
 from tests.service.support import client_of, feature, work_off
 
 EPSG, EAST, NORTH, GSD = 32636, 500_000.0, 5_600_000.0, 0.5
@@ -225,3 +228,67 @@ def test_a_site_whose_report_does_not_tell_has_no_tiles(
     work_off(lite_service)
     assert lite_client.get(f"/sites/{site}/tiles").json()["scenes"] == []
     assert lite_client.get(tile(site, 0, 0, 0)).status_code == 404
+
+
+def test_a_tileset_tells_of_itself_as_the_list_does(site: str, lite_client: TestClient) -> None:
+    (listed,) = lite_client.get(f"/sites/{site}/tiles").json()["tilesets"]
+    links = {link["rel"]: link["href"] for link in listed["links"]}
+    assert lite_client.get(links["self"]).json() == listed
+    scheme = lite_client.get(links["http://www.opengis.net/def/rel/ogc/1.0/tiling-scheme"]).json()
+    assert scheme == lite_client.get(f"/sites/{site}/tiles").json()["tileMatrixSet"]
+    assert listed["crs"] == scheme["crs"]
+    assert lite_client.get(f"/sites/{site}/tiles/withheld").status_code == 403
+    assert lite_client.get(f"/sites/{site}/tiles/unknown").status_code == 404
+    kinds = {"tms/2.0/conf/json-tilematrixset", "ogcapi-tiles-1/1.0/conf/tileset"}
+    claimed = {
+        name.removeprefix("http://www.opengis.net/spec/")
+        for name in lite_client.get("/conformance").json()["conformsTo"]
+    }
+    assert kinds <= claimed
+
+
+def test_wmts_names_only_what_may_be_shown(site: str, lite_service: Service, lite_client: TestClient) -> None:
+    answer = lite_client.get(f"/sites/{site}/wmts")
+    assert (answer.status_code, answer.headers["content-type"]) == (200, "application/xml")
+    assert b"plain/scene 1" in answer.content
+    assert b"withheld" not in answer.content
+    again = lite_client.get(f"/sites/{site}/wmts", headers={"If-None-Match": answer.headers["etag"]})
+    assert again.status_code == 304
+    assert client_of(lite_service, tenant="second").get(f"/sites/{site}/wmts").status_code == 404
+
+
+WMTS = """
+import sys
+import numpy as np
+import rasterio
+options = {"GDAL_HTTP_HEADERS": "Authorization: Bearer " + sys.argv[2], "GDAL_ENABLE_WMS_CACHE": "NO"}
+with rasterio.Env(**options), rasterio.open(f"WMTS:{sys.argv[1]},layer=plain/scene 1") as file:
+    np.savez(sys.argv[3], rgba=file.read(), bounds=file.bounds, crs=str(file.crs), res=file.res)
+"""
+
+
+@pytest.mark.long
+def test_gdal_reads_the_pixels_where_they_belong_by_wmts(
+    site: str, lite_service: Service, lite_client: TestClient, tmp_path: Path
+) -> None:
+    key = lite_client.headers["Authorization"].removeprefix("Bearer ")
+    with served(lite_service) as address:
+        command = [
+            sys.executable,
+            "-c",
+            WMTS,
+            f"{address}/sites/{site}/wmts",
+            key,
+            str(tmp_path / "read.npz"),
+        ]
+        ran = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert ran.returncode == 0, ran.stderr
+    read = np.load(tmp_path / "read.npz")
+    assert str(read["crs"]) == f"EPSG:{EPSG}"
+    assert read["res"] == pytest.approx([GSD, GSD])
+    assert read["bounds"] == pytest.approx([EAST, NORTH - ROWS * GSD, EAST + COLS * GSD, NORTH])
+    red = read["rgba"][0]
+    row, col = BRIGHT
+    assert red.shape == (ROWS, COLS)
+    assert (red[row + 2 : row + 18, col + 2 : col + 18] > 200).all()
+    assert (red[row : row + 20, col - 12 : col - 4] < 150).all()
