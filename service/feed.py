@@ -13,6 +13,7 @@ from typing import Any
 from sqlalchemy import Connection, select, update
 
 from service.database import Database, many
+from service.identifiers import encode_cursor
 from service.moments import rfc3339
 from service.tables import feed, tenants
 
@@ -53,6 +54,26 @@ def publish(database: Database, connection: Connection, tenant: str, news: Seque
         for index, entry in enumerate(news)
     ]
     many(connection, feed.insert(), rows)
+
+
+@dataclass(frozen=True, slots=True)
+class FeedPage:
+    """Some of the feed: its ``entries`` as JSON, the number of the ``last``, and whether there are more behind it."""
+
+    entries: str
+    last: int
+    more: bool
+
+
+def page_after(connection: Connection, tenant: str, seq: int, size: int) -> FeedPage:
+    """Return up to ``size`` entries with a number above ``seq``, in order; ``last`` is ``seq`` where there is none."""
+    entries = entries_after(connection, tenant, seq, size + 1)
+    shown = entries[:size]
+    last = shown[-1]["seq"] if shown else seq
+    for entry in shown:
+        entry["cursor"] = encode_cursor("feed", entry.pop("seq"))
+    text = json.dumps(shown, ensure_ascii=False, separators=(",", ":"))
+    return FeedPage(text, last, len(entries) > size)
 
 
 def entries_after(connection: Connection, tenant: str, seq: int, limit: int) -> list[dict[str, Any]]:

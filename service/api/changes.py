@@ -28,7 +28,7 @@ from service.api.reports import blob_answer
 from service.audit import record
 from service.context import Service
 from service.errors import NotFound
-from service.feed import entries_after
+from service.feed import page_after
 from service.identifiers import decode_cursor
 from service.problems import ManyErrors
 
@@ -49,8 +49,8 @@ def get_feed(
     seq = decode_cursor(since, str, int)[1] if since else 0
     size = capped(limit)
     with service.database.read() as connection:
-        entries = entries_after(connection, caller.tenant, seq, size + 1)
-    return feed_answer(request, seq, size, entries)
+        page = page_after(connection, caller.tenant, seq, size)
+    return feed_answer(request, seq, size, page)
 
 
 @router.get("/{change}", responses={200: {"model": schemas.Feature}})

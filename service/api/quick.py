@@ -1,11 +1,13 @@
-"""Polls that find nothing new, answered before the application proper is asked.
+"""What is polled, answered before the application proper is asked.
 
 Most requests of a running service are the same two, sent again and again: the feed after a cursor, and a site's
-current report under an ETag. They are answered here by the reads that judge the key; whatever else they turn out to be
-is handed on, with who is asking already known.
+current report under an ETag. That nothing is new is known from the reads that judge the key; news of the feed are read
+and written out once for all who wait for the same. Whatever else a poll turns out to be is handed on, with who is
+asking already known.
 """
 
 import asyncio
+import json
 import re
 from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from types import SimpleNamespace
@@ -22,6 +24,7 @@ from service.admission import Admitted
 from service.api.dependencies import DEFAULT_LIMIT, JSON, address, admitted, answer, capped, unchanged
 from service.context import Service
 from service.database import Record
+from service.feed import FeedPage, page_after
 from service.identifiers import decode_cursor, encode_cursor
 from service.moments import http_date
 from service.rounds import Rounds
@@ -38,22 +41,23 @@ Scope = MutableMapping[str, Any]
 App = Callable[[Scope, Any, Any], Awaitable[None]]
 
 
-def feed_answer(request: Request, seq: int, size: int, entries: list[dict[str, Any]]) -> Response:
-    """Return the feed's page after number ``seq``: of ``entries`` the first ``size``, more there may be."""
-    more, entries = len(entries) > size, entries[:size]
-    last = entries[-1]["seq"] if entries else seq
-    for entry in entries:
-        entry["cursor"] = encode_cursor("feed", entry.pop("seq"))
-    tag = f'"feed.{seq}.{size}.{last}.{int(more)}"'
-    headers = {"ETag": tag, "Cache-Control": REVALIDATE, "Retry-After": str(0 if more else FEED_RETRY_S)}
+def feed_answer(request: Request, seq: int, size: int, page: FeedPage) -> Response:
+    """Return the feed's page of up to ``size`` entries after number ``seq``."""
+    tag = f'"feed.{seq}.{size}.{page.last}.{int(page.more)}"'
+    headers = {
+        "ETag": tag,
+        "Cache-Control": REVALIDATE,
+        "Retry-After": str(0 if page.more else FEED_RETRY_S),
+    }
     if unchanged(request, tag):
         return Response(status_code=304, headers=headers)
-    cursor = encode_cursor("feed", last)
+    cursor = encode_cursor("feed", page.last)
     links = [
         {"rel": "self", "href": address(request), "type": JSON},
-        {"rel": "next" if more else "monitor", "href": address(request, since=cursor), "type": JSON},
+        {"rel": "next" if page.more else "monitor", "href": address(request, since=cursor), "type": JSON},
     ]
-    return answer({"entries": entries, "cursor": cursor, "links": links}, headers=headers)
+    rest = json.dumps({"cursor": cursor, "links": links}, ensure_ascii=False, separators=(",", ":"))
+    return answer(f'{{"entries":{page.entries},{rest[1:]}', headers=headers)
 
 
 def latest_headers(head: Record) -> dict[str, str]:
@@ -72,9 +76,10 @@ class Quick:
     def __init__(self, app: App, service: Service) -> None:
         self._app, self._service = app, service
         self._heads: Rounds[str, Record | None] = Rounds(self._read_heads, "report-heads")
+        self._pages: Rounds[tuple[str, int, int], FeedPage] = Rounds(self._read_pages, "feed-pages")
 
     async def __call__(self, scope: Scope, receive: Any, send: Any) -> None:
-        """Answer a poll that finds nothing new; hand everything else on."""
+        """Answer a poll; hand everything else on."""
         found = None
         if "\x00" in scope.get("path", ""):
             # PostgreSQL takes no NUL: look for an id that exists as little.
@@ -101,13 +106,17 @@ class Quick:
             return None
         limit = asked.get("limit", str(DEFAULT_LIMIT))
         seq = decode_cursor(asked["since"], str, int)[1]
-        if not limit.isdecimal() or len(limit) > 9 or int(limit) < 1:
+        if seq < 0 or not limit.isdecimal() or len(limit) > 9 or int(limit) < 1:
             return None
         known = await self._admitted(request)
-        if known is None or known.feed_seq is None or seq < known.feed_seq:
+        if known is None or known.feed_seq is None:
             return None
+        size = capped(int(limit))
+        page = FeedPage("[]", seq, False)
+        if seq < known.feed_seq:
+            page = await asyncio.wrap_future(self._pages.ask((known.caller.tenant, seq, size)))
         request.scope["route"] = SimpleNamespace(path="/changes")
-        return feed_answer(request, seq, capped(int(limit)), [])
+        return feed_answer(request, seq, size, page)
 
     async def _latest(self, request: Request, site: str) -> Response | None:
         if "if-none-match" not in request.headers or not SITE_ID.fullmatch(site):
@@ -129,6 +138,11 @@ class Quick:
             return None
         known = await admitted(request, self._service)
         return known if known.caller.scopes & READS_REPORTS else None
+
+    def _read_pages(self, wanted: Sequence[tuple[str, int, int]]) -> list[FeedPage]:
+        with self._service.database.read() as connection:
+            found = {one: page_after(connection, *one) for one in dict.fromkeys(wanted)}
+        return [found[one] for one in wanted]
 
     def _read_heads(self, wanted: Sequence[str]) -> list[Record | None]:
         statement = (

@@ -4,6 +4,7 @@ import hashlib
 import io
 import json
 import zipfile
+from typing import Any
 
 from starlette.testclient import TestClient
 
@@ -108,7 +109,7 @@ def test_changes_are_filtered_and_paged(service: Service, client: TestClient) ->
         following = next((link["href"] for link in page["links"] if link["rel"] == "next"), None)
     assert seen == [f["id"] for f in everything]
 
-    def ids(**query: object) -> set[str]:
+    def ids(**query: Any) -> set[str]:
         found = client.get(here, params={"limit": 1000, **query})
         assert found.status_code == 200, found.text
         return {f["id"] for f in found.json()["features"]}

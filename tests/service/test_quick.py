@@ -1,7 +1,9 @@
-"""Polls that find nothing new are answered in rounds: the same answers as the slow way, to the same people."""
+"""Polls are answered in rounds: the same answers as the slow way, to the same people."""
 
 import asyncio
 import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -10,10 +12,13 @@ from sqlalchemy import text, update
 from starlette.middleware import Middleware
 from starlette.testclient import TestClient
 
+from service.api import quick
 from service.api.quick import Quick
 from service.app import build_app
 from service.context import Service
 from service.errors import NotAvailable, TooManyRequests, Unauthorised
+from service.feed import page_after
+from service.identifiers import encode_cursor
 from service.keys import SCOPES, create_key, list_keys, pepper, revoke_key
 from service.tables import keys
 from tests.service.support import client_of, feature, work_off
@@ -78,6 +83,8 @@ def polls(site: str, cursor: str, etag: str, feed_tag: str) -> list[tuple[str, d
         ("/changes?since=nonsense", {}),
         ("/changes?since=%00", {}),
         ("/changes?since=WyJmZWVkIiwgMF0", {}),
+        (f"/changes?since={encode_cursor('feed', 0)}&limit=2", {}),
+        (f"/changes?since={encode_cursor('feed', -(10**30))}", {}),
         ("/changes", {}),
     ]
 
@@ -126,6 +133,29 @@ def test_polls_that_find_nothing_new_do_not_reach_the_application(lite_service: 
     assert passed == []
     assert client.get("/changes").json()["entries"]
     assert passed == ["/changes"]
+
+
+def test_news_are_read_and_written_out_once_for_all_who_wait_for_the_same(
+    lite_service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client, _, _ = with_report(lite_service)
+    start = encode_cursor("feed", 0)
+    alone = client.get(f"/changes?since={start}&limit=2")
+    stranger = client_of(lite_service, tenant="second")
+    reads: list[tuple[str, int, int]] = []
+
+    def counted(connection: Any, *which: Any) -> Any:
+        reads.append(which)
+        time.sleep(0.05)
+        return page_after(connection, *which)
+
+    monkeypatch.setattr(quick, "page_after", counted)
+    with ThreadPoolExecutor(20) as pool:
+        asked = [pool.submit(client.get, f"/changes?since={start}&limit=2") for _ in range(40)]
+        others = [pool.submit(stranger.get, f"/changes?since={start}&limit=2") for _ in range(3)]
+    assert {one.result().text for one in asked} == {alone.text}
+    assert all(one.result().json()["entries"] == [] for one in others)
+    assert 0 < len(reads) < 20
 
 
 def test_news_are_in_the_next_poll(service: Service) -> None:
