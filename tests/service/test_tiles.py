@@ -3,6 +3,8 @@
 import hashlib
 import io
 import json
+import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -292,3 +294,35 @@ def test_gdal_reads_the_pixels_where_they_belong_by_wmts(
     assert red.shape == (ROWS, COLS)
     assert (red[row + 2 : row + 18, col + 2 : col + 18] > 200).all()
     assert (red[row : row + 20, col - 12 : col - 4] < 150).all()
+
+
+@pytest.mark.long
+def test_the_snippets_of_the_standards_page_run_as_printed(
+    site: str, lite_service: Service, lite_client: TestClient
+) -> None:
+    page = (Path(__file__).parents[2] / "docs/standards.md").read_text()
+    snippets = re.findall(r"^```python\n(.*?)^```", page, re.DOTALL | re.MULTILINE)
+    key = lite_client.headers["Authorization"].removeprefix("Bearer ")
+    said = []
+    with served(lite_service) as address:
+        given = {**os.environ, "DEPOTWATCH_URL": address, "DEPOTWATCH_KEY": key}
+        for snippet in snippets:
+            ran = subprocess.run(
+                [sys.executable, "-c", snippet],
+                env=given,
+                capture_output=True,
+                text=True,
+                timeout=120,
+                check=False,
+            )
+            assert ran.returncode == 0, (snippet, ran.stderr)
+            said.append(ran.stdout)
+    gdal, pixels, owslib, stac = said
+    told = [f["properties"] for f in lite_client.get(f"/sites/{site}/changes").json()["features"]]
+    appeared = sum(change["direction"] == "appeared" for change in told)
+    assert gdal == f"{appeared} changes appeared since June\n"
+    assert 0 < appeared
+    assert f"EPSG:{EPSG} ({ROWS}, {COLS})" in pixels
+    assert owslib == "3 looks in 2024, the first 3\n"
+    assert len(stac.splitlines()) == 3
+    assert site in stac
