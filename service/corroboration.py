@@ -67,6 +67,8 @@ class Question:
     wanted: ChangeFilter
     filters: dict[str, Any]
     controls: dict[str, str]  # other site -> its current report
+    removed: int  # events that are no longer among them
+    known: Sequence[tuple[float, float]]  # per report of the site: when it was made, its last look
 
     @property
     def mark(self) -> str:
@@ -77,6 +79,7 @@ class Question:
             [event.id for event in self.events],
             self.filters,
             sorted(self.controls.values()),
+            self.removed,
         ]
         return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
 
@@ -128,7 +131,14 @@ def answer_to(connection: Connection, question: Question) -> dict[str, Any]:
     windows = [_window(event) for event in usable]
     result = corroborate(days, onsets, windows, seed=question.seed)
     by_event = dict(zip((event.id for event in usable), result.events, strict=True))
-    told = [_event(event, by_event.get(event.id), seen, found) for event in question.events]
+    told = [
+        {
+            **_event(event, by_event.get(event.id), seen, found),
+            "posted": rfc3339(event.created),
+            "posted_before_seen": _posted_before_seen(question, event),
+        }
+        for event in question.events
+    ]
     return {
         "site": question.site,
         "report": {"id": question.report.id, "number": question.report.number},
@@ -138,13 +148,37 @@ def answer_to(connection: Connection, question: Question) -> dict[str, Any]:
         "events": told,
         "joint": _joint(result, told),
         "control": _control(connection, question, windows, circular_p(days, onsets, windows)),
-        "notes": list(NOTES),
+        "events_removed": question.removed,
+        "notes": [*NOTES, *_history(question, told)],
         "links": [
             {"rel": "events", "href": f"/sites/{question.site}/events", "type": "application/json"},
             {"rel": "report", "href": f"/sites/{question.site}/reports/{question.report.id}",
              "type": "application/json"},
         ],
     }  # fmt: skip
+
+
+def _posted_before_seen(question: Question, event: Record) -> bool:
+    """Tell whether an event was posted before any report reached into its window."""
+    start = _window(event).tested[0] * DAY_S
+    return not any(made < event.created and last >= start for made, last in question.known)
+
+
+def _history(question: Question, told: Sequence[dict[str, Any]]) -> list[str]:
+    """Return what a reader must know of how the events were chosen."""
+    notes = []
+    late = sum(not event["posted_before_seen"] for event in told)
+    if late:
+        notes.append(
+            f"{late} of {len(told)} events were posted when a report could already be read that reaches into their window: "
+            "whoever posted them may have known what fits."
+        )
+    if question.removed:
+        notes.append(
+            f"Events of this site that were removed: {question.removed}. p_adjusted does not count them; those who tell of "
+            "this result should."
+        )
+    return notes
 
 
 def _window(event: Record) -> Window:

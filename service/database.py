@@ -32,7 +32,7 @@ Record = Row[*tuple[Any, ...]]
 Statement = Select[*tuple[Any, ...]]
 
 MIGRATIONS = Path(__file__).parent / "migrations"
-HEAD = "0005"
+HEAD = "0006"
 BUSY_TIMEOUT_MS = 30_000
 # Any number, so long as every starter of this service uses the same.
 MIGRATION_LOCK = 7_306_123_480_511

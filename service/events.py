@@ -1,13 +1,14 @@
-"""Dated outside events kept beside a site: shipments, orders, claims. They are never changed, only made and deleted.
+"""Dated outside events kept beside a site: shipments, orders, claims. They are never changed, only made and removed.
 
-The lag within which a change would be looked for is fixed when the event is posted, before anybody saw whether it fits.
+The lag within which a change would be looked for is fixed when the event is posted. Whether that was before anybody could see
+if it fits is told, and so is how many events were removed: a few that fit, left over of many, prove nothing.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, delete, func, select
+from sqlalchemy import Connection, func, select, update
 
 from service.audit import Caller
 from service.database import Database, Record
@@ -69,7 +70,8 @@ def add_event(
     ------
     LimitReached : the site has as many as it may have
     """
-    have = connection.execute(select(func.count()).select_from(events).where(events.c.site == site))
+    kept = (events.c.site == site) & events.c.removed.is_(None)
+    have = connection.execute(select(func.count()).select_from(events).where(kept))
     if have.scalar_one() >= MOST_PER_SITE:
         raise LimitReached(f"a site keeps at most {MOST_PER_SITE} events; delete some first")
     return connection.execute(
@@ -106,7 +108,9 @@ def events_of(
     limit: int = MOST_PER_SITE,
 ) -> Sequence[Record]:
     """Return a site's events in order of their start."""
-    statement = select(events).where(events.c.tenant == tenant, events.c.site == site)
+    statement = select(events).where(
+        events.c.tenant == tenant, events.c.site == site, events.c.removed.is_(None)
+    )
     if after is not None:
         start, event = after
         statement = statement.where(
@@ -123,22 +127,34 @@ def find_event(connection: Connection, tenant: str, site: str, event: str) -> Re
     NotFound
     """
     row = connection.execute(
-        select(events).where(events.c.id == event, events.c.tenant == tenant, events.c.site == site)
+        select(events).where(
+            events.c.id == event,
+            events.c.tenant == tenant,
+            events.c.site == site,
+            events.c.removed.is_(None),
+        )
     ).first()
     if row is None:
         raise NotFound("there is no such event")
     return row
 
 
-def delete_event(connection: Connection, tenant: str, site: str, event: str) -> None:
-    """Remove one event.
+def count_withdrawn(connection: Connection, tenant: str, site: str) -> int:
+    """Return how many events of a site were removed."""
+    mine = (events.c.tenant == tenant) & (events.c.site == site) & events.c.removed.is_not(None)
+    return int(connection.execute(select(func.count()).select_from(events).where(mine)).scalar_one())
+
+
+def withdraw_event(database: Database, connection: Connection, tenant: str, site: str, event: str) -> None:
+    """Remove one event with everything it said; only that there was one stays.
 
     Raises
     ------
     NotFound
     """
     find_event(connection, tenant, site, event)
-    connection.execute(delete(events).where(events.c.id == event))
+    nothing = {"label": "", "given": "", "source": "", "source_url": None, "note": ""}
+    connection.execute(update(events).where(events.c.id == event).values(removed=database.now, **nothing))
 
 
 def describe(row: Record) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from service.artefacts import StoredFile
 from service.database import Record
 from service.errors import NoReportYet, NotFound
 from service.moments import rfc3339
-from service.tables import changes, report_files, reports, sites
+from service.tables import changes, looks, report_files, reports, sites
 
 HEAD = (
     reports.c.id,
@@ -68,6 +68,18 @@ def numbered(connection: Connection, tenant: str, site: str, report: str) -> Rec
     if row is None:
         raise NotFound("there is no such report")
     return row
+
+
+def seen_until(connection: Connection, site: str) -> list[tuple[float, float]]:
+    """Return, per report of a site that has looks, when it was made and its last look."""
+    rows = connection.execute(
+        select(reports.c.created, func.max(looks.c.at).label("last"))
+        .join(looks, looks.c.report == reports.c.id)
+        .where(reports.c.site == site)
+        .group_by(reports.c.id, reports.c.created)
+        .order_by(reports.c.created)
+    )
+    return [(row.created, row.last) for row in rows]
 
 
 def body(connection: Connection, report: str) -> str:

@@ -375,6 +375,7 @@ events = Table(
     Column("from_imagery", Boolean, nullable=False),
     Column("created", Double, nullable=False),
     Column("key", Text, nullable=False),
+    Column("removed", Double),  # its words are gone then; that there was one is still counted
     Index("ix_events_tenant_site", "tenant", "site", "starts", "id"),
 )
 

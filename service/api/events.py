@@ -32,7 +32,16 @@ from service.api.quick import REVALIDATE
 from service.audit import record
 from service.changes import ChangeFilter
 from service.corroboration import Question, answer_to, control_reports
-from service.events import EventDraft, add_event, delete_event, describe, event_span, events_of, find_event
+from service.events import (
+    EventDraft,
+    add_event,
+    count_withdrawn,
+    describe,
+    event_span,
+    events_of,
+    find_event,
+    withdraw_event,
+)
 from service.idempotency import Answer
 from service.identifiers import decode_cursor, encode_cursor
 from service.problems import ManyErrors
@@ -127,10 +136,10 @@ def get_event(service: ServiceOf, caller: ReportsReader, site: str, event: str) 
 
 @router.delete("/events/{event}", status_code=204, response_class=Response)
 def remove_event(service: ServiceOf, caller: Reviewer, site: str, event: str) -> Response:
-    """Remove an event; the audit log remembers that there was one."""
+    """Remove an event; what it said is gone, that there was one is counted in every corroboration."""
     with service.database.write() as connection:
         find_site(connection, caller.tenant, site)
-        delete_event(connection, caller.tenant, site, event)
+        withdraw_event(service.database, connection, caller.tenant, site, event)
         record(service.database, connection, caller, "event.delete", event)
     return Response(status_code=204)
 
@@ -171,6 +180,8 @@ def get_corroboration(
             wanted,
             filters,
             control_reports(connection, caller.tenant, site),
+            count_withdrawn(connection, caller.tenant, site),
+            reports.seen_until(connection, site),
         )
         headers = {"ETag": f'"{question.mark[:32]}"', "Cache-Control": REVALIDATE}
         if unchanged(request, headers["ETag"]):

@@ -249,6 +249,7 @@ class Corroboration(Outgoing):
     events: list[dict[str, Any]]
     joint: dict[str, Any] | None
     control: dict[str, Any]
+    events_removed: int
     notes: list[str]
     links: list[Link]
 

@@ -7,12 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import select
 from starlette.testclient import TestClient
 
 from benchmarks import service_fake
 from benchmarks.service_fake import FakeRunner
 from service.analysis_unit import AnalyseUnit, Step
 from service.context import Service
+from service.tables import events
 from tests.service.support import client_of, feature, work_off
 
 START = datetime(2021, 1, 4, 10, tzinfo=UTC)
@@ -244,6 +246,32 @@ def test_no_answer_speaks_of_cause_or_content(lite_service: Service, lite_client
     for word in ("because", "caused", "proves", "confirms", "delivered", "weapon", "ammunition"):
         assert word not in sentences
     assert any("cause" in note for note in told["notes"])
+
+
+def test_how_the_events_were_chosen_is_told(service: Service, client: TestClient) -> None:
+    site = site_with(service, client, "a", Timeline((111, 333)))
+    fits, fails = post(client, site, 105), post(client, site, 700)
+    ahead = post(client, site, 4_000)
+    path = f"/sites/{site}/corroboration"
+    before = client.get(path)
+    assert before.json()["events_removed"] == 0
+    assert [event["posted_before_seen"] for event in before.json()["events"]] == [False, False, True]
+    assert any(note.startswith("2 of 3 events were posted when") for note in before.json()["notes"])
+    assert client.delete(f"/sites/{site}/events/{fails['id']}").status_code == 204
+    after = client.get(path, headers={"If-None-Match": before.headers["etag"]})
+    assert after.status_code == 200
+    assert [event["event"] for event in after.json()["events"]] == [fits["id"], ahead["id"]]
+    assert after.json()["events_removed"] == 1
+    assert any("removed: 1" in note for note in after.json()["notes"])
+    assert client.get(f"/sites/{site}/events/{fails['id']}").status_code == 404
+    assert client.delete(f"/sites/{site}/events/{fails['id']}").status_code == 404
+    assert [event["id"] for event in client.get(f"/sites/{site}/events").json()["events"]] == [
+        fits["id"],
+        ahead["id"],
+    ]
+    with service.database.read() as connection:
+        rows = connection.execute(select(events).where(events.c.id == fails["id"])).one()
+    assert (rows.label, rows.source, rows.given, rows.note) == ("", "", "", "")
 
 
 def test_without_a_report_there_is_nothing_to_compare(lite_client: TestClient) -> None:
