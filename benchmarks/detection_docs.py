@@ -288,6 +288,8 @@ def gates_table(sets: dict[str, Any]) -> str:
         or n.split("_")[0] in {"winter", "cloudy", "oblique", "pan", "south", "masks", "sensor"}
     )
     fine = tuple(n for n in series if not n.endswith(("_10m", "_3m")))
+    second = tuple(n for n in fine if n.startswith("second"))
+    ours = tuple(n for n in fine if n not in second)
     alarms = [
         f"{name}: {shown(sets[name]['numbers']['false_alarms.confirmed.per_km2_look'], 3)} in {_value(sets[name], 'km2_looks'):.0f}"
         for name in sets
@@ -314,6 +316,7 @@ def gates_table(sets: dict[str, Any]) -> str:
         ["G10 clear looks to the first flag, median", "1 / 1 / 0", shown(sets.get("series_0.5m", {}).get("numbers", {}).get("first_flag_lag_looks"), 0), shown(sets.get("second_series_0.5m", {}).get("numbers", {}).get("first_flag_lag_looks"), 0)],
         ["G11 onset intervals that hold the truth", "0.90-0.99 / 0.93-0.97 / 0.94-0.96", _share(onset) + ", all series of 0.3 to 1 m", _share(coarse) + ", 10 m, both renderers"],
         ["G12 90 % count intervals that hold the truth", "0.85-0.97 / 0.88-0.93 / 0.89-0.92", _share(counts), shown(sets.get("second_series_0.5m", {}).get("numbers", {}).get("count.coverage"))],
+        ["90 % area intervals that hold the truth", "0.85-0.97 (as G12)", _share(_pooled(sets, ours, "area.coverage", "area.n")), _share(_pooled(sets, second, "area.coverage", "area.n"))],
         ["G13 ECE of confidence", "0.08 / 0.03 / 0.015", _error(sets, lambda n: not n.startswith("second")), _error(sets, lambda n: n.startswith("second"))],
         ["G14 numbers given for looks that saw nothing", "1 % / 0 / 0", str(nothing_seen), ""],
     ]  # fmt: skip

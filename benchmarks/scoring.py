@@ -64,6 +64,7 @@ class Event:
     visible_in: tuple[str, ...] | None = None
     scene_first: str | None = None
     members: tuple["Event", ...] = ()
+    area_m2: tuple[float, float] | None = None
 
 
 @dataclass(slots=True)
@@ -83,6 +84,7 @@ class SiteScore:
     clean_false_alarms: dict[str, int] = field(default_factory=dict)
     onset: list[bool] = field(default_factory=list)
     counts: list[bool] = field(default_factory=list)
+    areas: list[bool] = field(default_factory=list)
     reliability: list[tuple[float, bool]] = field(default_factory=list)
     lags: list[int] = field(default_factory=list)
     unseen_claims: int = 0
@@ -162,9 +164,16 @@ def read_claims(path: Path, project: Callable[[BaseGeometry], BaseGeometry]) -> 
                 said["status"],
                 amount,
                 scene_first=said.get("after_scene"),
+                area_m2=_interval(said),
             )
         )
     return events
+
+
+def _interval(said: dict[str, Any]) -> tuple[float, float] | None:
+    """Return the 90 % interval of the area where a report tells one."""
+    low, high = said.get("area_m2_low"), said.get("area_m2_high")
+    return None if low is None or high is None else (float(low), float(high))
 
 
 def merged(events: Sequence[Event], *, by_time: bool) -> list[Event]:
@@ -305,7 +314,7 @@ def score_events(
 def _nameless(event: Event) -> Event:
     return Event(
         "other", event.direction, event.geometry, event.start, event.end, event.confidence, event.status,
-        event.count, event.visible_in, event.scene_first,
+        event.count, event.visible_in, event.scene_first, area_m2=event.area_m2,
     )  # fmt: skip
 
 
@@ -345,6 +354,9 @@ def _add_details(
     for i, j in paired:
         claim, truth = grouped[i], true_groups[j]
         score.onset.append(claim.start <= truth.start <= claim.end)
+        whole = {id(m): m for m in claim.members}
+        if len(whole) == 1 and (area := next(iter(whole.values())).area_m2) is not None:
+            score.areas.append(area[0] <= truth.geometry.area <= area[1])
         if claim.count is not None and truth.count is not None and claim.object_class == "container":
             score.counts.append(claim.count[1] <= round(truth.count[0]) <= claim.count[2])
         if truth.visible_in is not None:
@@ -423,6 +435,7 @@ def summary(scores: Sequence[SiteScore]) -> dict[str, float]:
             out[f"claims.{state}.{name}"] = float(sum(s.claimed[state][name] for s in scores))
     onset = [o for s in scores for o in s.onset]
     counts = [c for s in scores for c in s.counts]
+    areas = [a for s in scores for a in s.areas]
     reliability = [r for s in scores for r in s.reliability]
     lags = [lag for s in scores for lag in s.lags]
     out |= {
@@ -430,6 +443,8 @@ def summary(scores: Sequence[SiteScore]) -> dict[str, float]:
         "onset.n": float(len(onset)),
         "count.coverage": float(np.mean(counts)) if counts else float("nan"),
         "count.n": float(len(counts)),
+        "area.coverage": float(np.mean(areas)) if areas else float("nan"),
+        "area.n": float(len(areas)),
         "ece": calibration_error(reliability),
         "claims": float(len(reliability)),
         "claims_true": float(np.mean([t for _, t in reliability])) if reliability else float("nan"),

@@ -34,7 +34,7 @@ from imagery.illumination import Sun, View
 from imagery.lifecycle import Lifecycle, LifecycleOptions, day_numbers, follow, status_of
 from imagery.limits import detection_limits, smallest_area_m2, state_of
 from imagery.look import Look
-from imagery.objects import Outline, count_containers, outline
+from imagery.objects import Outline, count_containers, drawn_in, outline
 from imagery.observability import ObservationState
 from imagery.standing import standing_rows
 from imagery.verification import (
@@ -348,20 +348,21 @@ class _Series:
             else (None, "banks are measured, not counted")
         )
         concerned = sorted({found.before, found.after, *found.supporting, *found.against})
+        told = drawn_in(drawn, kind, window.grid.gsd_m)
         change = Change(
             kind,
             place.direction,
-            drawn.footprint,
+            told.footprint,
             OnsetInterval(looks[found.before].t_utc, looks[found.after].t_utc),
             looks[found.last_seen if place.direction is Direction.APPEARED else found.before].t_utc,
             status_of(found, kind, confidence, verified=learned and values["rival"] >= 0.0),
             confidence,
             count,
             reason,
-            drawn.area_m2,
-            drawn.length_m,
-            drawn.width_m,
-            drawn.orientation_deg,
+            told.area_m2,
+            told.length_m,
+            told.width_m,
+            told.orientation_deg,
             gsd_m,
             len(found.supporting),
             len(found.against),

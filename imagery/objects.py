@@ -37,6 +37,16 @@ _SHARE_FORTY = 0.55
 # True counts over counts by outline on rendered series, 5 % and 95 %: outlines swallow gaps, and stacks hold up to three
 # layers of which the outline shows one, so the interval reaches much further up than down.
 _FEWEST, _MOST = 0.5, 2.4
+# Outlines of rows and blocks reach so far over the true edge, in pixels: a pixel that a roof covers in part, its wall and its
+# shadow all look like the roof. On 32 rendered series of 0.4-0.8 m, drawn in by this, the median area was 1.3 of the true one
+# instead of 1.6, and 51 % of those found matched at an IoU of 0.5 instead of 43 %. Single files have their own width already.
+_OVER_EDGE_PX = 0.75
+# True areas over outlined ones, 5 % and 95 %: 58 containers and rows, 9 banks of those series.
+_AREA_FACTORS = {
+    ObjectClass.CONTAINER: (0.4, 1.55),
+    ObjectClass.BERM: (0.46, 1.73),
+    ObjectClass.OTHER: (0.4, 1.73),
+}
 # How well an edge is placed, in pixels, one standard deviation.
 _EDGE_PX = 0.35
 
@@ -79,7 +89,25 @@ def outline(
     if object_class is ObjectClass.CONTAINER:
         polygon = _squared(polygon)
     length, width, heading, fill = _measures(polygon, object_class, grid.gsd_m)
-    return Outline(polygon, area_estimate(polygon, grid.gsd_m), length, width, heading, fill)
+    return Outline(polygon, area_estimate(polygon, grid.gsd_m, object_class), length, width, heading, fill)
+
+
+def drawn_in(drawn: Outline, object_class: ObjectClass, gsd_m: float) -> Outline:
+    """Return the outline as reported: rows and blocks of containers drawn in by how far outlines reach over their edge.
+
+    Banks, single files and parts that would vanish stay as they are.
+    """
+    if object_class is not ObjectClass.CONTAINER:
+        return drawn
+    margin = _OVER_EDGE_PX * gsd_m
+    parts = []
+    for part in shapely.get_parts(drawn.footprint):
+        single = box_sides(part)[1] < CONTAINER_WIDTH_M + 0.1
+        inner = part if single else part.buffer(-margin, join_style="mitre")
+        parts.append(part if inner.is_empty else inner)
+    polygon = shapely.union_all(parts)
+    length, width, heading, fill = _measures(polygon, object_class, gsd_m)
+    return Outline(polygon, area_estimate(polygon, gsd_m, object_class), length, width, heading, fill)
 
 
 def _contour(image: Float32Image, grid: SiteGrid) -> BaseGeometry:
@@ -189,11 +217,13 @@ def crest_length_m(polygon: BaseGeometry, gsd_m: float) -> float:
     return float(crest + min(polygon.area / max(crest, step), 0.5 * crest + step))
 
 
-def area_estimate(polygon: BaseGeometry, gsd_m: float) -> Estimate:
-    """Return the area with its 90 % interval, from how well an outline of this perimeter is placed."""
-    reach = 1.645 * _EDGE_PX * gsd_m
+def area_estimate(polygon: BaseGeometry, gsd_m: float, object_class: ObjectClass) -> Estimate:
+    """Return the area with its 90 % interval: how well the edge is placed, and how far whole outlines are off."""
+    reach = 1.645 * _EDGE_PX * gsd_m * polygon.length
+    least, most = _AREA_FACTORS.get(object_class, _AREA_FACTORS[ObjectClass.OTHER])
     area = polygon.area
-    return Estimate(area, max(area - reach * polygon.length, 0.3 * area), area + reach * polygon.length)
+    low = min(max(area - reach, 0.3 * area), least * area)
+    return Estimate(area, low, max(area + reach, most * area))
 
 
 def count_containers(polygon: BaseGeometry, gsd_m: float) -> tuple[Estimate | None, str | None]:

@@ -89,6 +89,14 @@ def test_onset_and_count_intervals_cover_or_do_not():
     assert (outside.onset, outside.counts) == ([False], [False])
 
 
+def test_areas_are_judged_where_one_claim_is_one_true_group():
+    place = box(0, 0, 10, 10)
+    right, wrong = (score([claim(place, area_m2=a)], [truth(place)]).areas for a in ((90, 120), (110, 120)))
+    assert (right, wrong) == ([True], [False])
+    halves = [claim(box(0, 0, 5, 10), area_m2=(90, 120)), claim(box(5, 0, 10, 10), area_m2=(90, 120))]
+    assert score(halves, [truth(place)]).areas == []
+
+
 def test_lag_counts_clear_looks_between_the_truth_and_the_first_sight():
     place = box(0, 0, 10, 10)
     seen = truth(place, day=5, visible_in=("s4", "s8", "s12", "s16"))

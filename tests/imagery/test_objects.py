@@ -9,11 +9,20 @@ from hypothesis import strategies as st
 from scipy import ndimage
 from shapely import affinity, contains_xy, unary_union
 from shapely.geometry import box
+from shapely.geometry.base import BaseGeometry
 
 from imagery.changes import ObjectClass
 from imagery.grid import SiteGrid
 from imagery.limits import detection_limits
-from imagery.objects import area_estimate, box_sides, count_containers, crest_length_m, outline
+from imagery.objects import (
+    Outline,
+    area_estimate,
+    box_sides,
+    count_containers,
+    crest_length_m,
+    drawn_in,
+    outline,
+)
 
 
 @given(length=st.floats(6.0, 60.0), width=st.floats(1.0, 5.0), heading=st.floats(1.0, 179.0))
@@ -75,10 +84,11 @@ def test_a_bent_bank_is_longer_than_its_box() -> None:
 @settings(max_examples=20)
 @given(st.floats(0.3, 1.5), st.floats(0.3, 1.5))
 def test_coarser_pixels_know_areas_less_well(one: float, other: float) -> None:
+    kind = ObjectClass.CONTAINER
     fine, coarse = sorted((one, other))
     drawn = box(0, 0, 12.19, 2.44)
-    assert area_estimate(drawn, fine).low >= area_estimate(drawn, coarse).low
-    assert area_estimate(drawn, fine).high <= area_estimate(drawn, coarse).high
+    assert area_estimate(drawn, fine, kind).low >= area_estimate(drawn, coarse, kind).low
+    assert area_estimate(drawn, fine, kind).high <= area_estimate(drawn, coarse, kind).high
 
 
 @pytest.mark.parametrize("gsd_m", [0.3, 0.8, 1.2, 3.0, 10.0])
@@ -98,3 +108,32 @@ def test_the_interval_of_a_count_allows_for_a_second_layer(rows: int) -> None:
     assert reason is None
     assert count.low <= rows
     assert 2 * rows <= count.high
+
+
+def drawn_as(polygon: BaseGeometry, kind: ObjectClass) -> Outline:
+    return Outline(polygon, area_estimate(polygon, 0.5, kind), 1.0, 1.0, 0.0, 1.0)
+
+
+def test_a_row_is_reported_drawn_in_by_what_outlines_reach_over_its_edge() -> None:
+    true = box(0, 0, 12.19, 8.0)
+    told = drawn_in(
+        drawn_as(true.buffer(0.375, join_style="mitre"), ObjectClass.CONTAINER), ObjectClass.CONTAINER, 0.5
+    )
+    assert told.footprint.symmetric_difference(true).area == pytest.approx(0.0, abs=1e-6)
+    assert (told.length_m, told.width_m) == pytest.approx((12.19, 8.0))
+    assert told.area_m2.value == pytest.approx(true.area)
+
+
+def test_single_files_banks_and_slivers_are_reported_as_they_are_drawn() -> None:
+    single, sliver = box(0, 0, 12.19, 2.44), box(50, 0, 50.6, 30)
+    both = drawn_as(unary_union([single, sliver]), ObjectClass.CONTAINER)
+    assert drawn_in(both, ObjectClass.CONTAINER, 0.5).footprint.equals(both.footprint)
+    bank = drawn_as(box(0, 0, 40, 9), ObjectClass.BERM)
+    assert drawn_in(bank, ObjectClass.BERM, 0.5) is bank
+
+
+@pytest.mark.parametrize("kind", list(ObjectClass))
+def test_areas_are_not_said_to_be_known_better_than_whole_outlines_are(kind: ObjectClass) -> None:
+    area = area_estimate(box(0, 0, 100, 100), 0.5, kind)
+    assert area.low < 0.5 * area.value
+    assert area.high > 1.5 * area.value

@@ -44,7 +44,7 @@ def _looks(number: int, azimuth_deg: float | None) -> list[LookEvidence]:
     ]
 
 
-OUTLINE = Outline(ROOF, area_estimate(ROOF, 0.5), 12.0, 6.0, 90.0, 1.0)
+OUTLINE = Outline(ROOF, area_estimate(ROOF, 0.5, ObjectClass.CONTAINER), 12.0, 6.0, 90.0, 1.0)
 
 
 def test_a_roof_steps_along_its_outline_and_against_its_ring() -> None:
