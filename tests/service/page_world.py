@@ -107,7 +107,7 @@ def change(unit: AnalyseUnit, number: int) -> dict[str, Any]:
     return made
 
 
-def timeline(looks: Sequence[dict[str, Any]], standing: dict[int, int]) -> str:
+def timeline(looks: Sequence[dict[str, Any]], standing: dict[int, int], *, moved: bool) -> str:
     """The series of containers, empty where a look saw nothing."""
     lines = [
         "datetime,scene_id,class,state,reason,usable_fraction,count,count_low,count_high,appeared,removed"
@@ -116,7 +116,11 @@ def timeline(looks: Sequence[dict[str, Any]], standing: dict[int, int]) -> str:
         p = feature_["properties"]
         reason = max(((v, k) for k, v in p["fractions"].items() if k != "observed"), default=(0, ""))[1]
         n = standing.get(index)
-        numbers = ",,,," if n is None else f"{n},{max(0, n - 5)},{n + 8},{int(index == 4)},{int(index == 8)}"
+        numbers = (
+            ",,,,"
+            if n is None
+            else f"{n},{max(0, n - 5)},{n + 8},{int(moved and index == 4)},{int(moved and index == 8)}"
+        )
         state = "not_observable" if n is None else "observed"
         lines.append(
             f"{p['datetime']},{p['scene_id']},container,{state},{reason},{p['usable_fraction']},{numbers}"
@@ -142,7 +146,7 @@ class WorldRunner:
         looks = [look(unit, *row, index == 0) for index, row in enumerate(rows)]
         changes = [change(unit, number) for number in range(count)]
         standing = STANDING if len(rows) == len(LOOKS) else {i: 12 for i, r in enumerate(rows) if r[1] > 0}
-        write_report(unit, out, changes, looks, timeline(looks, standing), verdict)
+        write_report(unit, out, changes, looks, timeline(looks, standing, moved=count > 0), verdict)
 
     def afresh(self, _products: Path) -> "WorldRunner":
         """Return itself: it keeps nothing."""

@@ -95,7 +95,7 @@ def test_the_page_is_modest() -> None:
     from service.api.page import assets
 
     scripts = {name: len(asset.packed) for name, asset in assets().items() if name.endswith(".js")}
-    assert sum(scripts.values()) < 190_000, scripts
+    assert sum(scripts.values()) < 200_000, scripts
 
 
 def test_no_built_file_names_another_host() -> None:

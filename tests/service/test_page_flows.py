@@ -7,6 +7,7 @@ import json
 import re
 import shutil
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -260,6 +261,25 @@ def test_what_is_new_since_the_last_visit_is_marked_until_it_is_seen(
     expect(second.locator(".news")).to_contain_text("Nothing new since your last visit")
 
 
+def test_sites_that_could_not_be_seen_are_told_apart_from_quiet_ones(visit: Open) -> None:
+    page = visit("")
+    row = page.locator(".site-list li")
+    expect(row.filter(has_text=BLIND).locator(".badge")).to_have_text("not observable")
+    expect(row.filter(has_text=SINGLE).locator(".badge")).to_have_text("nothing to compare")
+    expect(row.filter(has_text=QUIET)).to_contain_text("last clear look 1 Jun 2024")
+    expect(row.filter(has_text=QUIET).locator(".badge")).to_have_count(0)
+    expect(row.filter(has_text=WAITING)).to_contain_text("no report yet")
+
+
+def test_a_reader_is_told_where_it_is_unknown_what_could_be_seen(visit: Open) -> None:
+    page = visit("")
+    page.route(
+        "**/digests/*", lambda route: route.fulfill(status=500, json={"status": 500, "detail": "broken"})
+    )
+    page.reload()
+    expect(page.locator(".overview .panel")).to_contain_text("could not be read just now")
+
+
 # A site
 
 
@@ -304,19 +324,20 @@ def test_an_onset_is_an_interval_wherever_it_is_told(visit: Open, sites: dict[st
 
 
 @pytest.mark.parametrize(
-    ("name", "says", "never"),
+    ("name", "says", "never", "lists"),
     [
-        (BLIND, "Not observable", "No change found"),
-        (SINGLE, "Nothing to compare", "No change found"),
-        (QUIET, "No change found in what could be seen", "Not observable"),
-        (WAITING, "No report yet", "No change found"),
+        (BLIND, "Not observable", "No change found", "Nothing could be seen, so nothing can be listed"),
+        (SINGLE, "Nothing to compare", "No change found", "nothing to compare it with yet"),
+        (QUIET, "No change found in what could be seen", "Not observable", "in what could be seen"),
+        (WAITING, "No report yet", "No change found", "No report yet"),
     ],
 )
 def test_what_could_not_be_seen_is_never_told_as_no_change(
-    visit: Open, sites: dict[str, str], name: str, says: str, never: str
+    visit: Open, sites: dict[str, str], name: str, says: str, never: str, lists: str
 ) -> None:
     page = visit(f"/sites/{sites[name]}")
     expect(page.locator(".site-said")).to_contain_text(says)
+    expect(page.locator(".nothing")).to_contain_text(lists)
     assert never.lower() not in page.locator(".site-said").inner_text().lower()
 
 
@@ -658,7 +679,7 @@ def test_files_of_every_kind_are_forecast(visit: Open, name: str, text: str) -> 
     drop(page, name, text)
     expect(page.locator(".verdict-box")).to_contain_text("Yard")
     expect(page.locator(".verdict-box")).to_contain_text("EPSG:32633")
-    expect(page.locator(".verdict-box")).to_contain_text("no scene of its archives covers the site yet")
+    expect(page.locator(".verdict-box")).to_contain_text("No scene of its archives covers the site yet")
     expect(page.get_by_role("button", name="Add and analyse")).to_be_enabled()
 
 
@@ -708,17 +729,62 @@ def test_a_job_is_followed_live_and_its_results_lead_to_the_site(
     expect(page.locator(".job-row").first).to_contain_text("done")
 
 
-def test_what_is_printed_is_the_finding_and_not_the_buttons(visit: Open, sites: dict[str, str]) -> None:
-    page = visit(f"/sites/{sites[DEPOT]}", viewport={"width": 1280, "height": 500})
-    expect(page.locator(".list-said")).to_contain_text(re.compile(r"\d+ changes"))
-    listed = int(re.search(r"\d+", page.locator(".list-said").inner_text()).group())  # type: ignore[union-attr]
+def printed(page: Page) -> None:
+    """Bring a page into the state in which it is printed: what is asked before, and the medium, on A4 between its margins."""
     page.evaluate("window.dispatchEvent(new Event('beforeprint'))")
     page.emulate_media(media="print")
+    page.set_viewport_size({"width": 680, "height": 1_000})
+
+
+def test_what_is_printed_is_the_finding_and_not_the_buttons(visit: Open, sites: dict[str, str]) -> None:
+    page = visit(f"/sites/{sites[DEPOT]}", viewport={"width": 1280, "height": 500}, color_scheme="dark")
+    expect(page.locator(".list-said")).to_contain_text(re.compile(r"\d+ changes"))
+    listed = int(re.search(r"\d+", page.locator(".list-said").inner_text()).group())  # type: ignore[union-attr]
+    printed(page)
     expect(page.locator(".change-row")).to_have_count(listed)
     expect(page.get_by_role("heading", name=DEPOT, level=1)).to_be_visible()
     expect(page.get_by_role("heading", name="What could not be seen")).to_be_visible()
     for hidden in (".top", ".toolbar", ".site-menu", ".filters"):
         expect(page.locator(hidden)).to_be_hidden()
+    assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
+
+
+def test_nothing_on_paper_is_cut_off_or_lies_over_something_else(visit: Open, sites: dict[str, str]) -> None:
+    page = visit(f"/sites/{sites[DEPOT]}")
+    expect(page.locator(".change-row").first).to_be_visible()
+    printed(page)
+    parts = [
+        ".site-head",
+        ".change-row:first-child",
+        ".change-row:last-child",
+        ".map-box",
+        ".timeline canvas >> nth=0",
+        ".unseen",
+    ]
+    boxes = [page.locator(part).first.bounding_box() for part in parts]
+    for above, below in pairwise(boxes):
+        assert above["y"] + above["height"] <= below["y"] + 1, (above, below)  # type: ignore[index]
+    assert all(box["x"] >= 0 and box["x"] + box["width"] <= 680 for box in boxes)  # type: ignore[index]
+    pixels = page.locator(".map canvas").first.bounding_box()
+    assert abs(pixels["width"] - boxes[3]["width"]) <= 1, "the map is drawn for the screen, not for the paper"  # type: ignore[index]
+    page.evaluate("window.dispatchEvent(new Event('afterprint'))")
+    page.emulate_media(media="screen")
+    page.set_viewport_size(DESKTOP)
+    until(page, "document.querySelector('.timeline canvas').clientWidth > 800")
+
+
+def test_a_change_is_printed_with_both_pictures_side_by_side(
+    visit: Open, http: httpx.Client, sites: dict[str, str]
+) -> None:
+    page, change = open_change(visit, http, sites[DEPOT])
+    until(page, "[...document.querySelectorAll('.swipe-stage img')].every(i => i.naturalWidth === 96)")
+    printed(page)
+    before, after = (page.locator(".swipe-stage img").nth(n).bounding_box() for n in range(2))
+    assert before["x"] + before["width"] <= after["x"]  # type: ignore[index]
+    assert page.locator(".swipe-stage img").nth(1).evaluate("e => getComputedStyle(e).clipPath") == "none"
+    expect(page.locator(".change-view")).to_contain_text("What speaks against it")
+    expect(page.locator(".change-view .print-only")).to_contain_text(change)
+    expect(page.locator(".review")).to_be_hidden()
 
 
 # Two versions

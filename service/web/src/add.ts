@@ -15,7 +15,7 @@ import { announce, append, h, later, replace } from "./dom";
 import type { Geometry as Shape, Position } from "./geojson";
 import { go, type Page } from "./places";
 import type { Coverage, Site } from "./types";
-import { area, plural, shortDate } from "./words";
+import { area, plural, sentence, shortDate } from "./words";
 import { WorldMap } from "./worldmap";
 
 const JUDGE_MS = 350;
@@ -355,6 +355,6 @@ function forecastBox(one: Forecast): HTMLElement {
     h("p", {}, `${area(properties.area_m2)}, EPSG:${properties.utm_epsg}`),
     h("p", {}, said),
     properties.name_taken && h("p", { class: "fault" }, "There is a site of this name already."),
-    one.warnings.map((warning) => h("p", {}, warning)),
+    one.warnings.map((warning) => h("p", {}, sentence(warning))),
   );
 }

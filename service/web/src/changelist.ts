@@ -53,6 +53,7 @@ export class ChangeList {
   private readonly reviews: ReadonlyMap<string, Review>;
   private fresh: ReadonlyMap<string, string> = new Map();
   private loading = true;
+  private empty = "Nothing is listed.";
   private printing = false;
   private readonly printed = h("p", { class: "print-only quiet" });
   private readonly ended = new AbortController();
@@ -94,6 +95,12 @@ export class ChangeList {
     this.all = changes;
     this.loading = loading;
     this.buildTallies();
+    this.apply();
+  }
+
+  /** What an empty list means here: nothing found is one thing, nothing seen another. */
+  setEmpty(words: string): void {
+    this.empty = words;
     this.apply();
   }
 
@@ -146,12 +153,13 @@ export class ChangeList {
     this.more.hidden = !this.all.length;
     this.nothing.hidden = this.loading || this.shown.length > 0;
     this.list.hidden = !this.nothing.hidden;
-    this.nothing.textContent = this.all.length ? "No change matches what is asked for above." : "Nothing is listed.";
+    this.nothing.textContent = this.all.length ? "No change matches what is asked for above." : this.empty;
     const filtered = this.shown.length !== this.all.length;
     replace(
       this.said,
       this.loading ? "Loading changes… " : "",
       filtered ? `${plural(this.shown.length, "change")} of ${plural(this.all.length, "change")}` : this.all.length ? plural(this.all.length, "change") : "",
+      this.all.length > 0 && h("span", { class: "how-sure" }, "confidence"),
       filtered && h("button", { type: "button", class: "link", onclick: () => this.clear() }, "show all"),
     );
     this.render();
@@ -241,7 +249,7 @@ export class ChangeList {
           },
           symbol(name, direction),
           h("b", {}, String(counts.get(kind) ?? 0)),
-          h("span", {}, `${className(name, true)} ${direction}`),
+          h("span", {}, `${className(name, (counts.get(kind) ?? 0) !== 1)} ${direction}`),
         );
       }),
       this.freshTally(),

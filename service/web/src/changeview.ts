@@ -312,6 +312,7 @@ export class ChangeView {
         h("button", { type: "button", onclick: () => void download(`/changes/${this.change.id}/provenance`, `provenance-${this.change.id}.json`) }, "Provenance"),
       ),
       h("input", { type: "text", readonly: true, value: link, "aria-label": "Link to this change", class: "share", onfocus: (event: Event) => (event.target as HTMLInputElement).select() }),
+      h("p", { class: "print-only" }, link),
     );
   }
 }

@@ -91,6 +91,7 @@ export class EventsPanel {
   }
 
   private tell(events: DatedEvent[], found: Corroboration | null): void {
+    this.element.classList.toggle("none", !events.length);
     if (!events.length) {
       replace(this.said, h("p", { class: "quiet" }, "None yet. Add one below to see whether it could be tested here."));
       return;

@@ -59,7 +59,7 @@ async function openList(root: HTMLElement, signal: AbortSignal): Promise<Page> {
 
 function summary(job: Job, linked: boolean): HTMLElement {
   const units = job.units;
-  const name = `${TYPES[job.type] ?? job.type} ${plural(units.total, "unit")}`;
+  const name = `${TYPES[job.type] ?? job.type} ${plural(units.total, "site")}`;
   const counts = [
     `${units.done} done`,
     units.cached ? `${units.cached} unchanged` : "",

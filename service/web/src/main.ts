@@ -33,6 +33,9 @@ function shell(): void {
     forgetKey();
     askForKey("");
   });
+  // Paper is light whatever the screen is; what draws on canvases asks for its colours after this.
+  window.addEventListener("beforeprint", () => document.documentElement.toggleAttribute("data-printing", true));
+  window.addEventListener("afterprint", () => document.documentElement.toggleAttribute("data-printing", false));
   whenWaiting((seconds) => {
     waiting.hidden = seconds === 0;
     waiting.textContent = seconds ? `The service asks to wait ${Math.ceil(seconds)} s: too many requests at once. It goes on by itself.` : "";

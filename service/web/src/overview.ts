@@ -11,6 +11,14 @@ import { WorldMap } from "./worldmap";
 const PAGE = 1000;
 const SHOWN = 200;
 
+/** What a site's looks of all time amount to, as the digest of the day tells it. */
+interface Standing {
+  site: string;
+  state: "news" | "quiet" | "no_new_look" | "not_observable" | "no_report";
+  statement: string;
+  looks: { looks: number; clear: number; last_clear: string | null };
+}
+
 export async function openOverview(root: HTMLElement, signal: AbortSignal): Promise<Page> {
   const sites: Site[] = [];
   for await (const page of pages<{ features: Site[]; links: { rel: string; href: string }[] }>(`/sites?limit=${PAGE}`, signal)) {
@@ -24,12 +32,14 @@ class Overview implements Page {
   private readonly list = h("ul", { class: "site-list" });
   private readonly said = h("p", { class: "quiet", role: "status" });
   private readonly newsSaid = h("div", { class: "news" });
+  private readonly unknown = h("p", { class: "quiet" });
   private readonly search = h("input", { type: "search", placeholder: "Search by name", "aria-label": "Search sites by name" });
   private readonly order = h("select", { "aria-label": "Order" }, h("option", { value: "news" }, "news first"), h("option", { value: "name" }, "by name"), h("option", { value: "time" }, "latest first"));
   private readonly only = h("input", { type: "checkbox" });
   private readonly map: WorldMap | null = null;
   private news: News = { since: null, bySite: new Map(), entries: [] };
   private limit = SHOWN;
+  private standings: ReadonlyMap<string, Standing> = new Map();
 
   constructor(
     private readonly sites: Site[],
@@ -49,11 +59,12 @@ class Overview implements Page {
           { class: "panel", "aria-labelledby": "sites-title" },
           h("h1", { id: "sites-title", tabindex: "-1" }, "All sites"),
           this.newsSaid,
+          this.unknown,
           h("div", { class: "list-tools" }, this.search, this.order, h("label", { class: "tick" }, this.only, " only with news")),
           this.said,
           this.list,
         ),
-        h("section", { class: "stage", "aria-label": "Map" }, h("div", { class: "map-box" }, mapBox)),
+        h("section", { class: "stage", "aria-label": "Map" }, h("div", { class: "map-box" }, mapBox), mapKey()),
       ),
     ]);
     const again = later(80, () => {
@@ -68,6 +79,7 @@ class Overview implements Page {
     this.map.fitSites();
     this.render();
     void this.follow();
+    void this.readStandings();
   }
 
   dispose(): void {
@@ -82,6 +94,19 @@ class Overview implements Page {
       });
     } catch {
       replace(this.newsSaid, h("p", { class: "quiet" }, "What is new could not be read just now."));
+    }
+  }
+
+  /** What can be said of each site at all: a list without it would let the unseen ones look quiet. */
+  private async readStandings(): Promise<void> {
+    const today = new Date().toISOString().slice(0, 10);
+    try {
+      const { sites } = await get<{ sites: Standing[] }>(`/digests/${today}`);
+      this.standings = new Map(sites.map((site) => [site.site, site]));
+      this.map?.setUnseen(new Set(sites.filter((site) => site.state === "not_observable").map((site) => site.site)));
+      this.render();
+    } catch {
+      replace(this.unknown, "Which sites could be seen at all could not be read just now.");
     }
   }
 
@@ -141,6 +166,8 @@ class Overview implements Page {
 
   private row(site: Site, news: number): HTMLElement {
     const p = site.properties;
+    const standing = this.standings.get(site.id);
+    const seen = standing?.looks.last_clear ? `last clear look ${shortDate(standing.looks.last_clear)}` : `since ${shortDate(p.created)}`;
     return h(
       "li",
       { onmouseenter: () => this.map?.hover(site.id), onmouseleave: () => this.map?.hover(null) },
@@ -148,8 +175,13 @@ class Overview implements Page {
         "a",
         { href: `#/sites/${site.id}`, class: "site-row" },
         h("span", { class: "site-name" }, p.name),
-        news > 0 && h("span", { class: "badge news-badge" }, `${news} new`),
-        h("span", { class: "quiet" }, p.current_report ? `report ${p.reports}` : "no report yet", ` · ${area(p.area_m2)} · since ${shortDate(p.created)}`),
+        h(
+          "span",
+          { class: "site-badges" },
+          standing?.state === "not_observable" && h("span", { class: "badge blind", title: standing.statement }, unseen(standing)),
+          news > 0 && h("span", { class: "badge news-badge" }, `${news} new`),
+        ),
+        h("span", { class: "quiet" }, p.current_report ? `report ${p.reports}` : "no report yet", ` · ${area(p.area_m2)} · ${seen}`),
       ),
     );
   }
@@ -163,6 +195,15 @@ class Overview implements Page {
       h("p", {}, h("a", { class: "button primary", href: "#/add" }, "Add your first site")),
     );
   }
+}
+
+function unseen({ looks }: Standing): string {
+  return looks.clear ? "nothing to compare" : "not observable";
+}
+
+function mapKey(): HTMLElement {
+  const entries: [string, string][] = [["site", "a site"], ["site fresh", "new since your last visit"], ["site blind", "not observable"]];
+  return h("p", { class: "map-key" }, entries.map(([kind, words]) => h("span", { class: "legend-entry" }, h("i", { class: kind }), ` ${words}`)));
 }
 
 export async function siteNames(): Promise<Map<string, string>> {

@@ -20,6 +20,13 @@ const PAGE = 1000;
 const REPORT_POLL_MS = 5000;
 const SAME_MOMENT_MS = 3000;
 
+/** What an empty list of changes means, by the verdict of the report. */
+const EMPTY: Record<string, string> = {
+  not_observable: "Nothing could be seen, so nothing can be listed. That is not “no change”.",
+  nothing_to_compare: "One clear look only: nothing to compare it with yet.",
+  no_change_found: "No change was found in what could be seen.",
+};
+
 export async function openSite(place: Place, root: HTMLElement, signal: AbortSignal): Promise<Page> {
   const site = await get<Site>(`/sites/${place.site}`, signal);
   return new SitePage(site, root, place);
@@ -41,6 +48,7 @@ class SitePage implements Page {
   private readonly below = h("div", { class: "below" });
   private readonly toolbar = h("div", { class: "toolbar", role: "group", "aria-label": "Pictures on the map" });
   private readonly mapSaid = h("p", { class: "map-said", role: "status" });
+  private readonly analyseButton = h("button", { type: "button", onclick: () => void this.analyse() }, "Analyse again");
   private readonly known = new Map<string, Change>();
   private changes: Change[] = [];
   private looks: Look[] = [];
@@ -173,8 +181,10 @@ class SitePage implements Page {
   private async waitForReport(): Promise<void> {
     this.changes = [];
     this.looks = [];
+    this.list.setEmpty("No report yet, so nothing can be said.");
     this.list.show([], false);
     this.timeline.show([], []);
+    this.analyseButton.textContent = "Analyse";
     const bar = h("progress", { max: "100", "aria-label": "Progress of the analysis" });
     const said = h("span", {}, "The first report of this site is not there yet.");
     replace(this.head, h("div", { class: "notice" }, h("b", {}, "No report yet. "), said, bar));
@@ -186,7 +196,7 @@ class SitePage implements Page {
       }, this.abort.signal);
     } else {
       bar.hidden = true;
-      said.textContent = "Nothing is being analysed. “Analyse again” asks for a first report.";
+      said.textContent = "Nothing is being analysed. “Analyse” asks for a first report.";
       await this.pause(REPORT_POLL_MS);
     }
     if (!this.abort.signal.aborted) void this.load();
@@ -212,11 +222,13 @@ class SitePage implements Page {
       ...(this.site.standing_warnings ?? []).map((warning) => h("p", { class: "notice blind" }, sentence(warning.detail))),
     );
     this.showBelow(report, clearLooks);
+    this.buildToolbar();
   }
 
   private verdict(report: Report, clearLooks: number): HTMLElement {
     const verdict = report.verdict ?? (this.changes.length ? "changes_found" : clearLooks > 1 ? "no_change_found" : clearLooks === 1 ? "nothing_to_compare" : "not_observable");
     const headline = report.headline ?? "";
+    this.list.setEmpty(EMPTY[verdict] ?? "Nothing is listed.");
     switch (verdict) {
       case "not_observable":
         return notice("blind", "Not observable", "No scene of this period showed the ground well enough. This is not a finding of no change: whatever happened here went unseen. The timeline says why for every look.", headline);
@@ -282,7 +294,7 @@ class SitePage implements Page {
         h("ul", {}, files.map(([words, path, file]) => h("li", {}, h("button", { type: "button", onclick: () => save(path, file) }, words)))),
       ),
       h("a", { class: "button", href: `#/sites/${id}/versions` }, "Compare versions"),
-      h("button", { type: "button", onclick: () => void this.analyse() }, "Analyse again"),
+      this.analyseButton,
     );
   }
 
@@ -507,7 +519,7 @@ class SitePage implements Page {
         ),
       ),
       this.looks.length > 0 && !this.layers.there && !this.view &&
-        h("span", { class: "quiet" }, "No pictures of whole looks are kept here. A change shows its own, before and after."),
+        h("span", { class: "quiet" }, `No pictures of whole looks are kept here.${this.changes.length ? " A change shows its own, before and after." : ""}`),
       this.mode !== "one" && !this.chipped &&
         this.chooser("with", this.second, (look) => {
           this.second = look;

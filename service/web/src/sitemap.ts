@@ -44,6 +44,7 @@ export class SiteMap {
   private at = 0.5;
   private settled = false;
   private touched = false;
+  private readonly ended = new AbortController();
 
   constructor(target: HTMLElement, site: Site, onPick: (id: string) => void) {
     const found = projection(`EPSG:${site.properties.utm_epsg}`);
@@ -66,6 +67,13 @@ export class SiteMap {
     this.map.on("loadend", () => target.classList.remove("loading-tiles"));
     for (const kind of ["wheel", "pointerdown", "keydown"]) target.addEventListener(kind, () => (this.touched = true), { passive: true });
     this.settle();
+    for (const moment of ["beforeprint", "afterprint"]) window.addEventListener(moment, () => this.fitPaper(), { signal: this.ended.signal });
+  }
+
+  /** Paper has another width than the screen, and is printed at once: there is no later frame to draw in. */
+  private fitPaper(): void {
+    this.map.updateSize();
+    this.map.renderSync();
   }
 
   /** While the page takes its shape and nobody has moved the map, show the whole site, or the change asked for. */
@@ -79,13 +87,14 @@ export class SiteMap {
   }
 
   dispose(): void {
+    this.ended.abort();
     window.clearInterval(this.flicker);
     this.map.setTarget(undefined);
     this.map.dispose();
   }
 
   showAll(): void {
-    this.map.getView().fit(this.aoi, { padding: [44, 24, 40, 24] });
+    this.map.getView().fit(this.aoi, { padding: [42, 16, 16, 16] });
   }
 
   setChanges(changes: readonly Change[]): void {

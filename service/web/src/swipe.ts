@@ -34,6 +34,7 @@ export function comparison(pair: Pair): HTMLElement {
     { class: "swipe-tags" },
     h("span", {}, "◀ ", pair.before.label),
     h("span", {}, pair.after.label, " ▶"),
+    h("span", { class: "quiet" }, "hatched: not seen"),
   );
   const root = h("div", { class: "swipe" }, stage, tags);
   root.append(modes(stage, range, pair, place));

@@ -6,7 +6,7 @@ import "uplot/dist/uPlot.min.css";
 import { append, h, replace } from "./dom";
 import { colour } from "./symbols";
 import type { Change, Look, TimelinePoint } from "./types";
-import { area, className, date, mainReason, metres, percent, plural, reason, shortDate, visibility } from "./words";
+import { area, className, date, grouped, mainReason, metres, percent, plural, reason, shortDate, visibility } from "./words";
 
 export interface Span {
   id: string;
@@ -25,6 +25,8 @@ interface Metric {
 /** From this share on a look is taken to have seen the site. */
 const WHOLE = 0.9;
 const LANE_PX = 30;
+/** Between the margins of A4 and of Letter. */
+const PRINT_PX = 660;
 const EVENT_PX = 16;
 
 /** Patterns of the reasons, so that they differ without colour: angle and spacing of hatching. */
@@ -56,6 +58,8 @@ export class Timeline {
   private readonly watcher: ResizeObserver;
   private readonly scheme = matchMedia("(prefers-color-scheme: dark)");
   private readonly onScheme = (): void => this.draw();
+  private readonly ended = new AbortController();
+  private printing = false;
 
   constructor(private readonly onChoose: (look: Look, second: boolean) => void) {
     this.control = h("div", {
@@ -74,9 +78,12 @@ export class Timeline {
     this.watcher = new ResizeObserver(() => this.resize());
     this.watcher.observe(this.stage);
     this.scheme.addEventListener("change", this.onScheme);
+    window.addEventListener("beforeprint", () => this.print(true), { signal: this.ended.signal });
+    window.addEventListener("afterprint", () => this.print(false), { signal: this.ended.signal });
   }
 
   dispose(): void {
+    this.ended.abort();
     this.watcher.disconnect();
     this.scheme.removeEventListener("change", this.onScheme);
     this.plot?.destroy();
@@ -130,6 +137,7 @@ export class Timeline {
     const entries = [...found].sort().map((name) =>
       h("span", { class: "legend-entry" }, swatch(name), ` not seen: ${reason(name)}`),
     );
+    if (!this.looks.length) return [];
     return [
       h("span", { class: "legend-entry" }, h("i", { class: "swatch seen" }), " share of the site seen"),
       this.looks.some((look) => look.properties.used && !whole(look)) ? h("span", { class: "legend-entry" }, "○ counted in part of the site only") : h("span", { hidden: true }),
@@ -180,7 +188,7 @@ export class Timeline {
       append(this.stage, [h("p", { class: "quiet" }, "No scene of the archive has been looked at yet.")]);
       return;
     }
-    if (this.stage.clientWidth < 40) return;
+    if (this.width() < 40) return;
     this.plot = new uPlot(this.options(), this.data(), this.stage);
     this.plot.over.addEventListener("click", (event) => this.onClick(event));
     this.plot.over.addEventListener("mouseleave", () => {
@@ -190,9 +198,20 @@ export class Timeline {
   }
 
   private resize(): void {
-    const width = this.stage.clientWidth;
+    const width = this.width();
     if (!this.plot) this.draw();
     else if (Math.abs(this.plot.width - width) > 1) this.plot.setSize({ width, height: this.height() });
+  }
+
+  /** Paper is narrower than most screens, and always light: a curve cut off at its edge would hide the latest looks. */
+  private print(on: boolean): void {
+    this.printing = on;
+    replace(this.key(), this.keyEntries());
+    this.draw();
+  }
+
+  private width(): number {
+    return this.printing ? PRINT_PX : this.stage.clientWidth;
   }
 
   private height(): number {
@@ -208,7 +227,7 @@ export class Timeline {
     const times = this.looks.map((l) => Date.parse(l.properties.datetime) / 1000);
     const margin = Math.max(86_400 * 3, ((times.at(-1) ?? 0) - (times[0] ?? 0)) * 0.03);
     return {
-      width: this.stage.clientWidth,
+      width: this.width(),
       height: this.height(),
       legend: { show: false },
       padding: [this.events.length ? EVENT_PX + 4 : 8, 12, 0, 0],
@@ -219,7 +238,12 @@ export class Timeline {
       },
       axes: [
         { ...axis, size: 30 + LANE_PX, gap: LANE_PX + 4, values: (_u, splits, _a, _s, step) => splits.map((t) => tick(t, step)) },
-        { ...axis, size: 46, splits: (_u, _a, min, max) => niceSplits(min, max) },
+        {
+          ...axis,
+          size: (_u, values) => Math.max(46, 18 + 7 * Math.max(0, ...(values ?? []).map((text) => text.length))),
+          splits: (_u, _a, min, max) => niceSplits(min, max),
+          values: (_u, splits) => (this.metric() ? splits.map((value) => grouped(value)) : splits.map(() => "")),
+        },
       ],
       series: [
         {},
@@ -308,6 +332,7 @@ export class Timeline {
     ctx.beginPath();
     ctx.rect(left - bar, top, width + 2 * bar, height + LANE_PX * ratio + 6 * ratio);
     ctx.clip();
+    if (!this.metric()) this.drawNothing(u, ink);
     this.looks.forEach((look, index) => {
       const x = u.valToPos(Date.parse(look.properties.datetime) / 1000, "x", true);
       this.drawWhisker(u, look, x, ink);
@@ -321,6 +346,17 @@ export class Timeline {
       }
     });
     ctx.restore();
+  }
+
+  /** An empty plot reads like zero: say that nothing was counted, and why. */
+  private drawNothing(u: uPlot, ink: (name: string) => string): void {
+    const { left, top, width, height } = u.bbox;
+    u.ctx.fillStyle = ink("--soft");
+    u.ctx.font = `${13 * devicePixelRatio}px system-ui, sans-serif`;
+    u.ctx.textAlign = "center";
+    u.ctx.textBaseline = "middle";
+    const seen = this.looks.some((look) => look.properties.used);
+    u.ctx.fillText(seen ? "Nothing was counted here" : "Nothing could be counted: no look showed the site", left + width / 2, top + height / 2);
   }
 
   /** A lone value between gaps has no band: its interval is a whisker. */
@@ -388,7 +424,7 @@ export class Timeline {
   private tell(): void {
     const index = this.hovered >= 0 ? this.hovered : this.chosen;
     const look = this.looks[index];
-    replace(this.said, look ? this.describe(look) : "Click a date to see its look; shift-click for a second one.");
+    replace(this.said, look ? this.describe(look) : this.looks.length ? "Click a date to see its look; shift-click for a second one." : "");
     const chosen = this.looks[this.chosen];
     this.control.setAttribute("aria-valuenow", String(Math.max(0, this.chosen)));
     this.control.setAttribute("aria-valuetext", chosen ? this.describe(chosen) : "none");
@@ -475,15 +511,17 @@ function hatch(
 
 /** The same hatching as a small element of a legend. */
 export function swatch(name: string): HTMLElement {
-  const size = 14;
-  const canvas = h("canvas", { width: String(size * 2), height: String(size * 2), class: "swatch", "aria-hidden": "true" });
+  const size = Math.round(14 * devicePixelRatio);
+  const canvas = h("canvas", { width: String(size), height: String(size), class: "swatch", "aria-hidden": "true" });
   const context = canvas.getContext("2d");
   const look = getComputedStyle(document.documentElement);
-  if (context) hatch(context, 0, 0, size * 2, size * 2, name, (key) => look.getPropertyValue(key).trim());
+  if (context) hatch(context, 0, 0, size, size, name, (key) => look.getPropertyValue(key).trim());
   return canvas;
 }
 
 function hex(text: string): string {
+  const short = /^#([0-9a-f])([0-9a-f])([0-9a-f])$/i.exec(text);
+  if (short) return `#${short.slice(1).map((digit) => digit + digit).join("")}`;
   return /^#[0-9a-f]{6}$/i.test(text) ? text : "#666666";
 }
 

@@ -117,7 +117,7 @@ export function onsetEnds(direction: Direction): [string, string] {
 export function heading(change: Change): string {
   const p = change.properties;
   const many = p.change_type === "container" && (p.count === null || p.count >= 2);
-  return `${className(p.change_type, many)} ${p.direction}`;
+  return p.change_type === "other" ? `${className(p.change_type)}, ${p.direction}` : `${className(p.change_type, many)} ${p.direction}`;
 }
 
 export function count(change: Change): string {
@@ -126,7 +126,8 @@ export function count(change: Change): string {
   return `${p.count} (${Math.floor(p.count_low ?? p.count)}–${Math.ceil(p.count_high ?? p.count)})`;
 }
 
-function grouped(value: number): string {
+/** Thin spaces between thousands, as the report prints them. */
+export function grouped(value: number): string {
   return String(value).replace(/\B(?=(\d{3})+(?!\d))/g, "\u202f");
 }
 

@@ -27,6 +27,7 @@ export class WorldMap {
   private readonly sites = new VectorSource<Feature<Point>>();
   private readonly land = new VectorSource<Feature<Polygon>>();
   private fresh: ReadonlyMap<string, number> = new Map();
+  private unseen: ReadonlySet<string> = new Set();
   private hovered: string | null = null;
   private readonly scheme = matchMedia("(prefers-color-scheme: dark)");
   private readonly repaint = (): void => this.map.getLayers().forEach((layer) => layer.changed());
@@ -95,6 +96,12 @@ export class WorldMap {
     this.sites.changed();
   }
 
+  /** Sites of which nothing can be said. */
+  setUnseen(unseen: ReadonlySet<string>): void {
+    this.unseen = unseen;
+    this.sites.changed();
+  }
+
   hover(id: string | null): void {
     this.hovered = id;
     this.sites.changed();
@@ -120,15 +127,16 @@ export class WorldMap {
   private siteStyle(id: string, tone: (name: string) => string): Style {
     const news = (this.fresh.get(id) ?? 0) > 0;
     const large = id === this.hovered;
-    const name = `${news}|${large}|${this.scheme.matches}`;
+    const blind = this.unseen.has(id);
+    const name = `${news}|${blind}|${large}|${this.scheme.matches}`;
     let style = this.styles.get(name);
     if (!style) {
       style = new Style({
         zIndex: large ? 3 : news ? 2 : 1,
         image: new Circle({
-          radius: large ? 9 : news ? 6.5 : 4.5,
-          fill: new Fill({ color: news ? tone("--news") : tone("--paper") }),
-          stroke: new Stroke({ color: news ? tone("--paper") : tone("--ink"), width: 2 }),
+          radius: large ? 9 : news ? 6.5 : blind ? 6 : 4.5,
+          fill: new Fill({ color: news ? tone("--news") : blind ? tone("--blind") : tone("--paper") }),
+          stroke: new Stroke({ color: news ? tone("--paper") : blind ? tone("--blind-edge") : tone("--ink"), width: 2, ...(blind && !news ? { lineDash: [3, 3] } : {}) }),
         }),
       });
       this.styles.set(name, style);
