@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
+import numpy as np
 import shapely
 from shapely.geometry.base import BaseGeometry
 from sqlalchemy import Connection, exists, func, literal, select
@@ -128,15 +129,26 @@ def _stream(
     for collection, make in ((SCENES, _scene_items), (REPORTS, _report_items)):
         if collection not in wanted.collections or (collection == SCENES and after and after[0] == REPORTS):
             continue
-        here = after if after and after[0] == collection else None
+        here, batch = after if after and after[0] == collection else None, BATCH
         while True:
             statement = _rows(collection, tenant, wanted, here).where(sites.c.id.not_in(missed))
-            rows = connection.execute(statement.limit(BATCH)).all()
-            for row, item in zip(rows, make(connection, rows, base), strict=True):
-                here = (collection, row.first, row.second)
-                yield here, item
-            if len(rows) < BATCH:
+            rows = connection.execute(statement.limit(batch)).all()
+            near = _near(rows, wanted.intersects)
+            for row, item in zip(near, make(connection, near, base), strict=True):
+                yield (collection, row.first, row.second), item
+            if len(rows) < batch:
                 break
+            here = (collection, rows[-1].first, rows[-1].second)
+            batch = min(2 * batch, MOST_ROWS)
+
+
+def _near(rows: Sequence[Record], shape: BaseGeometry | None) -> Sequence[Record]:
+    """Return the rows whose corners a shape touches: to make Items of all would take most of a search's time."""
+    if shape is None or not rows:
+        return rows
+    corners_of = np.array([(row.minx, row.miny, row.maxx, row.maxy) for row in rows])
+    touched = shapely.intersects(shapely.box(*corners_of.T), shape)
+    return [row for row, touches in zip(rows, touched, strict=True) if touches]
 
 
 def _fits(item: Mapping[str, Any], wanted: Wanted) -> bool:
@@ -158,7 +170,7 @@ def _rows(collection: str, tenant: str, wanted: Wanted, after: Place | None) -> 
 def _look_rows(tenant: str, wanted: Wanted, after: Place | None) -> Statement:
     statement = (
         select(looks.c.site.label("first"), looks.c.position.label("second"), looks.c.feature, looks.c.report)
-        .add_columns(sites.c.utm_epsg, sites.c.name, reports.c.processing_version)
+        .add_columns(sites.c.utm_epsg, sites.c.name, reports.c.processing_version, *_corners_in(looks))
         .join(sites, sites.c.id == looks.c.site)
         .join(reports, reports.c.id == looks.c.report)
         .where(looks.c.tenant == tenant, looks.c.current, sites.c.deleted.is_(None))
@@ -176,7 +188,7 @@ def _look_rows(tenant: str, wanted: Wanted, after: Place | None) -> Statement:
 def _report_rows(tenant: str, wanted: Wanted, after: Place | None) -> Statement:
     statement = (
         select(reports.c.id.label("first"), literal(0).label("second"), reports)
-        .add_columns(sites.c.utm_epsg, sites.c.name, site_geometries.c.geometry)
+        .add_columns(sites.c.utm_epsg, sites.c.name, site_geometries.c.geometry, *_corners_in(sites))
         .join(sites, sites.c.id == reports.c.site)
         .join(
             site_geometries,
@@ -196,6 +208,10 @@ def _report_rows(tenant: str, wanted: Wanted, after: Place | None) -> Statement:
     if after is not None:
         statement = statement.where(reports.c.id > after[1])
     return _where(statement, sites, wanted).order_by(reports.c.id)
+
+
+def _corners_in(table: Any) -> tuple[Any, ...]:
+    return table.c.minx, table.c.miny, table.c.maxx, table.c.maxy
 
 
 def _where(statement: Statement, table: Any, wanted: Wanted) -> Statement:

@@ -101,7 +101,8 @@ QUERYABLES = {
     ),
 }
 """What a filter may ask for: properties that are one text, number, truth value or time."""
-BATCH = 500
+# So many rows are read at once under a filter: few at first, more where it finds little.
+BATCH, MOST_ROWS = 500, 8_000
 Collection = Annotated[str, Path(alias="collectionId")]
 """Named as OGC's own examples do: GDAL looks for parameters of items under this very path."""
 
@@ -351,6 +352,7 @@ def _page(
                 hits.append(((after[0], after[1]), feature))
         if len(rows) < wanted:
             break
+        wanted = min(2 * wanted, MOST_ROWS)
     features = [feature for _, feature in hits[:size]]
     return _Found(features, total, hits[size - 1][0] if len(hits) > size else None)
 
