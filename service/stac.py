@@ -147,7 +147,7 @@ def _near(rows: Sequence[Record], shape: BaseGeometry | None) -> Sequence[Record
     if shape is None or not rows:
         return rows
     corners_of = np.array([(row.minx, row.miny, row.maxx, row.maxy) for row in rows])
-    touched = shapely.intersects(shapely.box(*corners_of.T), shape)
+    touched = shapely.intersects(shape, shapely.box(*corners_of.T))
     return [row for row, touches in zip(rows, touched, strict=True) if touches]
 
 
@@ -160,7 +160,7 @@ def _fits(item: Mapping[str, Any], wanted: Wanted) -> bool:
     if wanted.intersects is None:
         return True
     place = item["geometry"]
-    return place is not None and bool(shapely.from_geojson(json.dumps(place)).intersects(wanted.intersects))
+    return place is not None and bool(wanted.intersects.intersects(shapely.from_geojson(json.dumps(place))))
 
 
 def _rows(collection: str, tenant: str, wanted: Wanted, after: Place | None) -> Statement:

@@ -61,7 +61,7 @@ Token = Annotated[str | None, Query(max_length=1024, description="From a `next` 
 Box = Annotated[str | None, Query(description="west,south,east,north")]
 When = Annotated[str | None, Query(description="time or interval")]
 Words = Annotated[str | None, Query(max_length=20_000, description="comma-separated")]
-MAX_IDS = 1_000
+MAX_IDS, MAX_VERTICES = 1_000, 10_000
 MOMENT = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+ -]\d\d:\d\d)")
 """RFC 3339 to the letter: a time without its zone means something else to everybody."""
 
@@ -279,7 +279,13 @@ def _geometry(document: Any) -> Any:
         raise BadQuery("intersects is a GeoJSON geometry", pointer="intersects") from error
     if not within or document.get("type") in {"Feature", "FeatureCollection"}:
         raise BadQuery("intersects is a GeoJSON geometry in degrees, and not empty", pointer="intersects")
-    return shape if shape.is_valid else shapely.make_valid(shape)
+    if shapely.get_num_coordinates(shape) > MAX_VERTICES:
+        raise BadQuery(
+            f"intersects has more than {MAX_VERTICES:,} vertices; simplify it", pointer="intersects"
+        )
+    whole = shape if shape.is_valid else shapely.make_valid(shape)
+    shapely.prepare(whole)
+    return whole
 
 
 def _search(

@@ -217,8 +217,10 @@ def test_there_is_nothing_outside_the_matrix(site: str, lite_client: TestClient,
 def test_no_other_tenant_sees_a_tile(site: str, lite_service: Service, lite_client: TestClient) -> None:
     assert lite_client.get(tile(site, 2, 0, 0)).status_code == 200
     other = client_of(lite_service, tenant="second")
-    for path in (tile(site, 2, 0, 0), f"/sites/{site}/tiles", f"/tileMatrixSets/{site}"):
-        assert (path, other.get(path).status_code) == (path, 404)
+    paths = [f"/sites/{site}/{name}" for name in ("tiles", "wmts", "tiles/plain%2Fscene%201")]
+    for path in (*paths, tile(site, 2, 0, 0), f"/tileMatrixSets/{site}"):
+        known = lite_client.get(path).headers["etag"]
+        assert (path, other.get(path, headers={"If-None-Match": known}).status_code) == (path, 404)
     assert other.get("/tileMatrixSets").json()["tileMatrixSets"] == []
 
 
