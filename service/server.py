@@ -20,6 +20,7 @@ from typing import Any
 import uvicorn
 
 from service.app import build_app
+from service.connections import prompt_within
 from service.context import Service, open_service
 from service.errors import BadSettings
 from service.keys import any_key
@@ -243,6 +244,7 @@ def serve(
         lifespan="off",
         timeout_graceful_shutdown=GRACEFUL_S,
         timeout_keep_alive=KEEP_ALIVE_S,
+        http=prompt_within(settings.body_timeout_s),
         proxy_headers=bool(settings.external_url),
         h11_max_incomplete_event_size=64 * 1024,
     )

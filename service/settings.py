@@ -48,7 +48,9 @@ class Settings(BaseSettings):
     max_sites_per_tenant: int = Field(default=20_000, ge=1)
     max_body_bytes: int = Field(default=16 * 2**20, ge=1, description="largest JSON, KML or CSV body")
     max_upload_bytes: int = Field(default=2 * 2**30, ge=1, description="largest uploaded scene")
-    body_timeout_s: float = Field(default=30.0, gt=0, description="a body slower than this is given up")
+    body_timeout_s: float = Field(
+        default=30.0, gt=0, description="a head or a body slower than this is given up"
+    )
     rate_per_s: float = Field(default=50.0, gt=0, description="requests per second and key, sustained")
     rate_burst: float = Field(default=500.0, ge=1, description="requests a quiet key may send at once")
     idempotency_s: float = Field(default=86_400.0, gt=0, description="how long a replay is remembered")

@@ -139,6 +139,12 @@ def test_a_body_that_never_comes_is_given_up(live: LiveService) -> None:
     assert b'"code":"too-slow"' in said
 
 
+def test_a_head_that_never_comes_is_given_up(live: LiveService) -> None:
+    begun = time.monotonic()
+    assert raw(live.address, b"GET /sites HTTP/1.1\r\nHost: 127.0.0.1\r\n", wait_s=20) == b""
+    assert time.monotonic() - begun < 15
+
+
 def test_a_body_without_end_is_cut_off(live: LiveService, settings: Settings) -> None:
     def endless() -> Iterator[bytes]:
         for _ in range(settings.max_body_bytes // 65_536 + 50):
