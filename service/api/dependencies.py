@@ -12,6 +12,7 @@ from pydantic import BaseModel, ValidationError
 from starlette.responses import Response
 
 from imagery.errors import DepotwatchError
+from pipelines.antimeridian import FULL_TURN, HALF_TURN
 from service.admission import Admitted
 from service.audit import Caller
 from service.context import Service, require
@@ -197,7 +198,15 @@ def bbox_of(text: str | None) -> BBox | None:
         raise BadQuery("bbox is west,south,east,north in degrees", pointer="bbox") from error
     if not all(abs(value) <= 360 for value in numbers) or south > north:
         raise BadQuery("bbox is west,south,east,north in degrees, south below north", pointer="bbox")
-    return BBox(west, south, east, north)
+    if east - west >= FULL_TURN:
+        return BBox(-HALF_TURN, south, HALF_TURN, north)
+    return BBox(_wrapped(west), south, _wrapped(east), north)
+
+
+def _wrapped(longitude: float) -> float:
+    """Return a longitude within -180 to 180 degrees: maps that were turned on past the antimeridian count on."""
+    turn = FULL_TURN if longitude < -HALF_TURN else -FULL_TURN if longitude > HALF_TURN else 0.0
+    return longitude + turn
 
 
 def interval_of(text: str | None) -> tuple[float, float] | None:

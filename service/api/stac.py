@@ -10,6 +10,7 @@ from fastapi import APIRouter, Query, Request
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from starlette.responses import Response
 
+from pipelines.antimeridian import HALF_TURN, cut, uncut
 from service.api import schemas
 from service.api.dependencies import (
     DEFAULT_LIMIT,
@@ -284,6 +285,11 @@ def _geometry(document: Any) -> Any:
             f"intersects has more than {MAX_VERTICES:,} vertices; simplify it", pointer="intersects"
         )
     whole = shape if shape.is_valid else shapely.make_valid(shape)
+    west, _, east, _ = whole.bounds
+    if west < -HALF_TURN or east > HALF_TURN:
+        whole = cut(uncut(whole))
+    if whole.is_empty:
+        raise BadQuery("intersects beyond 180 degrees is understood of polygons only", pointer="intersects")
     shapely.prepare(whole)
     return whole
 

@@ -198,6 +198,7 @@ def test_a_page_of_a_search_by_post_says_how_to_go_on(world: dict[str, str], lit
         {"intersects": {"type": "LineString", "coordinates": [[i / 1e5, 0] for i in range(10_001)]}},
         {"intersects": {"type": "Point", "coordinates": [1e308, 0]}},
         {"intersects": {"type": "Polygon", "coordinates": []}},
+        {"intersects": {"type": "Point", "coordinates": [190, 0]}},
         {"intersects": ["Point"]},
         {"datetime": "yesterday"},
         {"datetime": "2024-05-01"},
