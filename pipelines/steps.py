@@ -43,7 +43,7 @@ from imagery.scene import Scene
 from imagery.warp import read_look
 from pipelines.products import DamagedProduct, Product, ProductStore, StoreFailed, product_key
 
-VERSIONS = {"chip": 1, "displacement": 2, "evidence": 4, "look": 2}
+VERSIONS = {"chip": 1, "displacement": 2, "evidence": 5, "look": 2}
 """Step name to step version."""
 
 # Enough pixels to fit a gain on, few enough to cost nothing beside the reading.

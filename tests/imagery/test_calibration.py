@@ -1,6 +1,8 @@
 """The stored verifier keeps the signs physics gives, and budgets pick strict enough points."""
 
+import hashlib
 import json
+from importlib import resources
 
 import pytest
 from hypothesis import given
@@ -74,3 +76,9 @@ def test_a_budget_that_nothing_was_measured_for_makes_reports_stricter_and_not_l
     least, (said,) = within_budget((), 1.0, 0.0)
     assert least >= 0.65
     assert "cannot be kept" in said
+
+
+def test_the_stored_verifier_was_fitted_on_the_network_that_ships() -> None:
+    weights = resources.files("imagery.evidence").joinpath("weights")
+    fitted_on = json.loads(weights.joinpath("verifier.json").read_text())["network_sha256"]
+    assert fitted_on == hashlib.sha256(weights.joinpath("presence.onnx").read_bytes()).hexdigest()
