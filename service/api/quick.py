@@ -122,8 +122,11 @@ class Quick:
         if "if-none-match" not in request.headers or not SITE_ID.fullmatch(site):
             return None
         asked = self._heads.ask(site)
-        known = await self._admitted(request)
-        head = await asyncio.wrap_future(asked)
+        try:
+            known = await self._admitted(request)
+        finally:
+            # Also where nobody is let in: who closes the service after the last answer must find no read under way.
+            head = await asyncio.wrap_future(asked)
         if known is None or head is None or head.tenant != known.caller.tenant:
             return None
         headers = latest_headers(head)

@@ -188,6 +188,23 @@ def test_revocation_holds_with_the_next_poll(service: Service) -> None:
     assert client.get(f"/sites/{site}/reports/latest", headers={"If-None-Match": etag}).status_code == 401
 
 
+def test_a_refusal_leaves_no_read_behind(lite_service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    _, site, _ = with_report(lite_service)
+    ended: list[str] = []
+    read = Quick._read_heads
+
+    def slowly(layer: Quick, wanted: Any) -> Any:
+        time.sleep(0.3)
+        found = read(layer, wanted)
+        ended.append(site)
+        return found
+
+    monkeypatch.setattr(Quick, "_read_heads", slowly)
+    poll = TestClient(build_app(lite_service), headers={"Authorization": "Bearer dw_x", "If-None-Match": "*"})
+    assert poll.get(f"/sites/{site}/reports/latest").status_code == 401
+    assert ended == [site]
+
+
 def test_a_deleted_site_is_gone_with_the_next_poll(service: Service) -> None:
     client, site, _ = with_report(service)
     etag = client.get(f"/sites/{site}/reports/latest").headers["etag"]
