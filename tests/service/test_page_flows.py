@@ -280,6 +280,15 @@ def test_a_reader_is_told_where_it_is_unknown_what_could_be_seen(visit: Open) ->
     expect(page.locator(".overview .panel")).to_contain_text("could not be read just now")
 
 
+def test_a_site_is_opened_from_the_map(visit: Open) -> None:
+    page = visit("")
+    box = page.locator(".map").bounding_box()
+    assert box is not None
+    # Depot is the westernmost and southernmost of all, and the map is fitted to all of them.
+    page.mouse.click(box["x"] + 73, box["y"] + 645)
+    expect(page.get_by_role("heading", name=DEPOT, level=1)).to_be_visible()
+
+
 # A site
 
 
@@ -465,6 +474,49 @@ def test_a_dated_event_is_set_beside_the_timeline_and_says_whether_it_could_be_t
     expect(page.locator(".events").get_by_role("alert")).to_contain_text("source")
 
 
+def test_a_reader_waits_and_is_told_for_what(visit: Open, sites: dict[str, str]) -> None:
+    page = visit("")
+    held: list[Route] = []
+
+    def hold(route: Route) -> None:  # a function of our own: Playwright keeps a mark on its handlers
+        held.append(route)
+
+    page.route("**/changes?*", hold)
+    page.evaluate(f"location.hash = '#/sites/{sites[DEPOT]}'")
+    expect(page.locator(".list-said")).to_contain_text("Loading changes")
+    expect(page.locator(".nothing")).to_be_hidden()  # an empty list while it loads is no finding
+    for route in held:
+        route.continue_()
+    expect(page.locator(".change-row").first).to_be_visible()
+
+
+def test_changes_that_could_not_be_read_are_not_told_as_none(visit: Open, sites: dict[str, str]) -> None:
+    page = visit("")
+    page.route(
+        "**/changes?*",
+        lambda route: route.fulfill(status=500, json={"status": 500, "detail": "the disk is gone"}),
+    )
+    page.evaluate(f"location.hash = '#/sites/{sites[DEPOT]}'")
+    expect(page.locator(".site-said").get_by_role("alert")).to_contain_text("the disk is gone")
+    expect(page.locator(".site-said")).not_to_contain_text("No change")
+    expect(page.locator(".nothing")).to_have_text("The changes could not be read.")
+
+
+def test_a_reader_needs_no_mouse(visit: Open, sites: dict[str, str]) -> None:
+    page = visit("")
+    page.get_by_label("Search sites by name").press("Tab")
+    for _ in range(12):
+        if page.evaluate("document.activeElement.classList.contains('site-row')"):
+            break
+        page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("heading", name=DEPOT, level=1)).to_be_focused()
+    page.get_by_role("listbox", name="Changes").press("ArrowDown")
+    expect(page.locator("#change-title")).to_be_focused()
+    page.keyboard.press("Escape")
+    expect(page.get_by_role("listbox", name="Changes")).to_be_visible()
+
+
 # A change
 
 
@@ -630,7 +682,9 @@ def test_every_export_is_saved_from_the_page(visit: Open, sites: dict[str, str])
     for words, ending in (
         ("GeoJSON", ".geojson"),
         ("CSV", ".csv"),
+        ("KMZ", ".kmz"),
         ("GeoPackage", ".gpkg"),
+        ("GeoParquet", ".parquet"),
         ("bundle", ".zip"),
         ("print", ".html"),
     ):
@@ -907,27 +961,66 @@ def test_one_report_alone_has_nothing_to_be_compared_with(visit: Open, sites: di
 # For everyone
 
 
-PLACES = {
-    "sites": lambda sites, change: "",
-    "site": lambda sites, change: f"/sites/{sites[DEPOT]}",
-    "change": lambda sites, change: f"/sites/{sites[DEPOT]}/changes/{change}",
-    "blind": lambda sites, change: f"/sites/{sites[BLIND]}",
-    "add": lambda sites, change: "/add",
-    "jobs": lambda sites, change: "/jobs",
-    "versions": lambda sites, change: f"/sites/{sites[DEPOT]}/versions",
-}
+def places(http: httpx.Client, sites: dict[str, str]) -> dict[str, str]:
+    """Every place of the page, by what a reader meets there."""
+    reports = http.get(f"/sites/{sites[DEPOT]}/reports?limit=2").json()["reports"]
+    found = http.get(f"/sites/{sites[DEPOT]}/changes?limit=1000").json()["features"]
+    change = {bool(f["properties"]["evidence"]): f["id"] for f in found}
+    return {
+        "all sites": "",
+        "changes": f"/sites/{sites[DEPOT]}",
+        "a change with pictures": f"/sites/{sites[DEPOT]}/changes/{change[True]}",
+        "a change without": f"/sites/{sites[DEPOT]}/changes/{change[False]}",
+        "no change": f"/sites/{sites[QUIET]}",
+        "not observable": f"/sites/{sites[BLIND]}",
+        "one look": f"/sites/{sites[SINGLE]}",
+        "no report yet": f"/sites/{sites[WAITING]}",
+        "a new site": "/add",
+        "jobs": "/jobs",
+        "a job": f"/jobs/{http.get('/jobs?limit=1').json()['jobs'][0]['id']}",
+        "two versions": f"/sites/{sites[DEPOT]}/versions",
+        "a comparison": f"/compare/{reports[-1]['id']}..{reports[0]['id']}",
+    }
+
+
+def unfold(page: Page) -> None:
+    """Open whatever can be opened, so that what is folded away is judged too."""
+    page.evaluate("document.querySelectorAll('main details:not(.menu)').forEach(e => e.open = true)")
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("viewport", [DESKTOP, PHONE], ids=["desktop", "phone"])
-@pytest.mark.parametrize("place", sorted(PLACES))
 def test_nothing_serious_stands_in_anyones_way(
-    visit: Open, http: httpx.Client, sites: dict[str, str], place: str, viewport: dict[str, int], scheme: str
+    visit: Open, http: httpx.Client, sites: dict[str, str], viewport: dict[str, int]
 ) -> None:
-    change = http.get(f"/sites/{sites[DEPOT]}/changes?limit=1").json()["features"][0]["id"]
-    page = visit(PLACES[place](sites, change), viewport=viewport, color_scheme=scheme)
-    page.wait_for_timeout(250)  # what is fetched after the frame stands
+    page = visit("", viewport=viewport)
+    found = {}
+    for name, place in places(http, sites).items():
+        page.evaluate(
+            "location.hash = '#/nowhere'"
+        )  # from one place of a site to another nothing is opened anew
+        expect(page.get_by_role("heading", name="Nothing here")).to_be_visible()
+        page.evaluate(f"delete document.documentElement.dataset.ready; location.hash = '#{place}'")
+        page.wait_for_selector("html[data-ready]")
+        page.wait_for_timeout(250)  # what is fetched after the frame stands
+        unfold(page)
+        for scheme in ("light", "dark"):
+            page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
+            found[name, scheme] = faults(page)
+        wide = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
+        assert wide <= 0, f"{name}: wider than the screen"
+    assert {where: what for where, what in found.items() if what} == {}
+
+
+def test_a_key_that_is_wrong_and_an_outline_that_is_faulty_are_told_to_everyone(
+    visit: Open, live: LiveService
+) -> None:
+    page = visit("", key="dw_0000000000000000_wrong")
     assert faults(page) == []
-    wide = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
-    assert wide <= 0, "the page is wider than the screen"
+    page.get_by_label("Key").fill(live.key)
+    page.get_by_role("button", name="Go on").click()
+    page.get_by_role("link", name="Add a site").click()
+    polygon = {"type": "Polygon", "coordinates": [BOW_TIE]}
+    drop(page, "yard.geojson", json.dumps(polygon))
+    expect(page.locator(".verdict-box")).to_contain_text("crosses itself")
+    assert faults(page) == []

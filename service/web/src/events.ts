@@ -38,6 +38,7 @@ interface Tested {
   p_value: number | null;
   p_adjusted: number | null;
   power: number | null;
+  posted_before_seen: boolean;
 }
 
 interface Corroboration {
@@ -45,6 +46,7 @@ interface Corroboration {
   joint: { statement: string; p_value: number | null } | null;
   control: { statement: string } | null;
   notes: string[];
+  events_removed: number;
 }
 
 const VERDICTS: Record<Tested["verdict"], [string, string]> = {
@@ -101,6 +103,7 @@ export class EventsPanel {
       this.said,
       h("ul", { class: "cards" }, events.map((event) => h("li", {}, this.card(event, tested.get(event.id))))),
       found?.joint && h("p", {}, h("b", {}, "All together: "), found.joint.statement),
+      found && found.events_removed > 0 && h("p", { class: "note" }, `${plural(found.events_removed, "event")} of this site ${found.events_removed === 1 ? "was" : "were"} withdrawn.`),
       found?.control && h("p", { class: "note" }, found.control.statement),
       found && found.notes.length > 0 && h("details", {}, h("summary", {}, "How this is tested"), h("ul", {}, found.notes.map((note) => h("li", {}, note)))),
     );
@@ -120,8 +123,9 @@ export class EventsPanel {
           "p",
           { class: "quiet" },
           [
-            tested.lag_days ? `${days(tested.lag_days[0])} to ${days(tested.lag_days[1])} days after it` : null,
+            tested.lag_days ? lag(...tested.lag_days) : null,
             `${plural(tested.looks.filter((look) => look.clear).length, "clear look")} of ${tested.looks.length} in the window`,
+            tested.posted_before_seen ? "posted before any report reached into it" : "posted after a report had reached into it",
           ]
             .filter(Boolean)
             .join(" · "),
@@ -216,8 +220,10 @@ function testedIn(event: DatedEvent): [string, string] {
   return [moved(event.window.start, event.lag_days[0]), moved(event.window.end, event.lag_days[1])];
 }
 
-function days(lag: number): string {
-  return `${lag < 0 ? "−" : ""}${Math.abs(Math.round(lag))}`;
+/** When the change that fits best came, counted from the event: an interval, which may begin before it. */
+function lag(low: number, high: number): string {
+  const side = (days: number): string => `${plural(Math.abs(Math.round(days)), "day")} ${days < 0 ? "before" : "after"} it`;
+  return `the best fit came between ${side(low)} and ${side(high)}`;
 }
 
 function span(window: { start: string; end: string }): string {

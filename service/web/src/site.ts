@@ -175,6 +175,8 @@ class SitePage implements Page {
 
   private fail(error: unknown): void {
     const text = error instanceof Error ? error.message : String(error);
+    this.list.setEmpty("The changes could not be read.");
+    this.list.show(this.changes, false);
     replace(this.head, h("p", { class: "notice error", role: "alert" }, h("b", {}, "This did not work. "), text, " ", h("button", { type: "button", onclick: () => location.reload() }, "Try again")));
   }
 
@@ -273,7 +275,7 @@ class SitePage implements Page {
     const { id, properties } = this.site;
     const name = properties.name.replace(/[^\p{L}\p{N}]+/gu, "-").toLowerCase();
     const files: [string, string, string][] = [
-      ["Changes as GeoJSON", `/sites/${id}/changes?f=geojson&limit=${PAGE}`, `${name}.geojson`],
+      ["Changes as GeoJSON", `/sites/${id}/changes?f=geojson&whole=true`, `${name}.geojson`],
       ["Changes as CSV", `/sites/${id}/changes?f=csv`, `${name}.csv`],
       ["Changes for Google Earth (KMZ)", `/sites/${id}/changes?f=kmz`, `${name}.kmz`],
       ["Changes for QGIS (GeoPackage)", `/sites/${id}/changes?f=gpkg`, `${name}.gpkg`],
