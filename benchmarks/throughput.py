@@ -20,6 +20,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -65,6 +66,7 @@ CASES = (
     Case("series_10m", 300, 10.0, 40, "9 km2, 40 looks at 10 m (G20)"),
 )
 BATCH = Case("workers", 1000, 0.5, 24, "0.25 km2, 24 looks at 0.5 m (G16, G23)")
+BATCH_SITES = 4
 PEERS = Case("peers", 1000, 0.5, 8, "0.25 km2, 8 looks at 0.5 m against odc-stac and a dask.delayed loop")
 INCREMENT = Case(
     "increment", 300, 0.5, 100, "100 looks at 0.5 m, one more, and one parameter changed (G21, G22)"
@@ -344,7 +346,8 @@ def workers(work: Path, flags: Sequence[str]) -> dict[str, Any]:
     four = child("analyse", scenes, work, *flags, "--workers", "4")
     threads = child("analyse", scenes, work, *flags, "--workers", "4", "--scheduler", "threads")
     two = child("analyse", scenes, work, *flags, "--workers", "2")
-    digests = {run["sha256"] for run in (one, two, four, threads)}
+    together_s, together = _side_by_side(BATCH_SITES, scenes, work, flags)
+    digests = {run["sha256"] for run in (one, two, four, threads, *together)}
     return {
         "what": BATCH.what,
         "one_wall_s": one["wall_s"],
@@ -352,11 +355,27 @@ def workers(work: Path, flags: Sequence[str]) -> dict[str, Any]:
         "two_processes_wall_s": two["wall_s"],
         "four_processes_wall_s": four["wall_s"],
         "four_threads_wall_s": threads["wall_s"],
+        "batch_sites": BATCH_SITES,
+        "batch_wall_s": together_s,
+        "batch_speedup": BATCH_SITES * one["wall_s"] / together_s,
+        "batch_cpu_of_alone": sum(run["cpu_s"] for run in together) / BATCH_SITES / one["cpu_s"],
         "speedup": one["wall_s"] / four["wall_s"],
         "speedup_threads": one["wall_s"] / threads["wall_s"],
         "same_bytes": len(digests) == 1,
         "load_average_before": load,
     }
+
+
+def _side_by_side(
+    count: int, scenes: Path, work: Path, flags: Sequence[str]
+) -> tuple[float, list[dict[str, Any]]]:
+    """Analyse as many sites at once as there are workers, one process each; seconds until the last has ended.
+
+    These are the analyses' own seconds, without the start of a process, as those of one alone are.
+    """
+    with ThreadPoolExecutor(count) as pool:
+        done = list(pool.map(lambda _: child("analyse", scenes, work, *flags), range(count)))
+    return max(run["wall_s"] for run in done), done
 
 
 def peers(work: Path, flags: Sequence[str], python: Path) -> dict[str, Any]:

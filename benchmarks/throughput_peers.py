@@ -17,6 +17,8 @@ import numpy as np
 
 def measure_read(catalog: Path) -> dict[str, Any]:
     """Load every band of every look with our reader onto the looks' own grid moved by part of a pixel."""
+    from pyproj import CRS
+
     from imagery.grid import SiteGrid
     from imagery.rasters import read_header
     from imagery.warp import read_look
@@ -24,7 +26,9 @@ def measure_read(catalog: Path) -> dict[str, Any]:
 
     scenes = open_archive(str(catalog)).search().scenes
     header = read_header(scenes[0].bands[0].path)
-    epsg, gsd_m = int(header.crs.split(":")[1]), header.transform.a
+    epsg, gsd_m = CRS.from_user_input(header.crs).to_epsg(), header.transform.a
+    if epsg is None:
+        raise ValueError(f"{header.path}: its CRS has no EPSG code")
     east, north = header.transform.c + 0.37 * gsd_m, header.transform.f - 0.41 * gsd_m
     grid = SiteGrid(epsg, east, north, gsd_m, header.rows, header.cols)
     wall, cpu, total = time.perf_counter(), time.process_time(), 0.0
