@@ -101,7 +101,7 @@ def test_stac_api_validator_finds_no_error(
     with served(lite_service) as address:
         command = ["-m", "tests.service.stac_api_check", f"{address}/stac", key, collection]
         ran = subprocess.run(
-            [sys.executable, *command], capture_output=True, text=True, timeout=120, check=False
+            [sys.executable, *command], capture_output=True, text=True, timeout=500, check=False
         )
     assert ran.returncode == 0, ran.stdout
     assert "Errors: none" in ran.stdout

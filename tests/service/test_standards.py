@@ -263,7 +263,7 @@ def test_gdal_finds_by_every_column_what_is_there(
             [sys.executable, "-c", READ, address, key, json.dumps(GDAL_FILTERS)],
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=500,
             check=True,
         )
     assert json.loads(ran.stdout) == expected

@@ -285,7 +285,7 @@ def test_gdal_reads_the_pixels_where_they_belong_by_wmts(
             key,
             str(tmp_path / "read.npz"),
         ]
-        ran = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+        ran = subprocess.run(command, capture_output=True, text=True, timeout=500, check=False)
     assert ran.returncode == 0, ran.stderr
     read = np.load(tmp_path / "read.npz")
     assert str(read["crs"]) == f"EPSG:{EPSG}"
@@ -314,7 +314,7 @@ def test_the_snippets_of_the_standards_page_run_as_printed(
                 env=given,
                 capture_output=True,
                 text=True,
-                timeout=120,
+                timeout=500,
                 check=False,
             )
             assert ran.returncode == 0, (snippet, ran.stderr)
