@@ -56,6 +56,9 @@ const VERDICTS: Record<Tested["verdict"], [string, string]> = {
   excluded: ["left out", "plain"],
 };
 
+/** Looks there were, but too few, or met by changes too often: the reason the statement of the service can leave out. */
+const NO_POWER = "Not testable by itself: too few clear looks, or changes too often, for even a true match to be told from chance. That is neither yes nor no.";
+
 const DAY_MS = 86_400_000;
 
 export class EventsPanel {
@@ -117,7 +120,7 @@ export class EventsPanel {
       h("h3", {}, event.label, " ", h("span", { class: "badge" }, words)),
       h("p", { class: "quiet" }, span(event.window), " · ", event.source_url ? h("a", { href: event.source_url, rel: "noreferrer noopener", target: "_blank" }, event.source) : event.source),
       event.note && h("p", {}, event.note),
-      tested && h("p", {}, tested.statement),
+      tested && h("p", {}, tested.reason === "no_power" ? NO_POWER : tested.statement),
       tested &&
         h(
           "p",
