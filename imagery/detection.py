@@ -387,7 +387,10 @@ def _against(
     said = []
     if not learned:
         said.append("unverified: the learned detector was not used")
-    if found.independent < 2:
+    if found.shown < 2:
+        like = "a shadow or a drift" if kind is ObjectClass.BERM else "a vehicle"
+        said.append(f"Only one independent look shows it: {like} would look the same.")
+    elif found.independent < 2:
         said.append("Only one independent look shows it so far.")
     if found.against:
         said.append(f"{len(found.against)} of the looks after the onset do not show it.")

@@ -60,7 +60,9 @@ class Lifecycle:
     ``before``/``after`` are the look indices at the ends of the onset interval, ``posterior`` the probability that the
     switch is real and ``mass`` the share of it inside the interval. ``supporting`` are looks after the onset that show
     the new state, ``against`` those that do not while the path says they should; ``reversed_at`` is the first look that
-    saw it undone.
+    saw it undone. ``shown`` counts the independent looks that show the object itself, before a removal or after an
+    appearance, and ``bounded`` tells that looks on both sides of those do not show it: what one look alone shows, between
+    others that do not, drove there and away again more often than it was set down and taken up.
     """
 
     before: int
@@ -74,6 +76,8 @@ class Lifecycle:
     strong: int
     last_seen: int
     reversed_at: int | None
+    shown: int = 0
+    bounded: bool = False
 
 
 def day_numbers(times: Sequence[datetime]) -> Float64Array:
@@ -178,6 +182,9 @@ def follow(
     earlier = [i for i in range(first, start + 1) if signed[i] < -options.supports_above]
     strong = [i for i in supporting if signed[i] > options.strong_above]
     seen_last = supporting[-1] if supporting else end + 1
+    showing = supporting if direction is Direction.APPEARED else earlier
+    absent = np.flatnonzero(evidence[index] < -options.supports_above)
+    bounded = bool(showing and absent.size and absent[0] < showing[0] and showing[-1] < absent[-1])
     return Lifecycle(
         int(index[start]),
         int(index[end + 1]),
@@ -190,6 +197,8 @@ def follow(
         _independent(days[index[strong]], options.dependence_days),
         int(index[seen_last]),
         None if reverse is None else int(index[reverse + 1]),
+        _independent(days[index[showing]], options.dependence_days),
+        bounded,
     )
 
 
@@ -241,7 +250,7 @@ def status_of(found: Lifecycle, object_class: ObjectClass, confidence: float, *,
 
     ``verified`` tells that the learned detector spoke, and for this class before any other. Nothing else climbs above ``provisional``, nor does what is not clearly likelier than not.
     """
-    if found.independent < 2 or not found.earlier:
+    if found.independent < 2 or found.shown < 2 or not found.earlier:
         return Status.FIRST
     if found.reversed_at is not None and verified:
         return Status.CLOSED

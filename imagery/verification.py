@@ -32,6 +32,7 @@ _EDGE_DROP = 1.5
 _NEARBY_M, _WEAKER = 4.0, 2.0
 _INNER_DIFFERENCE = 0.7
 _PEAK = 0.85
+_FEWEST_TO_TELL = 3
 _CONTAINER_HEIGHT_M = 2.6
 _LONGEST_SHADOW_M = 9.0
 
@@ -160,9 +161,16 @@ def features_of(
         "steady": _steady(pooled, before, sorted(set(after))),
         "shift": shift_sensitivity(window, inside, found, sign),
         "light": _light(looks, found, drawn, direction) if kind is ObjectClass.BERM else 1.0,
-        "independent": float(min(found.independent, 4)),
+        "shown": float(min(found.shown, 4)),
+        "passing": -float(_seen_once(found, seen) and found.bounded),
+        "once": -float(_seen_once(found, seen)),
         "agreement": len(found.supporting) / max(len(found.supporting) + len(found.against), 1),
     }
+
+
+def _seen_once(found: Lifecycle, seen: NDArray[np.bool_]) -> bool:
+    """Tell whether one look alone shows the object: vehicles are as bright and as square. Of a pair nothing can be said."""
+    return found.shown < 2 and int(seen.sum()) >= _FEWEST_TO_TELL
 
 
 def _steady(pooled: NDArray[np.float64], before: Sequence[int], after: Sequence[int]) -> float:

@@ -272,3 +272,26 @@ def test_without_the_network_nothing_climbs_above_provisional() -> None:
     assert found.changes
     assert all(c.status in {Status.FIRST, Status.PROVISIONAL} for c in found.changes)
     assert all(any("unverified" in text for text in c.against) for c in found.changes)
+
+
+@pytest.mark.parametrize("looks", [(3, 4), (0, 1), (7, 8)], ids=["between", "first", "last"])
+def test_what_one_look_alone_shows_is_little_sure_and_never_confirmed(looks: tuple[int, int]) -> None:
+    passing: Box = (0, 20.0, 20.0, 12.19, 2.44, *looks)
+    staying: Box = (0, 20.0, 20.0, 12.19, 2.44, 3, 6)
+    free = DetectionOptions(min_confidence=0.0)
+    once = find_changes(series([passing], 8), EVERYWHERE, free).changes
+    longer = find_changes(series([staying], 8), EVERYWHERE, free).changes
+    assert {str(c.status) for c in once} <= {"first"}
+    assert all(
+        "a vehicle would look the same" in " ".join(c.against)
+        for c in once
+        if str(c.object_class) == "container"
+    )
+    assert max((c.confidence for c in once), default=0.0) < min(
+        c.confidence for c in longer if c.confidence > 0.3
+    )
+
+
+def test_of_a_pair_of_looks_a_thing_shown_once_is_as_likely_as_before() -> None:
+    (change,) = find_changes(series([(0, 20.0, 20.0, 12.19, 2.44, 1, 2)], 2), EVERYWHERE).changes
+    assert change.confidence > 0.5

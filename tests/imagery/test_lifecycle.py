@@ -8,8 +8,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from imagery.changes import Direction
-from imagery.lifecycle import LifecycleOptions, follow, pairwise_posterior, shared_weights
+from imagery.changes import Direction, ObjectClass, Status
+from imagery.lifecycle import (
+    Lifecycle,
+    LifecycleOptions,
+    follow,
+    pairwise_posterior,
+    shared_weights,
+    status_of,
+)
 
 OPTIONS = LifecycleOptions()
 
@@ -97,3 +104,35 @@ def test_a_single_look_leaves_nothing_to_follow() -> None:
 def test_looks_of_one_moment_share_one_weight() -> None:
     weights = shared_weights(np.array([0.0, 0.0, 50.0]), np.ones(3, bool), 2.0)
     assert weights == pytest.approx([0.5, 0.5, 1.0], abs=1e-6)
+
+
+def shown_in(looks: range, direction: Direction) -> Lifecycle:
+    """Follow what eight looks show in some of them, over its coming or going."""
+    evidence = np.array([4.0 if k in looks else -4.0 for k in range(8)])
+    split = looks.start if direction is Direction.APPEARED else looks.stop
+    found = follow(evidence, np.ones(8, bool), np.arange(8) * 20.0, direction, (split - 1, split), OPTIONS)
+    assert found is not None
+    return found
+
+
+@pytest.mark.parametrize("direction", list(Direction))
+@pytest.mark.parametrize(
+    ("looks", "shown"), [(range(3, 4), 1), (range(2, 5), 3)], ids=["one look", "three looks"]
+)
+def test_looks_that_show_an_object_are_counted_the_same_whichever_way_time_runs(
+    looks: range, shown: int, direction: Direction
+) -> None:
+    found = shown_in(looks, direction)
+    assert (found.shown, found.bounded) == (shown, True)
+
+
+def test_what_stands_at_an_end_of_the_series_may_have_stayed() -> None:
+    for looks, direction in ((range(7, 8), Direction.APPEARED), (range(1), Direction.REMOVED)):
+        assert (shown_in(looks, direction).shown, shown_in(looks, direction).bounded) == (1, False)
+
+
+def test_many_looks_without_it_do_not_confirm_the_going_of_what_one_look_showed() -> None:
+    once, often = shown_in(range(3, 4), Direction.REMOVED), shown_in(range(1, 4), Direction.REMOVED)
+    assert once.independent >= 3
+    assert status_of(once, ObjectClass.CONTAINER, 0.95, verified=True) is Status.FIRST
+    assert status_of(often, ObjectClass.CONTAINER, 0.95, verified=True) is Status.CONFIRMED
