@@ -220,7 +220,7 @@ def _write_json(path: Path, document: dict[str, Any]) -> None:
 
 def sample_options() -> dict[str, SeriesOptions]:
     """Return what ``sample_tiles/`` holds: a depot at 0.5 m, and the same place from further up at 10 m."""
-    depot = SeriesOptions(extent_m=240.0)
+    depot = SeriesOptions(extent_m=240.0, traffic=0.0)
     above = SeriesOptions(
         extent_m=1500.0,
         sensor=Sensor(10.0, blur_px=0.35),

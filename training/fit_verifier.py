@@ -119,6 +119,7 @@ def options_of(seed: int) -> SeriesOptions:
         clouds=float(rng.choice([0.0, 0.15, 0.35])),
         kind="quiet" if rng.random() < 0.3 else "depot",
         density=float(rng.uniform(0.8, 1.6)),
+        traffic=float(np.random.default_rng([seed, 11]).choice([0.0, 0.25, 0.5, 1.0, 2.0])),
         off_nadir_deg=float(rng.choice([8.0, 15.0, 25.0])),
         masks="perfect" if rng.random() < 0.6 else "imperfect",
         start=datetime(2023, int(rng.integers(1, 12)), 1, tzinfo=UTC),

@@ -177,6 +177,28 @@ def trailer(canvas: Canvas, x: float, y: float, angle: float, colour: Array) -> 
     fill(canvas, part, inside, paint, height, canvas.other)
 
 
+def traffic(canvas: Canvas, number: int) -> None:
+    """Stand vehicles where they happen to be at one moment: cars and lorries, alone or side by side, on free ground."""
+    rng = canvas.rng
+    reach = round(10.0 / canvas.step_m)
+    while number > 0:
+        angle, lorry = rng.uniform(0, np.pi), rng.random() < 0.6
+        x, y = rng.uniform(12.0, canvas.extent - 12.0, 2)
+        beside = int(rng.integers(2, 5)) if rng.random() < 0.25 else 1
+        number -= beside
+        pitch = rng.uniform(3.2, 4.2) if lorry else rng.uniform(2.3, 3.0)
+        for k in range(beside):
+            cx, cy = x - k * pitch * np.sin(angle), y + k * pitch * np.cos(angle)
+            row, col = round(cy / canvas.step_m), round(cx / canvas.step_m)
+            around = np.s_[max(row - reach, 0) : row + reach, max(col - reach, 0) : col + reach]
+            if max(canvas.container[around].max(initial=0), canvas.berm[around].max(initial=0)) > 0:
+                continue
+            if lorry:
+                trailer(canvas, cx, cy, angle, paint_colour(rng))
+            else:
+                car(canvas, cx, cy, angle)
+
+
 def railway(canvas: Canvas, x: float, y: float) -> None:
     """Lay parallel tracks: ballast, two rails, sleepers, and wagons on some."""
     rng = canvas.rng

@@ -22,7 +22,7 @@ from imagery.observability import ObservationState
 from imagery.simulation.canvas import Array, Canvas, smooth_noise
 from imagery.simulation.ground import blank, road, slab, trees
 from imagery.simulation.light import seen, sun_position, sunlight, wall_light
-from imagery.simulation.scenery import dress
+from imagery.simulation.scenery import dress, traffic
 from imagery.simulation.sensor import Sensor, band_planes, numbers, sample
 from imagery.simulation.things import berm, containers, decoy_box, disturbance, ditch_or_heap
 
@@ -45,6 +45,7 @@ class SeriesOptions:
     """What a series is to be like: a square of ``extent_m``, looks spread over [start, end].
 
     ``masks`` says how good the masks delivered with the looks are; truth always knows what was hidden.
+    ``traffic`` is the mean number of vehicles per hectare, elsewhere in every look: no things of the site, and no truth.
     ``inset`` is a finer series whose site lies in the middle of this one, same seed: the same place seen from further up.
     """
 
@@ -61,6 +62,7 @@ class SeriesOptions:
     snow: float = 0.5
     off_nadir_deg: float = 12.0
     density: float = 1.0
+    traffic: float = 0.5
     masks: Masks = "perfect"
     inset: "SeriesOptions | None" = None
 
@@ -140,7 +142,15 @@ def simulate_series(seed: int, options: SeriesOptions) -> Series:
     truths = tuple(_truth(bare, thing, options) for thing in things if thing.kind != "other" or coarse)
     world = _world(seed, options, things)
     looks = tuple(
-        _render(world, number, t_utc, things, options, np.random.default_rng([seed, 3, number]))
+        _render(
+            world,
+            number,
+            t_utc,
+            things,
+            options,
+            np.random.default_rng([seed, 3, number]),
+            np.random.default_rng([seed, 5, number]),
+        )
         for number, t_utc in enumerate(times)
     )
     return Series(options, looks, tuple(t for t in truths if not t.footprint.is_empty))
@@ -333,11 +343,16 @@ def _render(
     things: Sequence[Thing],
     options: SeriesOptions,
     rng: np.random.Generator,
+    driving: np.random.Generator,
 ) -> RenderedLook:
     canvas = world.clone(rng)
+    coarse = options.sensor.gsd_m >= COARSE_GSD_M
     for thing in things:
         if thing.stands(t_utc):
-            _paint(canvas, thing, options.sensor.gsd_m >= COARSE_GSD_M)
+            _paint(canvas, thing, coarse)
+    if not coarse:
+        hectares = (canvas.extent / 100) ** 2
+        traffic(replace_rng(canvas, driving), int(driving.poisson(options.traffic * hectares)))
     place = sun_position(t_utc, options.longitude, options.latitude)
     sun = Sun(place.azimuth_deg, max(place.elevation_deg, LOWEST_SUN_DEG))
     view = View(float(rng.uniform(0, 360)), float(abs(rng.normal(0, options.off_nadir_deg / 1.5))))

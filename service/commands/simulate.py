@@ -39,6 +39,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--off-nadir", type=float, default=12.0, help="how obliquely scenes are taken, degrees"
     )
+    parser.add_argument(
+        "--traffic", type=float, default=0.5, help="vehicles per hectare, elsewhere in every look"
+    )
     parser.add_argument("--place", type=float, nargs=2, metavar=("LON", "LAT"), default=(15.3, 50.1))
 
 
@@ -64,6 +67,7 @@ def run(args: argparse.Namespace) -> int:
         kind=args.kind,
         clouds=args.clouds,
         masks=args.masks,
+        traffic=args.traffic,
         geolocation_m=args.geolocation_m,
         off_nadir_deg=args.off_nadir,
     )
@@ -83,6 +87,7 @@ def _check(args: argparse.Namespace, bands: tuple[str, ...]) -> None:
         "--clouds": (args.clouds, 0.0, 0.9),
         "--geolocation-m": (args.geolocation_m, 0.0, 100.0),
         "--off-nadir": (args.off_nadir, 0.0, 45.0),
+        "--traffic": (args.traffic, 0.0, 50.0),
         "--place longitude": (args.place[0], -180.0, 180.0),
         "--place latitude": (args.place[1], -66.0, 66.0),
         "--jpeg": (95 if args.jpeg is None else args.jpeg, 20, 95),

@@ -187,3 +187,17 @@ def test_a_poor_mask_never_changes_what_truth_calls_hidden() -> None:
         assert np.array_equal(a.mask, a.hidden)
         assert not c.mask.any()
     assert any(not np.array_equal(b.mask, b.hidden) for _, b, _ in pairs)
+
+
+def test_vehicles_stand_elsewhere_in_every_look_and_leave_the_rest_alone() -> None:
+    """Without noise the looks with and without traffic differ where vehicles and their shadows are, and there alone."""
+    still = simulate_series(4, replace(SUMMER, traffic=0.0, geolocation_m=0.0))
+    busy = simulate_series(4, replace(SUMMER, traffic=4.0, geolocation_m=0.0))
+    assert [t.thing for t in still.truths] == [t.thing for t in busy.truths]
+    places = [
+        np.abs(a.image.astype(float) - b.image).max(axis=0) > 100
+        for a, b in zip(still.looks, busy.looks, strict=True)
+    ]
+    assert all(0.005 < share.mean() < 0.3 for share in places)
+    first, second, _ = places
+    assert (first & second).sum() < 0.3 * min(first.sum(), second.sum())
