@@ -49,7 +49,7 @@ class WholeSiteChange:
 
 @dataclass(frozen=True, slots=True)
 class NormalisationOptions:
-    """``relative`` numbers have no absolute scale, so brightness alone never names a whole-site change."""
+    """``relative`` numbers have no absolute scale: brightness names no whole-site change where the pattern is still there."""
 
     relative: bool = False
     gain_limits: tuple[float, float] = (0.5, 2.0)
@@ -325,8 +325,9 @@ def _whole_site(
         found = WholeSiteChange(kind, green[1], abs(green[0]), hidden)
     else:
         found = None
-    if options.relative:
-        return found or _unknown(first, second, hidden)
+    if options.relative and not hidden:
+        # Another stretch brightens or darkens everything; only snow or haze also takes the pattern away.
+        return found
     visible = [k for k, b in enumerate(names) if b in _VISIBLE] or list(range(len(names)))
     before, after = first[visible].mean(axis=0), second[visible].mean(axis=0)
     ratio = np.log(np.maximum(after, 0.01) / np.maximum(before, 0.01))

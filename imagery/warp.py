@@ -47,6 +47,8 @@ _KERNEL_SUPPORT_PX = 2.0
 CLOUD_BUFFER_M = (4.0, 30.0)
 COMPACT_CLOUD_M2 = 2_500.0
 CLEARLY_BELOW_ZERO = -0.02
+# No shadow or water is zero in every band over so many pixels on a side, unless the stretch has cut all it held.
+COLLAR_BLOCK_PX = 12
 
 _CLOUD_MASK = {1: State.CLOUD, 2: State.CLOUD_SHADOW, 3: State.SNOW, 255: State.NODATA}
 # Sentinel-2 scene classification: 7 (unclassified) and 2 (dark area) are ground; 10 is thin cirrus.
@@ -304,12 +306,7 @@ def _codes(
     window: Window,
 ) -> StateImage | None:
     """Return nodata and saturation of stored numbers as observation states; None where all is well."""
-    missing = np.ones(raw.shape[1:], bool)
-    for plane, source in zip(raw, sources, strict=True):
-        if source.nodata is None or math.isnan(source.nodata):
-            missing[:] = False
-            break
-        missing &= plane == source.nodata
+    missing = _without_data(raw, sources)
     if raw.dtype.kind == "f":
         missing |= ~np.isfinite(raw).all(axis=0)
     if masked:
@@ -319,6 +316,38 @@ def _codes(
         # Eight-bit pictures are stretched for the eye and clip on every bright roof: that is no lost measurement.
         codes[(raw == 65535).any(axis=0) & ~missing] = State.SATURATED
     return codes if codes.any() else None
+
+
+def _without_data(raw: NDArray[np.generic], sources: Sequence[BandSource]) -> NDArray[np.bool_]:
+    """Return (row, col), True where stored numbers stand for nothing.
+
+    Zero, and 255 in eight bits, may be a dark or a bright pixel of one band: only all bands together are nodata then.
+    Any other declared number is no measurement, in whichever band it stands.
+    """
+    every, some = np.ones(raw.shape[1:], bool), np.zeros(raw.shape[1:], bool)
+    for plane, source in zip(raw, sources, strict=True):
+        if source.nodata is None or math.isnan(source.nodata):
+            every[:] = False
+            continue
+        here = plane == source.nodata
+        every &= here
+        if source.nodata != 0 and not (raw.dtype == np.uint8 and source.nodata == 255):
+            some |= here
+    if all(source.nodata is None for source in sources):
+        some |= _collar(raw)
+    return every | some
+
+
+def _collar(raw: NDArray[np.generic]) -> NDArray[np.bool_]:
+    """Return where all bands of a file that declares no nodata are zero over whole blocks: the edge of a picture."""
+    empty: NDArray[np.bool_] = (raw == 0).all(axis=0)
+    size = COLLAR_BLOCK_PX
+    if np.count_nonzero(empty) < size:
+        return np.zeros_like(empty)
+    # What the window cuts goes on beyond it, or two strips of one file would not agree.
+    around = np.pad(empty, size, mode="edge")
+    opened = ndimage.binary_opening(around, np.ones((size, size), bool))
+    return np.asarray(opened[size:-size, size:-size], bool)
 
 
 def _bridge(numbers: Float32Image, valid: NDArray[np.bool_], rounds: int) -> None:

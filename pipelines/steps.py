@@ -33,6 +33,7 @@ from imagery.look import Look
 from imagery.observability import ObservationState
 from imagery.radiometry import (
     Normalisation,
+    NormalisationOptions,
     WholeSiteChange,
     WholeSiteKind,
     apply_normalisation,
@@ -43,7 +44,7 @@ from imagery.scene import Scene
 from imagery.warp import read_look
 from pipelines.products import DamagedProduct, Product, ProductStore, StoreFailed, product_key
 
-VERSIONS = {"chip": 1, "displacement": 2, "evidence": 5, "look": 2}
+VERSIONS = {"chip": 2, "displacement": 2, "evidence": 6, "look": 3}
 """Step name to step version."""
 
 # Enough pixels to fit a gain on, few enough to cost nothing beside the reading.
@@ -416,7 +417,10 @@ def make_look(unit: LookUnit) -> LookOutcome:
 def _see(unit: LookUnit, store: ProductStore, displacement: Displacement, key: str) -> Product:
     look = read_scene(unit.scene, unit.grid, displacement=displacement)
     grid = _thumbnail_grid(unit.grid)
-    normalisation = normalise(_thumbnail(unit.reference, grid), _thumbnail_of(look, grid))
+    relative = "relative" in (unit.reference.units, unit.scene.units)
+    normalisation = normalise(
+        _thumbnail(unit.reference, grid), _thumbnail_of(look, grid), NormalisationOptions(relative=relative)
+    )
     shared: dict[str, Any] = {
         "gains": [list(entry) for entry in normalisation.by_band],
         "remarks": [*look.notes, *remarks_of(normalisation)],

@@ -116,6 +116,22 @@ def test_brightness_of_relative_numbers_names_nothing() -> None:
     assert found.whole_site_change is None
 
 
+@pytest.mark.parametrize(("gain", "offset"), [(2.2, 0.06), (1.9, 0.0), (0.4, 0.0)])
+def test_another_stretch_of_relative_numbers_is_no_weather(gain: float, offset: float) -> None:
+    found = normalise(
+        look(scene()), look(noisy(scene() * gain + offset)), NormalisationOptions(relative=True)
+    )
+    assert found.whole_site_change is None
+
+
+def test_snow_in_relative_numbers_is_told_by_the_lost_pattern() -> None:
+    values = 0.7 + 0.02 * pattern(30) + 0 * scene()
+    found = normalise(look(scene()), look(values), NormalisationOptions(relative=True))
+    assert found.whole_site_change is not None
+    assert found.whole_site_change.kind is WholeSiteKind.SNOW
+    assert found.whole_site_change.hides_objects
+
+
 def test_too_little_in_common_changes_nothing() -> None:
     hidden = look(scene() * 1.3)
     hidden.state[:] = ObservationState.CLOUD

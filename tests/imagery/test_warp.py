@@ -338,6 +338,49 @@ def test_a_zero_in_one_band_only_is_ground(tmp_path: Path) -> None:
     assert read_look(scene(path, bands=3, nodata=0), GRID).usable_fraction == 1.0
 
 
+@pytest.mark.parametrize(
+    ("dtype", "nodata"), [("float32", -9999.0), ("int16", -32768.0), ("uint16", 65535.0)]
+)
+def test_a_number_that_is_no_measurement_is_nodata_in_whichever_band_it_stands(
+    tmp_path: Path, dtype: str, nodata: float
+) -> None:
+    path = paint(
+        tmp_path / "a.tif", bands=3, dtype=dtype, edit=lambda cube: cube[1, 60:70, 60:70].fill(nodata)
+    )
+    look = read_look(scene(path, bands=3, nodata=nodata), GRID)
+    assert np.count_nonzero(look.state == State.NODATA) == 100
+    assert np.nanmin(look.reflectance) > 0.02
+    assert np.nanmax(look.reflectance) < 0.32
+
+
+def test_full_white_in_one_band_of_a_picture_is_ground(tmp_path: Path) -> None:
+    path = paint(
+        tmp_path / "a.tif",
+        bands=3,
+        dtype="uint8",
+        scale=1 / 255,
+        edit=lambda cube: cube[1, 60:70, 60:70].fill(255),
+    )
+    assert read_look(scene(path, bands=3, nodata=255, scale=1 / 255), GRID).usable_fraction == 1.0
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32"])
+def test_a_black_collar_that_nobody_declared_is_no_ground(tmp_path: Path, dtype: str) -> None:
+    def collar(cube: NDArray[np.generic]) -> None:
+        cube[:, :, :100] = 0  # the first 50 columns of the grid
+        cube[:, 80:83, 150:153] = 0  # a deep shadow
+
+    scale = 1e-4 if dtype == "uint16" else 1 / 255
+    look = read_look(
+        scene(
+            paint(tmp_path / "a.tif", bands=3, dtype=dtype, scale=scale, edit=collar), bands=3, scale=scale
+        ),
+        GRID,
+    )
+    assert np.all(look.state[:, :50] == State.NODATA)
+    assert np.all(look.state[:, 50:] == State.OBSERVED)
+
+
 def test_finer_scenes_are_averaged_not_sampled(tmp_path: Path) -> None:
     rng = np.random.default_rng(5)
 
