@@ -128,9 +128,10 @@ def median_of_three(cube: Float32) -> Float32:
         return cube
     before, here, after = cube[:-2], cube[1:-1], cube[2:]
     low, high = np.minimum(before, after), np.maximum(before, after)
-    middle = np.clip(here, low, high)  # NaN where any of the three is
     out = cube.copy()
-    out[1:-1] = np.where(np.isnan(middle), here, middle)
+    middle = out[1:-1]
+    np.minimum(np.maximum(here, low, out=low), high, out=middle)  # NaN where any of the three is
+    np.copyto(middle, here, where=np.isnan(middle))
     return out
 
 

@@ -52,7 +52,7 @@ def fit_null(difference: Float64, covariates: Float64, floor: float) -> SpatialN
         slopes = _ridge(design[keep], difference[keep])
         residual = difference - design @ slopes
         covariance = _trimmed_covariance(residual, keep, floor)
-        distance = np.sqrt(np.einsum("ni,ij,nj->n", residual, np.linalg.inv(covariance), residual))
+        distance = np.sqrt(np.einsum("ni,ni->n", residual @ np.linalg.inv(covariance), residual))
         keep = distance <= np.quantile(distance, 0.8)
     whiten = np.linalg.cholesky(np.linalg.inv(covariance))
     kind_at, kind_spread = _spread_by_kind(distance, covariates[:, 0], difference.shape[1])
@@ -108,10 +108,10 @@ def _spread_by_kind(distance: Float64, kind: Float64, bands: int) -> tuple[Float
 
 
 def deviation(null: SpatialNull, difference: Float32, covariates: Float32) -> Float32:
-    """Return ``(n, band)`` whitened differences beyond what the null predicts."""
-    surprise = difference - covariates @ null.slopes[1:]
-    surprise -= null.slopes[0]
-    whitened: Float32 = surprise @ null.whiten
+    """Return ``(band, n)`` whitened differences beyond what the null predicts; ``covariates`` (covariate, n)."""
+    surprise = difference - null.slopes[1:].T @ covariates
+    surprise -= null.slopes[0][:, None]
+    whitened: Float32 = null.whiten.T @ surprise
     return whitened
 
 

@@ -23,8 +23,8 @@ WINDOWS = (2, 4, 9)
 class Ground:
     """What a tile is made of, over all dates: flat pixel arrays.
 
-    ``covariates`` (pixel, covariate), the first being the kind of ground (vegetation where bands allow);
-    ``slope_row``/``slope_col`` (pixel, band) reflectance per pixel step of the mean image; ``shape`` is (row, col).
+    ``covariates`` (covariate, pixel), the first being the kind of ground (vegetation where bands allow);
+    ``slope_row``/``slope_col`` (band, pixel) reflectance per pixel step of the mean image; ``shape`` is (row, col).
     """
 
     shape: tuple[int, int]
@@ -58,11 +58,12 @@ def describe_ground(cube: Float32, bands: tuple[str, ...]) -> Ground:
     seen_any = seen[:, 0]
     wobble = np.sqrt(np.sum(np.where(seen_any, kinds - kind, np.float32(0)) ** 2, axis=0) / count[0])
     columns = [kind, wobble, *mean] if len(cube) > 2 else [kind, *mean]
-    covariates = np.stack([c.ravel() for c in columns], axis=1).astype(np.float32)
-    covariates -= np.nanmean(covariates, axis=0)
-    slope_row = np.gradient(mean, axis=1).reshape(n_bands, -1).T if rows > 1 else np.zeros((cols, n_bands))
-    slope_col = np.gradient(mean, axis=2).reshape(n_bands, -1).T if cols > 1 else np.zeros((rows, n_bands))
-    return Ground((rows, cols), covariates, slope_row.astype(np.float32), slope_col.astype(np.float32))
+    covariates = np.stack([c.ravel() for c in columns]).astype(np.float32)
+    covariates -= np.nanmean(covariates, axis=1, keepdims=True)
+    slope_row = np.gradient(mean, axis=1) if rows > 1 else np.zeros_like(mean)
+    slope_col = np.gradient(mean, axis=2) if cols > 1 else np.zeros_like(mean)
+    slopes = (slope.reshape(n_bands, -1).astype(np.float32) for slope in (slope_row, slope_col))
+    return Ground((rows, cols), covariates, *slopes)
 
 
 def vegetation_kind(values: Float32, bands: tuple[str, ...]) -> Float32:
@@ -113,12 +114,10 @@ def scan(
             with np.errstate(invalid="ignore", divide="ignore"):
                 difference = (sums[high] - sums[split]) / n_after - (sums[split] - sums[low]) / n_before
                 noise = 1.0 / n_before + 1.0 / n_after
-            difference = np.ascontiguousarray(difference.T)
             usable = np.isfinite(noise)
             chosen = sample[usable[sample]]
-            null = fit_null(
-                difference[chosen].astype(np.float64), ground.covariates[chosen].astype(np.float64), floor
-            )
+            described = ground.covariates[:, chosen].T.astype(np.float64)
+            null = fit_null(difference[:, chosen].T.astype(np.float64), described, floor)
             if null is None:
                 continue
             usual = np.float32(np.median(noise[chosen]))
@@ -130,17 +129,25 @@ def scan(
 def _significance(
     null: SpatialNull, difference: Float32, ground: Ground, noise: Float32, misregistration_px: float
 ) -> tuple[Float32, Float32]:
-    """Return per pixel the normal deviate and the (pixel, band) whitened difference, both flat."""
+    """Return per pixel the normal deviate, flat, and the (band, pixel) whitened difference."""
     whitened = deviation(null, difference, ground.covariates)
-    squared = np.einsum("nb,nb->n", whitened, whitened)
+    squared = np.einsum("bn,bn->n", whitened, whitened)
     edge = np.zeros(len(squared), np.float32)
     for slope in (ground.slope_row, ground.slope_col):
-        steep = slope @ null.whiten
-        edge += np.einsum("nb,nb->n", steep, steep)
-    spread = np.interp(ground.covariates[:, 0], null.kind_at, null.kind_spread).astype(np.float32)
+        steep = null.whiten.T @ slope
+        edge += np.einsum("bn,bn->n", steep, steep)
+    spread = _between(ground.covariates[0], null.kind_at, null.kind_spread)
     # Fewer looks than usual make a mean noisier, but only half of the null's spread is noise of that sort.
     inflation = spread**2 * (0.5 + 0.5 * np.maximum(noise, 1.0)) + misregistration_px**2 * edge
     return equivalent_z(np.sqrt(squared / inflation), null.bands), whitened
+
+
+def _between(at: Float32, knots: Float32, values: Float32) -> Float32:
+    """Interpolate linearly between a few ascending knots, flat beyond them: in place of ``np.interp``, which is slow."""
+    out = np.full(at.shape, values[0], np.float32)
+    for low, high, step in zip(knots[:-1], knots[1:], np.diff(values), strict=True):
+        out += step * (np.clip(at, low, high) - low) / max(high - low, np.float32(1e-12))
+    return out
 
 
 def _spots(
@@ -169,8 +176,8 @@ def _spots(
         mine = pixels[start:end]
         strength = z[mine]
         core = mine[strength >= np.quantile(strength, 0.6)]
-        effect = np.median(difference[core], axis=0)
-        weights = null.whiten @ np.median(whitened[core], axis=0)
+        effect = np.median(difference[:, core], axis=1)
+        weights = null.whiten @ np.median(whitened[:, core], axis=1)
         yield Spot(
             where[0],
             where[1],

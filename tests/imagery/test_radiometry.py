@@ -7,12 +7,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-from scipy import ndimage
+from scipy import ndimage, special
 
 from imagery.grid import SiteGrid
 from imagery.look import Look
 from imagery.observability import ObservationState
-from imagery.radiometry import NormalisationOptions, WholeSiteKind, apply_normalisation, normalise
+from imagery.radiometry import (
+    NormalisationOptions,
+    WholeSiteKind,
+    apply_normalisation,
+    chance_beyond,
+    normalise,
+)
 
 SIDE = 180
 GRID = SiteGrid(32636, 0.0, 0.0, 0.5, SIDE, SIDE)
@@ -146,3 +152,11 @@ def test_bands_without_a_fit_stay_as_they_are() -> None:
     target = look(noisy(scene() * 1.2))
     same = apply_normalisation(target, normalise(reference, target))
     assert np.array_equal(same.reflectance[3], target.reflectance[3])
+
+
+@pytest.mark.parametrize("freedom", range(1, 14))
+def test_the_closed_form_of_a_chi_square_is_the_incomplete_gamma_function(freedom: int) -> None:
+    chi = np.concatenate([[0.0], np.logspace(-8.0, 2.7, 200)])
+    np.testing.assert_allclose(
+        chance_beyond(chi, freedom), special.gammaincc(freedom / 2.0, chi / 2.0), rtol=1e-12, atol=1e-300
+    )
