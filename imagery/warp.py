@@ -50,12 +50,17 @@ CLEARLY_BELOW_ZERO = -0.02
 # No shadow or water is zero in every band over so many pixels on a side, unless the stretch has cut all it held.
 COLLAR_BLOCK_PX = 12
 
-_CLOUD_MASK = {1: State.CLOUD, 2: State.CLOUD_SHADOW, 3: State.SNOW, 255: State.NODATA}
+_CLOUD_MASK = {
+    0: State.OBSERVED, 1: State.CLOUD, 2: State.CLOUD_SHADOW, 3: State.SNOW, 255: State.NODATA,
+}  # fmt: skip
 # Sentinel-2 scene classification: 7 (unclassified) and 2 (dark area) are ground; 10 is thin cirrus.
 _SCL = {
-    0: State.NODATA, 1: State.SATURATED, 3: State.CLOUD_SHADOW,
-    8: State.CLOUD, 9: State.CLOUD, 10: State.CLOUD, 11: State.SNOW,
+    0: State.NODATA, 1: State.SATURATED, 2: State.OBSERVED, 3: State.CLOUD_SHADOW, 4: State.OBSERVED,
+    5: State.OBSERVED, 6: State.OBSERVED, 7: State.OBSERVED, 8: State.CLOUD, 9: State.CLOUD, 10: State.CLOUD,
+    11: State.SNOW, 255: State.NODATA,
 }  # fmt: skip
+# Where a mask has no pixel it calls nothing clear.
+_NO_SAY = 254
 
 
 def read_look(
@@ -546,15 +551,25 @@ def _mask(
 ) -> tuple[StateImage, tuple[str, ...]]:
     """Add cloud, shadow and snow to what the files themselves say: from the scene's mask, or guessed."""
     seen = state == State.OBSERVED
-    if scene.mask is None:
-        names = tuple(b.name for b in wanted)
-        guessed = guess_obstruction(
-            values, names, seen, placed.grid.gsd_m, relative=scene.units == "relative", sun=sun
-        )
-        return np.where(seen, guessed, state), ("cloud, shadow and snow mask guessed",)
-    hidden = _read_mask(scene.mask, placed)
-    state = np.where(seen | ((state == State.SATURATED) & (hidden > 0)), hidden, state)
-    return state, _compact_clouds(state, placed.grid.gsd_m)
+    hidden, notes = _hidden_by_mask(scene.mask, placed)
+    silent = (hidden == _NO_SAY) & seen
+    told = (hidden != _NO_SAY) & (seen | ((state == State.SATURATED) & (hidden > 0)))
+    state = np.where(told, hidden, state)
+    if told.any():
+        notes += _compact_clouds(state, placed.grid.gsd_m)
+    if scene.mask is None or silent.any():
+        names, relative = tuple(b.name for b in wanted), scene.units == "relative"
+        guessed = guess_obstruction(values, names, seen, placed.grid.gsd_m, relative=relative, sun=sun)
+        state = np.where(silent, guessed, state)
+        notes += _how_much_guessed(silent, seen)
+    return state, notes
+
+
+def _how_much_guessed(silent: NDArray[np.bool_], seen: NDArray[np.bool_]) -> tuple[str, ...]:
+    share = float(silent.sum()) / max(float(seen.sum()), 1.0)
+    if np.array_equal(silent, seen):
+        return ("cloud, shadow and snow mask guessed",)
+    return (f"its mask leaves out {share:.0%} of what it shows: guessed there",) if share > 0.01 else ()
 
 
 def _compact_clouds(state: StateImage, gsd_m: float) -> tuple[str, ...]:
@@ -573,24 +588,37 @@ def _compact_clouds(state: StateImage, gsd_m: float) -> tuple[str, ...]:
     )
 
 
-def _read_mask(mask: MaskSource, placed: _Placement) -> StateImage:
-    """Warp a classification layer onto the grid, clouds and their shadows grown a little."""
-    out = np.zeros(placed.grid.shape, np.uint8)
+def _hidden_by_mask(mask: MaskSource | None, placed: _Placement) -> tuple[StateImage, tuple[str, ...]]:
+    """Warp a classification layer onto the grid, clouds and their shadows grown a little; ``_NO_SAY`` where it is silent.
+
+    A layer with numbers that its kind does not know (percentages, bit fields) is of another kind and says nothing.
+    """
+    out = np.full(placed.grid.shape, _NO_SAY, np.uint8)
+    if mask is None:
+        return out, ()
     with open_raster(mask.path) as dataset:
         native = _native(dataset, placed)
         if native is None:
-            return out
+            return out, ()
         raw = dataset.read(mask.index, window=native.window)
-    table = np.zeros(256, np.uint8)
-    for value, meaning in (_CLOUD_MASK if mask.kind == "cloud-mask" else _SCL).items():
-        table[value] = meaning
-    codes = table[np.clip(raw, 0, 255).astype(np.uint8)]
+        nodata = dataset.nodata
+    known = _CLOUD_MASK if mask.kind == "cloud-mask" else _SCL
+    codes = np.full(raw.shape, _NO_SAY, np.uint8)
+    for value, meaning in known.items():
+        codes[raw == value] = meaning
+    codes[(codes == _NO_SAY) & (np.isnan(raw) if nodata is None else (raw == nodata) | np.isnan(raw))] = (
+        State.NODATA
+    )
+    if np.any(codes == _NO_SAY):
+        kind = "a cloud mask" if mask.kind == "cloud-mask" else "a scene classification"
+        strange = raw[codes == _NO_SAY].flat[0]
+        return out, (f"its mask holds numbers that {kind} does not know, such as {strange:g}: not used",)
     gsd = [placed.grid.gsd_m / s for s in native.scale]
     buffer_m = min(max(*gsd, CLOUD_BUFFER_M[0]), CLOUD_BUFFER_M[1])
     for meaning in (State.CLOUD_SHADOW, State.CLOUD):
         _grow(codes, meaning, [math.ceil(buffer_m / g) for g in reversed(gsd)])
     _warp_classes(codes, placed, native, out)
-    return out
+    return out, ()
 
 
 def _grow(codes: StateImage, meaning: State, radius_px: Sequence[int]) -> None:

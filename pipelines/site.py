@@ -61,6 +61,9 @@ USABLE_STEP = 0.1
 ELEVATION_STEP_DEG = 15.0
 OFF_NADIR_STEP_DEG = 10.0
 MIN_REFERENCE_FRACTION = 0.3
+# How many scenes are tried as the reference, and from which share of the looks that could be placed one will do.
+REFERENCES = 4
+MIN_PLACED_SHARE = 0.4
 # How often a look that could not be placed is tried against another that was.
 BRIDGES = 2
 # How often products that were deleted or damaged under a run are made again before it is given up.
@@ -122,11 +125,12 @@ def _coarse_grid(grid: SiteGrid, scenes: Sequence[Scene]) -> SiteGrid:
     return grid.coarsened(max(1, round(finest / grid.gsd_m)))
 
 
-def choose_reference(scenes: Sequence[Scene], chips: Sequence[ChipSummary]) -> int:
-    """Return the index of the scene all others are registered to.
+def reference_candidates(scenes: Sequence[Scene], chips: Sequence[ChipSummary]) -> list[int]:
+    """Return the indices of the readable scenes, first the one that all others are best registered to.
 
-    The rule: finest pixels; then most of the site seen (in tenths); then near nadir (in steps of 10 degrees), high sun
-    (in steps of 15 degrees); then sharpest by half; then earliest. Unknown angles count as worst.
+    The rule: enough of the site seen; finest pixels; then most of the site seen (in tenths); then near nadir (in steps
+    of 10 degrees), high sun (in steps of 15 degrees); then sharpest by half; then earliest. Unknown angles count as
+    worst.
     """
 
     def rank(index: int) -> tuple[object, ...]:
@@ -144,8 +148,7 @@ def choose_reference(scenes: Sequence[Scene], chips: Sequence[ChipSummary]) -> i
         )
 
     readable = [i for i, chip in enumerate(chips) if chip.error is None]
-    clear = [i for i in readable if chips[i].usable_fraction >= MIN_REFERENCE_FRACTION]
-    return min(clear or readable, key=rank)
+    return sorted(readable, key=lambda i: (chips[i].usable_fraction < MIN_REFERENCE_FRACTION, rank(i)))
 
 
 def analyse_scenes(
@@ -222,23 +225,18 @@ def _through_all_steps(
         where, code, sentence = refused[-1]
         raise NothingReadable(f"none of {len(scenes)} scenes can be used; {where}: {code}: {sentence}")
 
-    reference = choose_reference(scenes, chips)
-    units = _units(
+    reference, units, outcomes = _placed(
         scenes,
         chips,
         coarse,
         grids,
         chip_grids,
-        reference,
         aoi,
         store=store,
         runner=runner,
         parameters=parameters,
+        progress=progress,
     )
-    need = max((look_bytes(unit.grid) for unit in units), default=0)
-    outcomes = runner.map(make_look, units, _counter(progress, "looks", len(units)), need)
-    for _ in range(BRIDGES):
-        units, outcomes = _bridge(units, outcomes, runner, chip_grids)
     by_scene = {unit.scene.id: outcome for unit, outcome in zip(units, outcomes, strict=True)}
     refused += [
         (unit.scene.id, *o.error) for unit, o in zip(units, outcomes, strict=True) if o.error is not None
@@ -283,6 +281,56 @@ def _counter(progress: Progress, step: str, total: int) -> Callable[[int], None]
 
     progress(step, 0, total)
     return done
+
+
+def _placed(
+    scenes: Sequence[Scene],
+    chips: Sequence[ChipSummary],
+    coarse: Sequence[bool],
+    grids: dict[bool, SiteGrid],
+    chip_grids: dict[bool, SiteGrid],
+    aoi: BaseGeometry,
+    *,
+    store: str,
+    runner: Runner,
+    parameters: Parameters,
+    progress: Progress,
+) -> tuple[int, list[LookUnit], list[LookOutcome]]:
+    """Register all looks to one reference; return its index, the looks, and what they came to.
+
+    A reference that hardly any look can be placed on is itself the odd one (a cloud that no mask tells of has no ground
+    to register to), so the next candidates are tried, and the one that places most looks is taken.
+    """
+    best: tuple[int, int, list[LookUnit], list[LookOutcome]] | None = None
+    for reference in reference_candidates(scenes, chips)[:REFERENCES]:
+        units = _units(
+            scenes,
+            chips,
+            coarse,
+            grids,
+            chip_grids,
+            reference,
+            aoi,
+            store=store,
+            runner=runner,
+            parameters=parameters,
+        )
+        need = max((look_bytes(unit.grid) for unit in units), default=0)
+        outcomes = runner.map(make_look, units, _counter(progress, "looks", len(units)), need)
+        for _ in range(BRIDGES):
+            units, outcomes = _bridge(units, outcomes, runner, chip_grids)
+        seen = [_shows_ground(outcome) for outcome in outcomes]
+        if best is None or sum(seen) > best[0]:
+            best = (sum(seen), reference, units, outcomes)
+        hoped = sum(chip.usable_fraction >= MIN_REFERENCE_FRACTION for chip in chips if chip.error is None)
+        if sum(seen) >= min(hoped, max(2, MIN_PLACED_SHARE * hoped)):
+            break
+    assert best is not None  # there is a readable scene
+    return best[1:]
+
+
+def _shows_ground(outcome: LookOutcome) -> bool:
+    return outcome.product is not None and dict(outcome.fractions).get("observed", 0.0) > 0.0
 
 
 def _units(
@@ -496,7 +544,7 @@ def _warnings(looks: Sequence[LookSummary], detection: Detection) -> tuple[str, 
     guessed = [look for look in looks if any("guessed" in note for note in look.notes)]
     if guessed:
         warnings.append(
-            f"{len(guessed)} of {len(looks)} looks came without a cloud mask: theirs was guessed."
+            f"{len(guessed)} of {len(looks)} looks came without a cloud mask for all they show: it was guessed there."
         )
     no_sun = [look for look in looks if look.scene.sun is None]
     if no_sun:

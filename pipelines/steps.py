@@ -39,7 +39,7 @@ from imagery.radiometry import (
     apply_normalisation,
     normalise,
 )
-from imagery.registration import estimate_displacement
+from imagery.registration import Reference, estimate_displacement
 from imagery.scene import Scene
 from imagery.warp import read_look
 from pipelines.products import DamagedProduct, Product, ProductStore, StoreFailed, product_key
@@ -308,11 +308,16 @@ def make_chip(unit: ChipUnit) -> ChipSummary:
 
 
 def _sharpness(image: NDArray[np.float32]) -> float:
-    """Return the share of an image's variation that lies between neighbouring pixels, over seen pixels."""
-    step = np.diff(image, axis=1)
-    spread = float(np.nanstd(image)) if np.isfinite(image).any() else 0.0
-    fine = float(np.nanstd(step)) if np.isfinite(step).any() else 0.0
-    return fine / spread if spread > 0 else 0.0
+    """Return the share of an image's variation that builds up between one and two pixels, over seen pixels.
+
+    Noise has it all within one pixel, so a cloud's grain is not taken for the sharpest picture of a site.
+    """
+    if not np.isfinite(image).any():
+        return 0.0
+    spread = float(np.nanvar(image))
+    near, far = (image[:, step:] - image[:, :-step] for step in (1, 2))
+    built = float(np.nanvar(far)) - float(np.nanvar(near)) if np.isfinite(far).any() else 0.0
+    return float(np.sqrt(max(built, 0.0) / spread)) if spread > 0 else 0.0
 
 
 # --- look -----------------------------------------------------------------------------------------------------------
@@ -332,10 +337,12 @@ def _displacement(unit: LookUnit, store: ProductStore) -> Displacement:
     key = displacement_key(unit)
     product = store.get(key)
     if product is None:
-        reference, target = store.get(unit.reference_chip), store.get(unit.chip)
+        reference, target = _reference(unit.store, unit.reference_chip), store.get(unit.chip)
         if reference is None or target is None:
+            # A lost chip is made again under its old name, so that it was lost is not to be remembered.
+            _reference.cache_clear()
             raise LostProduct(f"a chip of scene {unit.scene.id} was deleted while it was needed; run again")
-        found = estimate_displacement(look_from(reference), look_from(target), max_shift_m=unit.max_shift_m)
+        found = estimate_displacement(reference, look_from(target), max_shift_m=unit.max_shift_m)
         arrays = {}
         if found.field is not None:
             arrays = {"field_east_m": found.field.east_m, "field_north_m": found.field.north_m}
@@ -351,6 +358,13 @@ def look_bytes(grid: SiteGrid) -> int:
 @lru_cache(maxsize=1)
 def _network() -> PresenceNetwork:
     return PresenceNetwork.load()
+
+
+@lru_cache(maxsize=1)
+def _reference(store: str, chip: str) -> Reference | None:
+    """Read the chip that others are registered to; kept, with what was worked out of it, for the next of its scenes."""
+    product = ProductStore(store).get(chip)
+    return None if product is None else Reference(look_from(product))
 
 
 @lru_cache(maxsize=2)

@@ -570,6 +570,43 @@ def test_without_a_mask_the_look_says_that_it_was_guessed(tmp_path: Path) -> Non
     assert "cloud, shadow and snow mask guessed" in look.notes
 
 
+@pytest.mark.parametrize(("dtype", "value"), [("uint16", 21824), ("uint8", 100), ("float32", 0.4)])
+def test_a_mask_of_another_kind_is_not_read_as_one(tmp_path: Path, dtype: str, value: float) -> None:
+    def codes(cube: NDArray[np.generic]) -> None:
+        cube[:] = 0
+        cube[0, 80:, :] = value
+
+    mask = MaskSource(str(paint(tmp_path / "m.tif", dtype=dtype, edit=codes)), 1, "cloud-mask")
+    look = read_look(scene(paint(tmp_path / "a.tif"), mask=mask), GRID)
+    assert look.usable_fraction == 1.0
+    assert any("not used" in note and f"{value:g}" in note for note in look.notes)
+    assert "cloud, shadow and snow mask guessed" in look.notes
+
+
+def test_where_a_mask_has_no_pixel_the_look_says_that_it_was_guessed(tmp_path: Path) -> None:
+    clear = paint(tmp_path / "m.tif", dtype="uint8", size=(100, 240), edit=lambda cube: cube.fill(0))
+    of = scene(paint(tmp_path / "a.tif"), mask=MaskSource(str(clear), 1, "cloud-mask"))
+    assert "its mask leaves out 50% of what it shows: guessed there" in read_look(of, GRID).notes
+    far = paint(
+        tmp_path / "f.tif",
+        dtype="uint8",
+        transform=Affine(1.0, 0.0, EAST + 9e3, 0.0, -1.0, NORTH),
+        edit=lambda cube: cube.fill(0),
+    )
+    of = replace(of, mask=MaskSource(str(far), 1, "cloud-mask"))
+    assert "cloud, shadow and snow mask guessed" in read_look(of, GRID).notes
+
+
+def test_a_mask_that_declares_its_own_nodata_is_taken_at_its_word(tmp_path: Path) -> None:
+    def codes(cube: NDArray[np.generic]) -> None:
+        cube[:] = 0
+        cube[0, 80:110, 80:110] = 99
+
+    mask = MaskSource(str(paint(tmp_path / "m.tif", dtype="uint8", edit=codes, nodata=99)), 1, "cloud-mask")
+    look = read_look(scene(paint(tmp_path / "a.tif"), mask=mask), GRID)
+    assert np.count_nonzero(look.state == State.NODATA) == 900
+
+
 def test_angles_are_turned_to_grid_north(tmp_path: Path) -> None:
     grid = replace(GRID, east_m=EAST + 200_000.0)  # two and a half degrees east of the central meridian, 45 N
     of = scene(paint(tmp_path / "a.tif"), sun=Sun(1.0, 30.0), view=View(350.0, 12.0))
