@@ -5,13 +5,14 @@ them, Gauss-Newton refines them, a robust fit decides between translation and af
 """
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 from scipy import ndimage
 
 from imagery.displacement import RegistrationState
 from imagery.registration import prefilter
-from imagery.registration.correlation import Peak, best_peaks, masked_correlation
+from imagery.registration.correlation import Complex64Image, Peak, best_peaks, masked_correlation
 from imagery.registration.field import LocalField, local_field, target_nodes
 from imagery.registration.gate import Evidence, state_of
 from imagery.registration.motion import (
@@ -105,17 +106,50 @@ class ArrayRegistration:
 
 
 @dataclass(frozen=True)
-class _Level:
-    """One level of the pyramid: filled images and their masks."""
+class Side:
+    """One image of a pair on one level: filled, where it counts, and what else is worked out of it alone, once."""
 
-    reference: Float32Image
-    target: Float32Image
-    reference_valid: Mask
-    target_valid: Mask
+    image: Float32Image
+    valid: Mask
+
+    @cached_property
+    def feature(self) -> Complex64Image:
+        """Orientation of the gradient."""
+        return prefilter.orientation(self.image, self.valid, 1.5)
+
+    @cached_property
+    def band(self) -> Float32Image | None:
+        """The image band-passed and normalised; None where there is nothing but ramps and rounding."""
+        band = prefilter.band_passed(self.image)
+        sample = np.abs(band[::4, ::4][self.valid[::4, ::4]])
+        if sample.size == 0 or float(np.median(sample)) < FLAT_SHARE * float(self.image.std()):
+            return None
+        return prefilter.normalised(band, self.valid)
+
+    def halved(self) -> "Side":
+        """Return the next coarser level."""
+        return Side(*prefilter.halved(self.image, self.valid))
+
+    def without_shadows(self) -> "Side":
+        """Return the image with its shadows filled."""
+        seen = self.valid & ~shadow_mask(self.image, self.valid)
+        return Side(prefilter.filled(self.image, seen), seen)
+
+
+Prepared = tuple[Side, ...]
+"""The levels of one image, finest first, each half the one before."""
+
+
+@dataclass(frozen=True)
+class _Level:
+    """One level of the pyramid."""
+
+    reference: Side
+    target: Side
 
     @property
     def shape(self) -> tuple[int, int]:
-        return self.reference.shape[0], self.reference.shape[1]
+        return self.reference.image.shape[0], self.reference.image.shape[1]
 
     @property
     def centre(self) -> Float64:
@@ -150,7 +184,30 @@ def register_arrays(
     max_shift_px : largest shift looked for on either axis
     """
     options = options or Options()
-    levels = _pyramid(reference, target, reference_observed, target_observed, options)
+    return register_prepared(
+        prepare(reference, reference_observed, options),
+        prepare(target, target_observed, options),
+        max_shift_px=max_shift_px,
+        options=options,
+    )
+
+
+def prepare(image: Float32Image, observed: Mask, options: Options | None = None) -> Prepared:
+    """Work out of one image what does not depend on the other; see ``register_arrays`` for the arrays."""
+    options = options or Options()
+    valid = prefilter.usable_pixels(image, observed, options.erosion_px)
+    sides = [Side(prefilter.filled(image, valid), valid)]
+    while max(sides[-1].valid.shape) > options.coarse_px and min(sides[-1].valid.shape) >= 128:
+        sides.append(sides[-1].halved())
+    return tuple(sides)
+
+
+def register_prepared(
+    reference: Prepared, target: Prepared, *, max_shift_px: float, options: Options | None = None
+) -> ArrayRegistration:
+    """Measure how the target lies against the reference, both prepared with the same options."""
+    options = options or Options()
+    levels = [_Level(*sides) for sides in zip(reference, target, strict=True)]
     refusal = _refusal(levels[0], max_shift_px)
     if refusal:
         return _nothing(levels[0], refusal)
@@ -163,9 +220,9 @@ def register_arrays(
     refined = None
     for step in range(top, -1, -1):
         level = levels[step]
-        if level.reference.size > options.finest_pixels and refined is not None:
+        if level.reference.image.size > options.finest_pixels and refined is not None:
             break
-        coarser = step > 0 and levels[step - 1].reference.size <= options.finest_pixels
+        coarser = step > 0 and levels[step - 1].reference.image.size <= options.finest_pixels
         answer = _refine(level, motion, 1 if coarser else options.rounds, options)
         if answer is not None and not coarser and float(np.median(answer.fit.residuals)) > SHADOW_DOUBT_PX:
             answer = _without_shadows(level, answer, motion, options)
@@ -179,50 +236,31 @@ def register_arrays(
     return _judge(refined[0], refined[1], best, peak, ambiguity, levels[0], max_shift_px, options)
 
 
-def _pyramid(
-    reference: Float32Image, target: Float32Image, seen_r: Mask, seen_t: Mask, options: Options
-) -> list[_Level]:
-    """Return levels, finest first, each half the one before."""
-    valid_r = prefilter.usable_pixels(reference, seen_r, options.erosion_px)
-    valid_t = prefilter.usable_pixels(target, seen_t, options.erosion_px)
-    level = _Level(prefilter.filled(reference, valid_r), prefilter.filled(target, valid_t), valid_r, valid_t)
-    levels = [level]
-    while max(level.shape) > options.coarse_px and min(level.shape) >= 128:
-        level_r, mask_r = prefilter.halved(level.reference, level.reference_valid)
-        level_t, mask_t = prefilter.halved(level.target, level.target_valid)
-        level = _Level(level_r, level_t, mask_r, mask_t)
-        levels.append(level)
-    return levels
-
-
 def _refusal(level: _Level, max_shift_px: float) -> str | None:
     """Return why there is nothing to measure, before measuring."""
     if min(level.shape) < MIN_SIDE_PX:
         return "too_small"
     if not (max_shift_px >= 0 and np.isfinite(max_shift_px)):
         return "no_search_range"
-    needed = 0.02 * level.reference.size
-    if min(int(level.reference_valid.sum()), int(level.target_valid.sum())) < needed:
+    sides = (level.reference, level.target)
+    if min(int(side.valid.sum()) for side in sides) < 0.02 * level.reference.image.size:
         return "no_overlap"
-    for image, valid in ((level.reference, level.reference_valid), (level.target, level.target_valid)):
-        if not float(image[valid].std()) > 0.0:
-            return "too_little_texture"
+    if not all(float(side.image[side.valid].std()) > 0.0 for side in sides):
+        return "too_little_texture"
     return None
 
 
 def _search(level: _Level, reach_px: float) -> tuple[Vote, Peak, float] | None:
     """Return the peak that windows support most, its vote, and how good the runner-up is."""
-    feature_r = prefilter.orientation(level.reference, level.reference_valid, 1.5)
-    feature_t = prefilter.orientation(level.target, level.target_valid, 1.5)
+    feature_r, feature_t = level.reference.feature, level.target.feature
+    valid_r, valid_t = level.reference.valid, level.target.valid
     reach = tuple(int(min(np.ceil(reach_px) + 8, n - 8)) for n in level.shape)
-    surface = masked_correlation(
-        feature_r, feature_t, level.reference_valid, level.target_valid, (reach[0], reach[1])
-    )
+    surface = masked_correlation(feature_r, feature_t, valid_r, valid_t, (reach[0], reach[1]))
     cells = lattice(level.shape, VOTE_CELL_PX)
     peaks = best_peaks(surface)
     if not peaks or cells is None:
         return None
-    votes = [vote(feature_r, feature_t, level.reference_valid, level.target_valid, cells, p) for p in peaks]
+    votes = [vote(feature_r, feature_t, valid_r, valid_t, cells, p) for p in peaks]
     order = sorted(range(len(votes)), key=lambda k: -votes[k].support)
     # Peaks a lattice period apart can tie; then the one the scene's own geolocation is nearest to goes first.
     level_best = TIE * votes[order[0]].support
@@ -235,11 +273,7 @@ def _search(level: _Level, reach_px: float) -> tuple[Vote, Peak, float] | None:
 
 def _without_shadows(level: _Level, plain: _Refined, start: Motion, options: Options) -> _Refined:
     """Leave shadows out of both images and keep that answer where what remains matches clearly better."""
-    seen_r = level.reference_valid & ~shadow_mask(level.reference, level.reference_valid)
-    seen_t = level.target_valid & ~shadow_mask(level.target, level.target_valid)
-    level = _Level(
-        prefilter.filled(level.reference, seen_r), prefilter.filled(level.target, seen_t), seen_r, seen_t
-    )
+    level = _Level(level.reference.without_shadows(), level.target.without_shadows())
     lit = _refine(level, start, options.rounds, options, SUN_EVIDENCE)
     if lit is None:
         return plain
@@ -273,19 +307,11 @@ def _refine(
 
 def _bands(level: _Level) -> Bands | None:
     """Return both images band-passed and normalised; None where there is nothing but ramps and rounding."""
-    prepared = []
-    for image, valid in ((level.reference, level.reference_valid), (level.target, level.target_valid)):
-        band = prefilter.band_passed(image)
-        sample = np.abs(band[::4, ::4][valid[::4, ::4]])
-        if sample.size == 0 or float(np.median(sample)) < FLAT_SHARE * float(image.std()):
-            return None
-        prepared.append(prefilter.normalised(band, valid))
-    return Bands(
-        prepared[0],
-        ndimage.spline_filter(prepared[1], order=3, output=np.float32, mode="mirror"),
-        level.reference_valid,
-        level.target_valid,
-    )
+    reference, target = level.reference.band, level.target.band
+    if reference is None or target is None:
+        return None
+    coefficients = ndimage.spline_filter(target, order=3, output=np.float32, mode="mirror")
+    return Bands(reference, coefficients, level.reference.valid, level.target.valid)
 
 
 def _judge(

@@ -1,5 +1,7 @@
 """Registration of one look against another on one site grid, in metres."""
 
+from collections.abc import Callable
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
@@ -8,7 +10,7 @@ from imagery.displacement import Displacement, DisplacementField, RegistrationSt
 from imagery.grid import SiteGrid
 from imagery.illumination import View
 from imagery.look import Float32Image, Look
-from imagery.registration.estimator import ArrayRegistration, Options, register_arrays
+from imagery.registration.estimator import ArrayRegistration, Options, Prepared, prepare, register_prepared
 from imagery.registration.motion import Float64
 
 # What a panchromatic band sees, in order of preference; equal weights of what both looks have.
@@ -16,8 +18,23 @@ _VISIBLE = ("pan", "green", "red", "blue", "nir", "nir08")
 PARALLAX_DEG = 15.0
 
 
+class Reference:
+    """A look that many others are registered to: what its pixels alone decide is worked out once, for as long as it fits."""
+
+    def __init__(self, look: Look) -> None:
+        self.look = look
+        self._kept: tuple[object, Prepared] | None = None
+
+    def prepared(self, key: object, make: Callable[[], Prepared]) -> Prepared:
+        """Return what was made for a key, made now where the last one was made for another."""
+        kept = self._kept
+        if kept is None or kept[0] != key:
+            kept = self._kept = (key, make())
+        return kept[1]
+
+
 def estimate_displacement(
-    reference: Look,
+    reference: Look | Reference,
     target: Look,
     *,
     max_shift_m: float,
@@ -28,7 +45,8 @@ def estimate_displacement(
 
     Parameters
     ----------
-    reference, target : looks on the same ``SiteGrid``, the target read as it claims to lie
+    reference, target : looks on the same ``SiteGrid``, the target read as it claims to lie; a ``Reference`` spares
+        time where several targets follow each other, and changes no answer
     max_shift_m : largest shift looked for on either axis, metres
     reference_weight : (row, col) in [0, 1], 0 where the ground is known to change (candidates); None means everywhere
 
@@ -36,21 +54,26 @@ def estimate_displacement(
     ------
     ValueError : the looks lie on different grids
     """
+    known = reference if isinstance(reference, Reference) else Reference(reference)
+    reference = known.look
     if reference.grid != target.grid:
         raise ValueError("both looks must lie on one grid; read the target onto the reference's first")
     gsd_m = reference.grid.gsd_m
-    first, second = common_luminance(reference, target)
-    first, second = equal_sharpness(first, second, reference.gsd_m / gsd_m, target.gsd_m / gsd_m)
+    names = common_luminance(reference, target)
+    own_px = reference.gsd_m / gsd_m, target.gsd_m / gsd_m
+    coarse_px = max(*own_px, 1.0)
     seen = reference.observed if reference_weight is None else reference.observed & (reference_weight > 0.5)
     part = common_part(seen, target.observed, max_shift_m / gsd_m)
-    result = register_arrays(
-        first[part],
-        second[part],
-        seen[part],
-        target.observed[part],
-        max_shift_px=max_shift_m / gsd_m,
-        options=options,
-    )
+
+    def made(look: Look, which: int, where: NDArray[np.bool_]) -> Prepared:
+        image = _blurred(_mean(look, names[which]), own_px[which], coarse_px)
+        return prepare(image[part], where[part], options)
+
+    # Candidates differ from target to target.
+    key = object() if reference_weight is not None else (names[0], coarse_px, part, options)
+    first = known.prepared(key, lambda: made(reference, 0, seen))
+    second = made(target, 1, target.observed)
+    result = register_prepared(first, second, max_shift_px=max_shift_m / gsd_m, options=options)
     rows, cols = part
     grid = reference.grid.window(rows.start, cols.start, rows.stop - rows.start, cols.stop - cols.start)
     return _in_metres(result, grid, _parallax_reasons(reference.view, target.view))
@@ -79,13 +102,11 @@ def common_part(
     return span(1), span(0)
 
 
-def common_luminance(reference: Look, target: Look) -> tuple[Float32Image, Float32Image]:
-    """Return one (row, col) image of each look: the mean of the bands both have, else each look's own best guess."""
+def common_luminance(reference: Look, target: Look) -> tuple[list[str], list[str]]:
+    """Return the bands of each look whose mean is compared: what both have, else each look's own best guess."""
     shared = [b for b in reference.bands if b in target.bands]
     visible = [b for b in _VISIBLE if b in shared] or shared
-    if visible:
-        return _mean(reference, visible), _mean(target, visible)
-    return _mean(reference, _own(reference)), _mean(target, _own(target))
+    return (visible, visible) if visible else (_own(reference), _own(target))
 
 
 def _own(look: Look) -> list[str]:

@@ -1,6 +1,7 @@
 """How many windows agree with a candidate shift, and the rough motion they agree on (ALGORITHMS A2 step 4)."""
 
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 
@@ -8,6 +9,8 @@ from imagery.registration.correlation import Complex64Image, Peak
 from imagery.registration.motion import Float64, Motion, fit_motion
 from imagery.registration.prefilter import Mask
 from imagery.registration.windows import Lattice
+
+Image = TypeVar("Image", Complex64Image, Mask)
 
 REACH = 3
 AGREE_PX = 0.75
@@ -31,7 +34,7 @@ def _offset_slices(n: int, shift: int) -> tuple[slice, slice]:
     return slice(max(0, -shift), min(n, n - shift)), slice(max(0, shift), min(n, n + shift))
 
 
-def _shifted(image: Complex64Image, row: int, col: int) -> Complex64Image:
+def _shifted(image: Image, row: int, col: int) -> Image:
     """Return ``out(p) = image(p + shift)``, zero outside."""
     out = np.zeros_like(image)
     to_row, from_row = _offset_slices(image.shape[0], row)
@@ -57,16 +60,19 @@ def vote(
     peak: Peak,
 ) -> Vote:
     """Ask every window for its shift within three pixels of a peak."""
-    offsets = range(-REACH, REACH + 1)
     width = 2 * REACH + 1
     products = np.empty((width, width, cells.rows, cells.cols), np.float32)
-    conjugate = reference.conj()
-    for i, down in enumerate(offsets):
-        for j, across in enumerate(offsets):
-            moved = _shifted(target, peak.row + down, peak.col + across)
-            products[i, j] = cells.cell_sums((conjugate.real * moved.real) - (conjugate.imag * moved.imag))
+    rows, cols = reference.shape
+    # Real and imaginary part each in one piece, so that no sum strides over the other.
+    real, imaginary = np.ascontiguousarray(reference.real), np.ascontiguousarray(reference.imag)
+    around = _shifted(np.pad(target, REACH), peak.row, peak.col)
+    around_real, around_imaginary = np.ascontiguousarray(around.real), np.ascontiguousarray(around.imag)
+    for i in range(width):
+        for j in range(width):
+            there = slice(i, i + rows), slice(j, j + cols)
+            products[i, j] = cells.cell_sums(real * around_real[there] + imaginary * around_imaginary[there])
     moved = _shifted(target, peak.row, peak.col)
-    both = reference_valid & (_shifted(target_valid.astype(np.complex64), peak.row, peak.col).real > 0)
+    both = reference_valid & _shifted(target_valid, peak.row, peak.col)
     power_r = cells.window_sums(cells.cell_sums(np.where(both, np.abs(reference) ** 2, 0).astype(np.float32)))
     power_t = cells.window_sums(cells.cell_sums(np.where(both, np.abs(moved) ** 2, 0).astype(np.float32)))
     valid = cells.window_sums(cells.cell_sums(both.astype(np.float32))) / (3 * cells.cell_px) ** 2

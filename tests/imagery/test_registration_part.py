@@ -1,5 +1,6 @@
 """Registration looks where both looks show ground, however large the chip around it is."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import numpy as np
@@ -9,7 +10,7 @@ from scipy import ndimage
 from imagery.grid import SiteGrid
 from imagery.look import Look
 from imagery.observability import ObservationState
-from imagery.registration import estimate_displacement
+from imagery.registration import Reference, estimate_displacement
 from imagery.registration.looks import common_part
 
 GRID = SiteGrid(32633, 500_000.0, 5_550_000.0, 10.0, 386, 385)
@@ -35,6 +36,30 @@ def test_a_small_scene_on_a_large_chip_is_registered(inset: int) -> None:
     assert found.registered
     assert found.east_m == pytest.approx(16.0, abs=0.5)
     assert found.north_m == pytest.approx(3.7, abs=0.5)
+
+
+def test_a_reference_kept_for_many_targets_changes_no_answer() -> None:
+    reference = small_look((0, 0), 143)
+    kept = Reference(reference)
+    coarser = replace(small_look((1.0, 0.4), 143), gsd_m=20.0)
+    targets = [
+        small_look((0.37, -1.6), 143),
+        small_look((-0.8, 0.2), 160),
+        coarser,
+        small_look((0.37, -1.6), 143),
+    ]
+    for target in targets:
+        assert estimate_displacement(kept, target, max_shift_m=60.0) == estimate_displacement(
+            reference, target, max_shift_m=60.0
+        )
+    weight = np.ones(GRID.shape, np.float32)
+    weight[180:200, 180:220] = 0.0
+    assert estimate_displacement(
+        kept, targets[0], max_shift_m=60.0, reference_weight=weight
+    ) == estimate_displacement(reference, targets[0], max_shift_m=60.0, reference_weight=weight)
+    assert estimate_displacement(kept, targets[0], max_shift_m=60.0) == estimate_displacement(
+        reference, targets[0], max_shift_m=60.0
+    )
 
 
 def test_the_common_part_is_what_one_shows_within_reach_of_the_other() -> None:
