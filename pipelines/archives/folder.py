@@ -7,7 +7,7 @@ name, the tags. Band files of one Sentinel-2 scene (``..._B02.tif``, ``..._B03.t
 import csv
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -61,12 +61,14 @@ class Folder:
             raise UnreadableArchive(
                 f"{self._path}: holds more than {MAX_FILES:,} files; describe them by a STAC catalog"
             )
-        table = _table(self._path)
-        given = {name for entry in table.values() if isinstance(name := entry.get("mask"), str)}
-        masks = {f for f in files if _mask_of(f, files) is not None or f.name in given}
-        for group in _groups([f for f in files if f not in masks]):
+        table = _table(self._path, files)
+        given = _given_masks(files, table)
+        masks = {f for f in files if f in given or _mask_of(f, files) is not None}
+        groups = _groups([f for f in files if f not in masks])
+        owned = _owned(masks - given, groups)
+        for group in groups:
             try:
-                yield _claim(group, self._path, table, {m for m in masks if m.parent == group[0].parent})
+                yield _claim(group, self._path, table, owned)
             except DepotwatchError as error:
                 yield Refusal(_label(group[0], self._path), error.code, error.detail)
 
@@ -94,16 +96,62 @@ def _mask_of(path: Path, files: list[Path]) -> Path | None:
     if not match:
         return None
     stem = match["stem"].lower()
-    return next(
-        (f for f in files if f != path and f.parent == path.parent and f.stem.lower().startswith(stem)), None
-    )
+    return next((f for f in files if f != path and f.parent == path.parent and _begins(f, stem)), None)
+
+
+def _begins(path: Path, stem: str) -> bool:
+    """Tell whether a file's name is ``stem``, lower case, or goes on after it with another word: 10 is not 1."""
+    name = path.stem.lower()
+    return name.startswith(stem) and not name[len(stem) :][:1].isalnum()
+
+
+def _owned(masks: Iterable[Path], groups: Sequence[tuple[Path, ...]]) -> dict[Path, Path]:
+    """Return the mask of each scene (by its first file), by name; a mask that may be of several scenes is of none."""
+    named: dict[tuple[Path, str], tuple[Path, ...]] = {}
+    inside: dict[Path, list[tuple[Path, ...]]] = {}
+    for group in groups:
+        inside.setdefault(group[0].parent, []).append(group)
+        for path in group:
+            match = _BAND_NAME.match(path.stem)
+            for stem in {path.stem.lower(), match["stem"].lower() if match else path.stem.lower()}:
+                named[path.parent, stem] = group
+    owned: dict[Path, Path] = {}
+    for mask in sorted(masks):
+        match = _MASK_NAME.match(mask.stem)
+        assert match is not None  # masks are known by their names
+        stem = match["stem"].lower()
+        exact = named.get((mask.parent, stem))
+        like = [exact] if exact else [g for g in inside.get(mask.parent, []) if _begins(g[0], stem)]
+        if len(like) == 1:
+            owned[like[0][0]] = mask
+    return owned
+
+
+def _given_masks(files: Iterable[Path], table: Mapping[Path, Mapping[str, Any]]) -> set[Path]:
+    """Return the files that a table or a side file names as the mask of another."""
+    given = set()
+    for path in files:
+        own = path.with_suffix(".json")
+        said = dict(table.get(path, {}))
+        if own.is_file():
+            try:
+                document = _json(own)
+            except BadSceneMetadata:
+                document = None  # refused with its scene
+            said |= document if isinstance(document, dict) else {}
+        if isinstance(name := said.get("mask"), str):
+            given.add(path.parent / name)
+    return given
 
 
 # --- side files ----------------------------------------------------------------------------------------------------
 
 
-def _table(folder: Path) -> dict[str, dict[str, Any]]:
-    """Read ``scenes.json`` (a list of objects with ``file``) or ``scenes.csv``; by file name."""
+def _table(folder: Path, files: Iterable[Path]) -> dict[Path, dict[str, Any]]:
+    """Read ``scenes.json`` (a list of objects with ``file``) or ``scenes.csv``; by file.
+
+    A row names a file by its path in the folder, or by its last parts where no other file ends like that.
+    """
     rows: list[dict[str, Any]] = []
     if (path := folder / "scenes.json").is_file():
         document = _json(path)
@@ -115,12 +163,42 @@ def _table(folder: Path) -> dict[str, dict[str, Any]]:
             rows = [
                 {k: v for k, v in row.items() if k and v not in (None, "")} for row in csv.DictReader(file)
             ]
-    entries: dict[str, dict[str, Any]] = {}
+    else:
+        return {}
+    of_name: dict[str, list[Path]] = {}
+    for each in files:
+        of_name.setdefault(each.name, []).append(each)
+    entries: dict[Path, dict[str, Any]] = {}
     for number, row in enumerate(rows, 1):
         if not isinstance(row, Mapping) or not isinstance(row.get("file"), str):
             raise UnreadableArchive(f"{path.name}: row {number} names no file", pointer=str(path))
-        entries[Path(row["file"]).name] = dict(row)
+        meant = _meant(row["file"], of_name, folder)
+        if len(meant) > 1 or any(each in entries for each in meant):
+            what = "several files" if len(meant) > 1 else "the file of another row"
+            raise UnreadableArchive(
+                f"{path.name}: row {number} names {what}, {row['file'][:200]}; write each file with its folders, once",
+                pointer=str(path),
+            )
+        entries |= {each: dict(row) for each in meant}
     return entries
+
+
+def _meant(name: str, of_name: Mapping[str, list[Path]], folder: Path) -> list[Path]:
+    """Return the files that a row may mean: the one of that path, else those that end like it."""
+    parts = Path(name.replace("\\", "/")).parts
+    named = of_name.get(parts[-1], []) if parts else []
+    exact = [path for path in named if path.relative_to(folder).parts == parts]
+    # A whole path was written on some other machine: only its end can be that of a file here.
+    whole = name.startswith(("/", "\\")) or (parts[:1] and parts[0].endswith(":"))
+    return exact or [
+        path for path in named if _ends(path.relative_to(folder).parts, parts, whole=bool(whole))
+    ]
+
+
+def _ends(inside: tuple[str, ...], named: tuple[str, ...], *, whole: bool) -> bool:
+    """Tell whether a file's path in the folder ends as it is named; or, of a whole path, the other way round."""
+    common = min(len(inside), len(named))
+    return inside[-common:] == named[-common:] and (whole or len(named) <= len(inside))
 
 
 def _json(path: Path) -> Any:
@@ -132,11 +210,11 @@ def _json(path: Path) -> Any:
         raise BadSceneMetadata(f"{path.name}: is not JSON ({error})", pointer=str(path)) from error
 
 
-def _side(group: tuple[Path, ...], table: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
+def _side(group: tuple[Path, ...], table: Mapping[Path, dict[str, Any]]) -> dict[str, Any]:
     """Return what the user says of a scene: the table's row, overridden by the file's own side file."""
     said: dict[str, Any] = {}
     for path in group:
-        said |= table.get(path.name, {})
+        said |= table.get(path, {})
         own = path.with_suffix(".json")
         if own.is_file():
             document = _json(own)
@@ -181,7 +259,10 @@ def _bands(said: Mapping[str, Any], where: str) -> tuple[BandClaim, ...]:
 
 
 def _claim(
-    group: tuple[Path, ...], folder: Path, table: Mapping[str, dict[str, Any]], masks: set[Path]
+    group: tuple[Path, ...],
+    folder: Path,
+    table: Mapping[Path, dict[str, Any]],
+    owned: Mapping[Path, Path],
 ) -> SceneClaim:
     first = group[0]
     where = _label(first, folder)
@@ -207,7 +288,7 @@ def _claim(
         files=tuple(files),
         folder=first.parent,
         how=side_file,
-        mask=_mask(first, said, masks, where),
+        mask=_mask(first, said, owned.get(first), where),
         gsd_m=_number(said, "gsd", where),
         sun_azimuth_deg=_number(said, "sun_azimuth", where),
         sun_elevation_deg=_number(said, "sun_elevation", where),
@@ -228,28 +309,16 @@ def _identifier(group: tuple[Path, ...], folder: Path) -> str:
     return ".".join([*inside.parts[:-1], name])
 
 
-def _mask(first: Path, said: Mapping[str, Any], masks: set[Path], where: str) -> MaskClaim | None:
+def _mask(first: Path, said: Mapping[str, Any], own: Path | None, where: str) -> MaskClaim | None:
     if name := said.get("mask"):
         path = first.parent / str(name)
         if not path.is_file():
             raise BadSceneMetadata(f"{where}: its mask {name} does not exist", pointer=where)
         return MaskClaim(str(path.resolve()), "scl" if "scl" in path.stem.lower() else "cloud-mask")
-    mine = [
-        (len(m["stem"]), p)
-        for p in sorted(masks)
-        if (m := _MASK_NAME.match(p.stem)) and _starts(first, m["stem"])
-    ]
-    if not mine:
+    if own is None:
         return None
-    path = max(mine)[1]
-    return MaskClaim(
-        str(path.resolve()),
-        "scl" if path.stem.lower().rstrip("0123456789m_").endswith("scl") else "cloud-mask",
-    )
-
-
-def _starts(path: Path, stem: str) -> bool:
-    return path.stem.lower().startswith(stem.lower())
+    scl = own.stem.lower().rstrip("0123456789m_").endswith("scl")
+    return MaskClaim(str(own.resolve()), "scl" if scl else "cloud-mask")
 
 
 def _platform(stem: str) -> str | None:

@@ -102,6 +102,63 @@ def test_one_table_describes_all(tiff: Tiff, tmp_path: Path, form: str) -> None:
     assert second.t_utc == datetime(2024, 6, 12, 10, 30, 21, tzinfo=UTC)
 
 
+def test_rows_of_a_table_go_to_the_file_of_their_own_folder(tiff: Tiff, tmp_path: Path) -> None:
+    for year in (2021, 2022, 2023):
+        tiff(f"{year}/scene.tif", bands=3, seed=year)
+    rows = ["file,datetime", "2021/scene.tif,2021-05-12T10:30:21Z", "2022\\scene.tif,2022-06-12T10:30:21Z"]
+    rows += [f"/elsewhere/{tmp_path.name}/2023/scene.tif,2023-07-12T10:30:21Z"]
+    (tmp_path / "scenes.csv").write_text("\n".join(rows))
+    found = open_archive(str(tmp_path)).search()
+    assert [(scene.id, scene.t_utc.year) for scene in found.scenes] == [
+        ("2021.scene", 2021),
+        ("2022.scene", 2022),
+        ("2023.scene", 2023),
+    ]
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        "scene.tif,2021-05-12T10:30:21Z\n",
+        "2021/scene.tif,2021-05-12T10:30:21Z\n2021/scene.tif,2022-05-12T10:30:21Z\n",
+    ],
+)
+def test_a_row_that_may_mean_several_files_or_a_file_of_two_rows_is_refused(
+    tiff: Tiff, tmp_path: Path, rows: str
+) -> None:
+    for year in (2021, 2022):
+        tiff(f"{year}/scene.tif", bands=3, seed=year)
+    (tmp_path / "scenes.csv").write_text("file,datetime\n" + rows)
+    with pytest.raises(UnreadableArchive, match="with its folders"):
+        open_archive(str(tmp_path)).search()
+
+
+def test_a_row_of_a_file_that_is_not_there_is_given_to_no_other(tiff: Tiff, tmp_path: Path) -> None:
+    tiff("scene.tif", bands=3)
+    (tmp_path / "scenes.csv").write_text("file,datetime\n2021/scene.tif,2021-05-12T10:30:21Z\n")
+    found = open_archive(str(tmp_path)).search()
+    assert [refusal.code for refusal in found.refused] == ["scene-without-time"]
+
+
+def test_a_mask_is_of_the_scene_of_its_name_and_of_no_longer_name(tiff: Tiff, tmp_path: Path) -> None:
+    for name in ("look_20240501_1", "look_20240601_1", "look_20240601_10"):
+        tiff(f"{name}.tif", bands=3)
+    tiff("look_20240601_1_mask.tif", bands=1, dtype="uint8", value=0)
+    tiff("look_mask.tif", bands=1, dtype="uint8", value=0)  # of which of the three?
+    for scene in open_archive(str(tmp_path)).search().scenes:
+        assert (scene.mask is not None) == (scene.id == "look_20240601_1")
+
+
+def test_a_mask_that_a_side_file_names_is_no_scene_of_its_own(tiff: Tiff, tmp_path: Path) -> None:
+    tiff("look.tif", bands=3)
+    tiff("clouds of 2024-06-01.tif", bands=1, dtype="uint8", value=0)
+    said = {"datetime": "2024-06-01T10:00:00Z", "mask": "clouds of 2024-06-01.tif"}
+    (tmp_path / "look.json").write_text(json.dumps(said))
+    found = open_archive(str(tmp_path)).search()
+    assert [scene.id for scene in found.scenes] == ["look"]
+    assert found.refused == ()
+
+
 def test_time_is_found_in_tags_last(tiff: Tiff, tmp_path: Path) -> None:
     path = tiff("a.tif")
     with rasterio.open(path, "r+") as file:
