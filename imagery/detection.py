@@ -44,6 +44,7 @@ from imagery.verification import (
     inner_mask,
     pooled_evidence,
     presence_difference,
+    without_shadow,
 )
 
 LEARNED_CLASSES = (ObjectClass.CONTAINER, ObjectClass.BERM, ObjectClass.OTHER)
@@ -305,6 +306,12 @@ class _Series:
             return None
         difference = presence_difference(window, rough[0], place.direction)
         drawn = outline(difference, window.core, kind, window.grid)
+        if kind is ObjectClass.CONTAINER and drawn is not None and not drawn.single_file:
+            # In rows a dark container beside a bright one looks like its shadow: only what is left as a single file is believed.
+            bare = without_shadow(looks, window, rough[0], place.direction, difference)
+            lone = outline(bare, window.core, kind, window.grid)
+            if lone is not None and lone.single_file:
+                difference, drawn = bare, lone
         if drawn is None or drawn.area_m2.value < smallest:
             return None
         settled = self._followed(kind, looks, place, window, inner_mask(drawn, difference, window))

@@ -32,6 +32,7 @@ OUTLINE_LEVEL = 0.45
 _BOX_FILL = 0.72
 _BLOCK_FILL = 0.88
 _SINGLE_WIDTH_M = 4.5
+_SINGLE_FILE_M = CONTAINER_WIDTH_M + 0.1
 _SNAP_M = 2.0
 _SHARE_FORTY = 0.55
 # True counts over counts by outline on rendered series, 5 % and 95 %: outlines swallow gaps, and stacks hold up to three
@@ -61,6 +62,11 @@ class Outline:
     width_m: float
     orientation_deg: float
     box_fill: float
+
+    @property
+    def single_file(self) -> bool:
+        """Whether it is as wide as one container."""
+        return self.width_m < _SINGLE_FILE_M
 
 
 def outline(
@@ -102,7 +108,7 @@ def drawn_in(drawn: Outline, object_class: ObjectClass, gsd_m: float) -> Outline
     margin = _OVER_EDGE_PX * gsd_m
     parts = []
     for part in shapely.get_parts(drawn.footprint):
-        single = box_sides(part)[1] < CONTAINER_WIDTH_M + 0.1
+        single = box_sides(part)[1] < _SINGLE_FILE_M
         inner = part if single else part.buffer(-margin, join_style="mitre")
         parts.append(part if inner.is_empty else inner)
     polygon = shapely.union_all(parts)
