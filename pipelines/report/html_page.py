@@ -105,9 +105,18 @@ def _claim(analysis: Analysis) -> str:
         case Verdict.NOTHING_TO_COMPARE:
             return "Nothing can be said about changes: it takes two clear looks to compare, and there is one."
         case Verdict.NO_CHANGE_FOUND:
-            return f"No change was found. {_floor(analysis)}"
+            return f"No change was found{_between_clear_looks(analysis)}. {_floor(analysis)}"
         case _:
             return " ".join(_direction_sentence(analysis, d) for d in Direction).strip()
+
+
+def _between_clear_looks(analysis: Analysis) -> str:
+    """Say between which clear looks, where scenes before or after them showed nothing."""
+    clear = [look.scene.t_utc for look in usable_looks(analysis)]
+    every = [look.scene.t_utc for look in analysis.looks]
+    if (min(clear), max(clear)) == (min(every), max(every)):
+        return ""
+    return f" between the clear looks of {wording.date(min(clear))} and {wording.date(max(clear))}"
 
 
 def _floor(analysis: Analysis) -> str:

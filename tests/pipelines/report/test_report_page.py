@@ -16,7 +16,7 @@ from pipelines.report import write_report
 from pipelines.report.figures import nice_length
 from pipelines.report.html_page import headline
 from pipelines.report.summary import Verdict, expected_true, verdict
-from pipelines.report.wording import coarse_limits, statement
+from pipelines.report.wording import coarse_limits, date, statement
 
 VOID = {"meta", "br", "img", "hr"}
 
@@ -126,6 +126,15 @@ def test_no_change_says_what_it_does_not_cover(build: Callable[..., Any], tmp_pa
     )
     page = page_of(made, tmp_path)
     assert "cannot be seen at this resolution" in page.text
+
+
+def test_no_change_reaches_no_further_than_the_last_clear_look(build: Callable[..., Any]) -> None:
+    made = blinded(build(n_looks=4, side=120, gaps=False), 2)
+    first, last = (date(look.scene.t_utc) for look in made.analysis.looks[:2])
+    text = headline(made.analysis)
+    assert f"No change was found between the clear looks of {first} and {last}." in text
+    whole = blinded(build(n_looks=4, side=120, gaps=False), 4)
+    assert "No change was found." in headline(whole.analysis)
 
 
 def test_two_scenes_of_one_moment_are_nothing_to_compare(build: Callable[..., Any]) -> None:
