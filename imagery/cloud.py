@@ -6,7 +6,9 @@ a cloud has its own shape in the dark beside it; snow only where a large part of
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,15 +43,20 @@ MAX_SHADOW_M = 2_000.0
 MIN_SHADOW_DEPTH = 0.25
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class _Coarse:
     """A look on working pixels: means, roughness, and where at least half of a pixel was observed."""
 
     bands: dict[str, Float32Image]
     bright: Float32Image
-    rough: Float32Image
+    roughness: Callable[[], Float32Image]
     seen: NDArray[np.bool_]
     gsd_m: float
+
+    @cached_property
+    def rough(self) -> Float32Image:
+        """Standard deviation over mean; measured when something bright asks for it, which in clear looks nothing does."""
+        return self.roughness()
 
 
 def guess_obstruction(
@@ -109,18 +116,24 @@ def _coarsened(
         means[name] = np.asarray(_block_sum(plane, factor) / np.maximum(weight, np.float32(1.0)), np.float32)
     bright = np.asarray(np.mean([means[b] for b in visible], axis=0, dtype=np.float32))
     seen = weight >= 0.5 * factor * factor
-    if factor > 1:
+
+    def roughness() -> Float32Image:
+        if factor == 1:
+            return _roughness_around(bright)
         # One band tells how rough: the greenest, whose noise is least.
         lead = "green" if "green" in means else visible[0]
         plane = np.where(observed, values[bands.index(lead)], np.float32(0.0))
         square = _block_sum(plane * plane, factor) / np.maximum(weight, 1.0)
         deviation = np.sqrt(np.maximum(square - means[lead] ** 2, 0.0))
-        rough = deviation / np.maximum(means[lead], 1e-6)
-    else:
-        mean = ndimage.uniform_filter(bright, 3)
-        square = ndimage.uniform_filter(bright * bright, 3)
-        rough = np.sqrt(np.maximum(square - mean * mean, 0.0)) / np.maximum(mean, 1e-6)
-    return _Coarse(means, bright, rough.astype(np.float32), seen, gsd_m * factor)
+        return np.asarray(deviation / np.maximum(means[lead], 1e-6), np.float32)
+
+    return _Coarse(means, bright, roughness, seen, gsd_m * factor)
+
+
+def _roughness_around(bright: Float32Image) -> Float32Image:
+    mean = ndimage.uniform_filter(bright, 3)
+    square = ndimage.uniform_filter(bright * bright, 3)
+    return np.asarray(np.sqrt(np.maximum(square - mean * mean, 0.0)) / np.maximum(mean, 1e-6), np.float32)
 
 
 def _block_sum(plane: Float32Image, factor: int) -> Float32Image:
@@ -160,10 +173,11 @@ def _cloud(coarse: _Coarse, relative: bool) -> NDArray[np.bool_]:
     if len(coarse.bands) == 1 or relative:
         # Without colour, or without units, brightness means something only against the rest of the look.
         threshold = max(threshold, min(1.6 * floor, 0.9) if relative else 1.6 * floor)
-    smooth = ndimage.uniform_filter(coarse.rough, 3) <= MAX_ROUGHNESS * (
-        2.0 if coarse.gsd_m > WORKING_GSD_M else 1.0
-    )
-    core = coarse.seen & (coarse.bright >= threshold) & colourless & smooth
+    core = coarse.seen & (coarse.bright >= threshold) & colourless
+    if not core.any():
+        return core
+    roughest = MAX_ROUGHNESS * (2.0 if coarse.gsd_m > WORKING_GSD_M else 1.0)
+    core &= ndimage.uniform_filter(coarse.rough, 3) <= roughest
     core = np.asarray(ndimage.binary_opening(core), bool)
     labels, count = ndimage.label(core, np.ones((3, 3), bool))
     if count == 0:

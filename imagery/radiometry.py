@@ -175,15 +175,19 @@ def _invariance(first: Float64, second: Float64, iterations: int) -> Float64:
     """Return the (n,) probability of no change by IR-MAD; stops when the correlations stand still."""
     count = first.shape[0]
     both = np.concatenate([first, second])
+    # Centred once, so that what the weights' means still take off is small and no square swallows a variance.
+    both -= both.mean(axis=1, keepdims=True)
     weights = np.prod([_majority(a, b) for a, b in zip(first, second, strict=True)], axis=0)
     probability, before = weights, np.full(count, np.inf)
     for _ in range(iterations):
         mean = (both @ weights) / weights.sum()
-        centred = both - mean[:, None]
-        covariance = (centred * weights) @ centred.T / weights.sum()
+        covariance = (both * weights) @ both.T / weights.sum() - np.outer(mean, mean)
         covariance += np.eye(2 * count) * 1e-9 * max(float(np.trace(covariance)), 1e-12)
-        variates, rho = _mad_variates(centred, covariance, count)
-        probability = chance_beyond((1.0 / np.maximum(2.0 * (1.0 - rho), 1e-6)) @ variates**2, count)
+        mix, rho = _mad_mix(covariance, count)
+        variates = mix @ both
+        variates -= (mix @ mean)[:, None]
+        variates *= variates
+        probability = chance_beyond((1.0 / np.maximum(2.0 * (1.0 - rho), 1e-6)) @ variates, count)
         weights = np.maximum(probability, 1e-6)
         if np.abs(rho - before).max() < STEADY:
             break
@@ -245,7 +249,8 @@ def _explained(first: Float64, second: Float64) -> float:
     return 1.0 - _majority_line(first, second)[2] / spread if spread > 0 else 0.0
 
 
-def _mad_variates(centred: Float64, covariance: Float64, count: int) -> tuple[Float64, Float64]:
+def _mad_mix(covariance: Float64, count: int) -> tuple[Float64, Float64]:
+    """Return the (count, 2 * count) mix of both looks' bands that makes the MAD variates, and their correlations."""
     s11, s12 = covariance[:count, :count], covariance[:count, count:]
     s22 = covariance[count:, count:]
     inner = s12 @ linalg.solve(s22, s12.T, assume_a="pos")
@@ -253,7 +258,7 @@ def _mad_variates(centred: Float64, covariance: Float64, count: int) -> tuple[Fl
     rho = np.sqrt(np.clip(squared, 0.0, 0.999999))
     right = linalg.solve(s22, s12.T @ left, assume_a="pos")
     scale = np.sqrt(np.maximum(np.sum(right * (s22 @ right), axis=0), 1e-30))
-    return left.T @ centred[:count] - (right / scale).T @ centred[count:], rho
+    return np.concatenate([left.T, -(right / scale).T], axis=1), rho
 
 
 def _band_fit(

@@ -126,12 +126,14 @@ def median_of_three(cube: Float32) -> Float32:
     """
     if len(cube) < 3:
         return cube
-    before, here, after = cube[:-2], cube[1:-1], cube[2:]
-    low, high = np.minimum(before, after), np.maximum(before, after)
-    out = cube.copy()
-    middle = out[1:-1]
-    np.minimum(np.maximum(here, low, out=low), high, out=middle)  # NaN where any of the three is
-    np.copyto(middle, here, where=np.isnan(middle))
+    out = np.empty_like(cube)
+    out[0], out[-1] = cube[0], cube[-1]
+    low, high = np.empty_like(cube[0]), np.empty_like(cube[0])
+    for before, here, after, middle in zip(cube[:-2], cube[1:-1], cube[2:], out[1:-1], strict=True):
+        np.minimum(before, after, out=low)
+        np.maximum(before, after, out=high)
+        np.minimum(np.maximum(here, low, out=low), high, out=middle)  # NaN where any of the three is
+        np.copyto(middle, here, where=np.isnan(middle))
     return out
 
 

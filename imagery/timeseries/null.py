@@ -46,11 +46,13 @@ def fit_null(difference: Float64, covariates: Float64, floor: float) -> SpatialN
     """
     if len(difference) < MIN_SAMPLE:
         return None
-    design = np.concatenate([np.ones((len(covariates), 1)), covariates], axis=1)
+    terms = 1 + covariates.shape[1]
+    joint = np.concatenate([np.ones((len(covariates), 1)), covariates, difference], axis=1)
     keep = np.ones(len(difference), bool)
     for _ in range(4):
-        slopes = _ridge(design[keep], difference[keep])
-        residual = difference - design @ slopes
+        kept = joint[keep]
+        slopes = _ridge(kept.T @ kept, terms)
+        residual = joint @ np.concatenate([-slopes, np.eye(difference.shape[1])])
         covariance = _trimmed_covariance(residual, keep, floor)
         distance = np.sqrt(np.einsum("ni,ni->n", residual @ np.linalg.inv(covariance), residual))
         keep = distance <= np.quantile(distance, 0.8)
@@ -64,13 +66,18 @@ def fit_null(difference: Float64, covariates: Float64, floor: float) -> SpatialN
     )
 
 
-def _ridge(design: Float64, target: Float64) -> Float64:
-    """Least squares with a touch of ridge on everything but the constant, columns scaled first."""
-    scale = np.maximum(np.std(design, axis=0), 1e-9)
+def _ridge(sums: Float64, terms: int) -> Float64:
+    """Least squares with a touch of ridge on everything but the constant, columns scaled first.
+
+    ``sums`` are the sums of products of all columns, ``terms`` ground descriptions (ones first), then what they explain.
+    """
+    count = sums[0, 0]
+    square = np.diag(sums)[:terms] / count - (sums[0, :terms] / count) ** 2
+    scale = np.maximum(np.sqrt(np.maximum(square, 0.0)), 1e-9)
     scale[0] = 1.0
-    unit = design / scale
-    normal = unit.T @ unit + np.diag([0.0] + [1e-3 * len(design)] * (design.shape[1] - 1))
-    fit: Float64 = np.linalg.solve(normal, unit.T @ target) / scale[:, None]
+    normal = sums[:terms, :terms] / np.outer(scale, scale)
+    normal += np.diag([0.0] + [1e-3 * count] * (terms - 1))
+    fit: Float64 = np.linalg.solve(normal, sums[:terms, terms:] / scale[:, None]) / scale[:, None]
     return fit
 
 

@@ -101,12 +101,11 @@ def scan(
     sample = np.flatnonzero(inside.ravel())
     sample = sample[:: max(len(sample) // SAMPLE, 1)]
     seen = np.isfinite(flat[:, 0])
-    sums = np.concatenate(
-        [np.zeros((1, *flat.shape[1:]), np.float32), np.cumsum(np.nan_to_num(flat), axis=0)]
-    )
-    counts = np.concatenate(
-        [np.zeros((1, flat.shape[2]), np.float32), np.cumsum(seen, axis=0, dtype=np.float32)]
-    )
+    sums = np.zeros((n_dates + 1, *flat.shape[1:]), np.float32)
+    counts = np.zeros((n_dates + 1, flat.shape[2]), np.float32)
+    for date, values in enumerate(flat):
+        np.add(sums[date], np.nan_to_num(values), out=sums[date + 1])
+        np.add(counts[date], seen[date], out=counts[date + 1])
     for split in range(1, n_dates):
         for window in windows_for(split, n_dates):
             low, high = max(split - window, 0), min(split + window, n_dates)
