@@ -66,9 +66,11 @@ def _area(layer: NDArray[np.int8], clear: Mask, smallest_m2: float, gsd_m: float
 
 
 def _covered(mask: Mask, clear: Mask, least_px: float) -> float:
-    labels, count = ndimage.label(mask & clear)
-    if not count:
+    mask = mask & clear
+    if np.count_nonzero(mask) < max(least_px, 1.0):
         return 0.0
+    rows, cols = (np.flatnonzero(mask.any(axis=axis)) for axis in (1, 0))
+    labels, _ = ndimage.label(mask[rows[0] : rows[-1] + 1, cols[0] : cols[-1] + 1])
     sizes = np.bincount(labels.ravel())[1:]
     return float(sizes[sizes >= least_px].sum())
 

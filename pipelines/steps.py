@@ -124,6 +124,7 @@ class LookOutcome:
     error: tuple[str, str] | None = None
 
 
+@lru_cache(maxsize=4096)
 def scene_key(scene: Scene) -> str:
     """Name a scene by its bytes and by what its metadata says of them, never by where it lies."""
     hashes = dict(scene.sha256)
@@ -171,6 +172,7 @@ def read_scene(
         raise
 
 
+@lru_cache(maxsize=4)
 def aoi_mask(aoi: bytes, grid: SiteGrid) -> NDArray[np.bool_]:
     """Return (row, col), True for pixels whose centre lies in the AOI (WKB in the grid's CRS)."""
     inside: NDArray[np.bool_] = geometry_mask(
@@ -180,6 +182,7 @@ def aoi_mask(aoi: bytes, grid: SiteGrid) -> NDArray[np.bool_]:
         inside = geometry_mask(
             [shapely.from_wkb(aoi)], grid.shape, grid.transform, all_touched=True, invert=True
         )
+    inside.flags.writeable = False  # all looks of a site share it
     return inside
 
 
