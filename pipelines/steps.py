@@ -27,6 +27,7 @@ from imagery.detection import DetectionOptions, look_evidence
 from imagery.displacement import Displacement, DisplacementField, RegistrationState
 from imagery.errors import DepotwatchError, UnreadableRaster
 from imagery.evidence.network import PresenceNetwork
+from imagery.evidence.network import weights_sha256 as network_weights_sha256
 from imagery.grid import SiteGrid, transformer
 from imagery.illumination import Sun, View
 from imagery.look import Look
@@ -417,7 +418,7 @@ def make_look(unit: LookUnit) -> LookOutcome:
         displacement = _displacement(unit, store)
         if not displacement.registered:
             return _misregistered(unit, store, displacement)
-        network = _network().weights_sha256 if unit.network and not unit.coarse else "none"
+        network = weights_sha256(unit.network and not unit.coarse)
         key = look_key(unit, displacement_key(unit), network)
         product = store.get(key)
         if product is None:
@@ -542,7 +543,12 @@ def _unplaced(grid: SiteGrid) -> Displacement:
 
 def weights_sha256(network: bool) -> str:
     """Return the hash of the model weights in use, or ``none``."""
-    return _network().weights_sha256 if network else "none"
+    return _own_weights() if network else "none"
+
+
+@lru_cache(maxsize=1)
+def _own_weights() -> str:
+    return network_weights_sha256()
 
 
 @lru_cache(maxsize=1)

@@ -82,18 +82,7 @@ class PresenceNetwork:
         NetworkWeightsDamaged : its hash is not the one in the card beside it, or it is no network of ours
         """
         source = WEIGHTS if path is None else path
-        try:
-            content = source.read_bytes()
-        except OSError as error:
-            raise NetworkWeightsMissing(
-                f"{source.name} cannot be read from {source.parent}; reinstall depotwatch or name the file"
-            ) from error
-        digest = hashlib.sha256(content).hexdigest()
-        card = source.with_name(CARD)
-        if card.exists() and json.loads(card.read_text())["sha256"] != digest:
-            raise NetworkWeightsDamaged(
-                f"{source.name} is not the file {CARD} describes; reinstall depotwatch"
-            )
+        content, digest = _checked(source)
         return cls(digest, _open_session(content, source.name))
 
     def log_odds(self, look: Look) -> Float32Image:
@@ -138,6 +127,31 @@ class PresenceNetwork:
                     0, :, _MARGIN : _MARGIN + height, _MARGIN : _MARGIN + width
                 ]
         return result[:, :rows, :cols]
+
+
+def weights_sha256() -> str:
+    """Return the hash of the package's weights without loading the network, which takes a hundred times as long.
+
+    Raises
+    ------
+    NetworkWeightsMissing, NetworkWeightsDamaged : see ``PresenceNetwork.load``
+    """
+    return _checked(WEIGHTS)[1]
+
+
+def _checked(source: Path) -> tuple[bytes, str]:
+    """Return a weights file's content and hash, which must be the one in the card beside it."""
+    try:
+        content = source.read_bytes()
+    except OSError as error:
+        raise NetworkWeightsMissing(
+            f"{source.name} cannot be read from {source.parent}; reinstall depotwatch or name the file"
+        ) from error
+    digest = hashlib.sha256(content).hexdigest()
+    card = source.with_name(CARD)
+    if card.exists() and json.loads(card.read_text())["sha256"] != digest:
+        raise NetworkWeightsDamaged(f"{source.name} is not the file {CARD} describes; reinstall depotwatch")
+    return content, digest
 
 
 def _open_session(content: bytes, name: str) -> Any:

@@ -20,6 +20,7 @@ from imagery.evidence.network import (
     condition_vector,
     normalised,
     slots,
+    weights_sha256,
 )
 from imagery.grid import SiteGrid
 from imagery.illumination import Sun, View
@@ -205,6 +206,10 @@ def test_the_card_describes_the_packaged_weights(network: PresenceNetwork) -> No
     assert card["sha256"] == network.weights_sha256
     assert card["classes"] == list(CLASSES)
     assert WEIGHTS.stat().st_size < 5 * 2**20
+
+
+def test_the_hash_of_the_weights_is_known_without_loading_them(network: PresenceNetwork) -> None:
+    assert weights_sha256() == network.weights_sha256
 
 
 def test_missing_weights_are_named(tmp_path: Path) -> None:
