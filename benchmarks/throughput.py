@@ -19,10 +19,11 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -68,8 +69,21 @@ CASES = (
 BATCH = Case("workers", 1000, 0.5, 24, "0.25 km2, 24 looks at 0.5 m (G16, G23)")
 BATCH_SITES = 4
 PEERS = Case("peers", 1000, 0.5, 8, "0.25 km2, 8 looks at 0.5 m against odc-stac and a dask.delayed loop")
-INCREMENT = Case(
-    "increment", 300, 0.5, 100, "100 looks at 0.5 m, one more, and one parameter changed (G21, G22)"
+INCREMENTS = (
+    Case(
+        "increment",
+        300,
+        0.5,
+        100,
+        "0.02 km2, 100 looks at 0.5 m, one more, and one parameter changed (G21, G22)",
+    ),
+    Case(
+        "increment_yard",
+        700,
+        0.5,
+        100,
+        "0.12 km2, 100 looks at 0.5 m, one more, and one parameter changed (G21, G22)",
+    ),
 )
 MEMORY = Case("memory", 3225, 0.5, 24, "2.6 km2 at 0.5 m, 24 looks (G24)")
 
@@ -307,19 +321,19 @@ def compare(case: Case, work: Path, rounds: int, flags: Sequence[str]) -> dict[s
     }
 
 
-def increment(work: Path, flags: Sequence[str]) -> dict[str, Any]:
+def increment(case: Case, work: Path, flags: Sequence[str]) -> dict[str, Any]:
     """Cold run of all looks; all but one and then all on a warm store; one parameter changed on a warm store."""
-    scenes = work / INCREMENT.name
+    scenes = work / case.name
     if not scenes.is_dir():
-        write_scenes(scenes, INCREMENT)
+        write_scenes(scenes, case)
     cold = child("analyse", scenes, work, *flags)
     with tempfile.TemporaryDirectory(dir=work) as store:
         child("analyse", scenes, work, *flags, "--store", store, catalog="catalog-but-one.json")
         added = child("analyse", scenes, work, *flags, "--store", store)
         changed = child("analyse", scenes, work, *flags, "--store", store, "--min-confidence", "0.35")
     return {
-        "what": INCREMENT.what,
-        "looks": INCREMENT.looks,
+        "what": case.what,
+        "looks": case.looks,
         "cold_cpu_s": cold["cpu_s"],
         "one_scene_more_of_cold": added["cpu_s"] / cold["cpu_s"],
         "parameter_changed_of_cold": changed["cpu_s"] / cold["cpu_s"],
@@ -409,7 +423,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         description="Time analyses against reading and warping the same pixels once."
     )
-    parser.add_argument("--only", help="comma-separated of the cases, increment, memory, workers, peers")
+    parser.add_argument(
+        "--only", help="comma-separated: the cases, increment, increment_yard, memory, workers, peers"
+    )
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--work", type=Path, help="keep the scenes here")
     parser.add_argument("--out", type=Path, default=RESULTS)
@@ -433,7 +449,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     wanted = (
         args.only.split(",")
         if args.only
-        else [*(c.name for c in CASES), "increment", "memory", "workers", "peers"]
+        else [*(c.name for c in (*CASES, *INCREMENTS)), "memory", "workers", "peers"]
     )
     with tempfile.TemporaryDirectory() as scratch:
         work = args.work or Path(scratch)
@@ -458,7 +474,9 @@ def _measure(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def _measured(name: str, work: Path, rounds: int, flags: Sequence[str], odc_python: Path) -> dict[str, Any]:
-    singles = {"increment": increment, "memory": memory, "workers": workers}
+    singles: dict[str, Callable[[Path, Sequence[str]], dict[str, Any]]] = {
+        "memory": memory, "workers": workers, **{case.name: partial(increment, case) for case in INCREMENTS},
+    }  # fmt: skip
     try:
         if name == "peers":
             return peers(work, flags, odc_python)

@@ -52,7 +52,7 @@ def performance_page(said: dict[str, Any], kills: dict[str, Any] | None = None) 
         table(["case", "what", "floor, s", "analyse, s", "ratio", "km² per minute", "peak MiB"], rows),
         "## Share of each step",
         table(["case", *SHARES], shares),
-        *_increment(cases.get("increment")),
+        *_increments([cases[name] for name in ("increment", "increment_yard") if name in cases]),
         *_workers(cases.get("workers")),
         *_memory(cases.get("memory")),
         *_peers(cases.get("peers")),
@@ -82,16 +82,18 @@ def _kills(said: dict[str, Any] | None) -> list[str]:
     ]
 
 
-def _increment(case: dict[str, Any] | None) -> list[str]:
-    if case is None or "failed" in case:
-        return []
-    return [
-        "## What is known already is not computed again",
+def _increments(cases: Sequence[dict[str, Any]]) -> list[str]:
+    told = [_increment(case) for case in cases if "failed" not in case]
+    return ["## What is known already is not computed again", *told] if told else []
+
+
+def _increment(case: dict[str, Any]) -> str:
+    return (
         f"{case['what']}. The first analysis of all {case['looks']} looks took {case['cold_cpu_s']:.1f} s; adding one look to "
         f"the others **{case['one_scene_more_of_cold']:.3f}** of that, changing one parameter of the\ndetector "
         f"**{case['parameter_changed_of_cold']:.3f}**. The report from kept products is "
-        f"{'the same bytes as' if case['same_bytes_warm_and_cold'] else 'NOT the same bytes as'} the one made from nothing.",
-    ]
+        f"{'the same bytes as' if case['same_bytes_warm_and_cold'] else 'NOT the same bytes as'} the one made from nothing."
+    )
 
 
 def _workers(case: dict[str, Any] | None) -> list[str]:

@@ -25,6 +25,14 @@ FIXED = (
     "Small sites pay what does not grow with them: chips are read 384 pixels wide whatever the site, and the report is "
     "made once."
 )
+REMAINS = (
+    "Reading what is known about 100 looks again, following every place through them and writing the report is what remains, "
+    "and none of it is new to one look: the smaller the site, the larger its share."
+)
+INCREMENT_LEVELS: dict[str, tuple[tuple[float, float, float], str, bool]] = {
+    "G21": ((1 / 20, 1 / 50, 1 / 90), "{:.3f}", False),
+    "G22": ((1 / 3, 1 / 10, 1 / 30), "{:.3f}", False),
+}
 TARGETS = (
     Target(
         "G17", "two dates at 10 m, km² per minute and core",
@@ -56,15 +64,20 @@ TARGETS = (
         (6, 3, 1.5), "{:.2f}", False, FIXED,
     ),
     Target(
-        "G21", "one look more, share of the first analysis",
-        lambda cases: float(cases["increment"]["one_scene_more_of_cold"]), (1 / 20, 1 / 50, 1 / 90), "{:.3f}", False,
-        "The site is small: reading what is known about 100 looks again, following every place through them and writing the "
-        "report is what remains, and none of it is new to one look.",
+        "G21", "0.12 km², one look more, share of the first analysis",
+        lambda cases: float(cases["increment_yard"]["one_scene_more_of_cold"]), *INCREMENT_LEVELS["G21"], REMAINS,
     ),
     Target(
-        "G22", "one parameter changed, share of the first analysis",
-        lambda cases: float(cases["increment"]["parameter_changed_of_cold"]), (1 / 3, 1 / 10, 1 / 30), "{:.3f}", False,
-        "The same remains as for one look more.",
+        "G21", "0.02 km², one look more, share of the first analysis",
+        lambda cases: float(cases["increment"]["one_scene_more_of_cold"]), *INCREMENT_LEVELS["G21"], REMAINS,
+    ),
+    Target(
+        "G22", "0.12 km², one parameter changed, share of the first analysis",
+        lambda cases: float(cases["increment_yard"]["parameter_changed_of_cold"]), *INCREMENT_LEVELS["G22"], REMAINS,
+    ),
+    Target(
+        "G22", "0.02 km², one parameter changed, share of the first analysis",
+        lambda cases: float(cases["increment"]["parameter_changed_of_cold"]), *INCREMENT_LEVELS["G22"], REMAINS,
     ),
     Target(
         "G23", "4 workers on 4 sites, times as fast as one", lambda cases: float(cases["workers"]["batch_speedup"]),
