@@ -46,6 +46,9 @@ FRONT = "<IQ"
 """After the magic: CRC-32 and length of the JSON header."""
 ZSTD_LEVEL = 3
 WORTH_PACKING = 2 / 3
+# Pieces spread over an array that tell whether packing it may be worth the time, and what of them is too much.
+PROBES, PROBE_BYTES = 16, 4096
+HOPELESS = 0.85
 KEY = re.compile(r"[a-z_]+/[0-9a-f]{64}")
 # What was used so lately may be in use: it is never collected, however little is to be kept.
 IN_USE = timedelta(hours=1)
@@ -166,7 +169,13 @@ def _aligned(size: int) -> int:
 
 def _packed(plain: bytes) -> bytes:
     """Return bytes compressed where that saves enough, else the very same bytes."""
-    packed: bytes = Codec("zstd", compression_level=ZSTD_LEVEL).compress(plain, asbytes=True)
+    codec = Codec("zstd", compression_level=ZSTD_LEVEL)
+    if len(plain) > 4 * PROBES * PROBE_BYTES:  # reflectance is long and does not shrink: a few pieces tell
+        starts = range(0, len(plain) - PROBE_BYTES, len(plain) // PROBES)
+        pieces = b"".join(plain[start : start + PROBE_BYTES] for start in starts)
+        if len(codec.compress(pieces, asbytes=True)) > HOPELESS * len(pieces):
+            return plain
+    packed: bytes = codec.compress(plain, asbytes=True)
     return packed if len(packed) <= len(plain) * WORTH_PACKING else plain
 
 

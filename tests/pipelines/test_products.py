@@ -68,6 +68,15 @@ def test_only_what_shrinks_is_packed_and_a_packed_array_that_was_changed_is_refu
         again.arrays["flat"]
 
 
+@pytest.mark.parametrize(("flat_share", "packed"), [(0.0, False), (0.1, False), (0.5, True), (1.0, True)])
+def test_a_long_array_is_packed_where_enough_of_it_shrinks(flat_share: float, packed: bool) -> None:
+    array = _noise(2_000_003)
+    array[: int(flat_share * array.size)] = 7
+    blob = encode({}, {"array": array})
+    assert (len(blob) < 0.6 * array.size) is packed
+    np.testing.assert_array_equal(decode("key", blob).arrays["array"], array)
+
+
 @given(st.integers(0, 2**31), st.integers(1, 255))
 def test_a_changed_byte_is_either_refused_or_in_the_padding(at: int, change: int) -> None:
     header = {"a": "x" * 50}
