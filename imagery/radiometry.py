@@ -101,6 +101,8 @@ def normalise(
         n = len(names)
         return Normalisation(names, (1.0,) * n, (0.0,) * n, 0.0, None, ("too_few_common_pixels",))
     first, second = pick
+    if max(float(np.median(first)), float(np.median(second))) > BEYOND_REFLECTANCE:
+        options = replace(options, relative=True)
     invariant = _invariance(first, second, options.iterations)
     chosen = invariant > 0.5
     if chosen.sum() < options.min_samples:
@@ -130,6 +132,8 @@ def apply_normalisation(look: Look, normalisation: Normalisation) -> Look:
     return replace(look, reflectance=look.reflectance * gain + offset)
 
 
+# No site reflects more than falls on it: numbers as large as these are on some other scale, whatever was said of them.
+BEYOND_REFLECTANCE = 1.5
 # Canonical correlations that move less than this between two rounds of IR-MAD no longer move the weights.
 STEADY = 1e-4
 # Enough values for a median, few enough to try a ladder of gains on.

@@ -33,6 +33,7 @@ from imagery.grid import SiteGrid
 from imagery.illumination import Sun, View
 from imagery.look import Float32Image, Look, StateImage
 from imagery.observability import ObservationState
+from imagery.radiometry import BEYOND_REFLECTANCE
 from imagery.rasters import has_mask, open_raster
 from imagery.scene import BandSource, MaskSource, Scene
 
@@ -559,10 +560,21 @@ def _mask(
         notes += _compact_clouds(state, placed.grid.gsd_m)
     if scene.mask is None or silent.any():
         names, relative = tuple(b.name for b in wanted), scene.units == "relative"
+        white = _white(values, seen)
+        if white > 1.0:
+            values, relative = values / np.float32(white), True
+            notes += ("numbers beyond any reflectance: taken as relative brightness",)
         guessed = guess_obstruction(values, names, seen, placed.grid.gsd_m, relative=relative, sun=sun)
         state = np.where(silent, guessed, state)
         notes += _how_much_guessed(silent, seen)
     return state, notes
+
+
+def _white(values: Float32Image, seen: NDArray[np.bool_]) -> float:
+    """Return what stands for white where the numbers are too large to be reflectance; 1 where they are not."""
+    if not seen.any() or float(np.median(values[:, seen])) <= BEYOND_REFLECTANCE:
+        return 1.0
+    return float(np.percentile(values[:, seen], 99.5))
 
 
 def _how_much_guessed(silent: NDArray[np.bool_], seen: NDArray[np.bool_]) -> tuple[str, ...]:

@@ -546,6 +546,12 @@ def _warnings(looks: Sequence[LookSummary], detection: Detection) -> tuple[str, 
         warnings.append(
             f"{len(guessed)} of {len(looks)} looks came without a cloud mask for all they show: it was guessed there."
         )
+    doubtful = [look for look in used if any("TIFFTAG_DATETIME" in note for note in look.notes)]
+    if doubtful:
+        warnings.append(
+            f"{len(doubtful)} of {len(looks)} looks are dated by a tag that tells when the file was written, which may "
+            "be long after it was taken: give the dates in scenes.csv before any of them is published."
+        )
     no_sun = [look for look in looks if look.scene.sun is None]
     if no_sun:
         warnings.append(

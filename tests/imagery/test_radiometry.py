@@ -130,6 +130,11 @@ def test_another_stretch_of_relative_numbers_is_no_weather(gain: float, offset: 
     assert found.whole_site_change is None
 
 
+def test_numbers_beyond_any_reflectance_are_relative_whatever_was_said() -> None:
+    assert normalise(look(scene()), look(noisy(scene()) * 10_000.0)).whole_site_change is None
+    assert normalise(look(scene() * 10_000.0), look(noisy(scene()) * 255.0)).whole_site_change is None
+
+
 def test_snow_in_relative_numbers_is_told_by_the_lost_pattern() -> None:
     values = 0.7 + 0.02 * pattern(30) + 0 * scene()
     found = normalise(look(scene()), look(values), NormalisationOptions(relative=True))

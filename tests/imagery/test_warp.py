@@ -607,6 +607,16 @@ def test_a_mask_that_declares_its_own_nodata_is_taken_at_its_word(tmp_path: Path
     assert np.count_nonzero(look.state == State.NODATA) == 900
 
 
+def test_grey_ground_in_numbers_of_another_scale_is_no_cloud(tmp_path: Path) -> None:
+    rough = np.random.default_rng(4).uniform(800.0, 2400.0, (240, 240))
+    rough[::8, ::8] = 6000.0  # what stands for white
+    grey = paint(tmp_path / "a.tif", bands=3, dtype="float32", edit=lambda cube: np.copyto(cube, rough))
+    look = read_look(scene(grey, bands=3, scale=1.0), GRID)
+    assert look.usable_fraction == 1.0
+    assert "numbers beyond any reflectance: taken as relative brightness" in look.notes
+    assert not any("beyond" in note for note in read_look(scene(grey, bands=3), GRID).notes)
+
+
 def test_angles_are_turned_to_grid_north(tmp_path: Path) -> None:
     grid = replace(GRID, east_m=EAST + 200_000.0)  # two and a half degrees east of the central meridian, 45 N
     of = scene(paint(tmp_path / "a.tif"), sun=Sun(1.0, 30.0), view=View(350.0, 12.0))

@@ -105,3 +105,16 @@ def test_another_stretch_of_eight_bit_pictures_hides_nothing(shelf: Shelf) -> No
         picture = with_noise(ground(), month) * gain + lift
         shelf.put(f"look{month}", f"2024-0{month}-01T10:00:00Z", picture, dtype="uint8")
     assert [look.usable_fraction for look in shelf.analysed("out").looks] == [1.0] * 4
+
+
+def test_dates_that_only_say_when_a_file_was_written_are_warned_of(shelf: Shelf) -> None:
+    for month in (3, 4):
+        shelf.put(f"look{month}", "2024-01-01T10:00:00Z", with_noise(ground(), month))
+        path = shelf.folder / "scenes" / f"look{month}.tif"
+        said = json.loads(path.with_suffix(".json").read_text())
+        del said["datetime"]
+        path.with_suffix(".json").write_text(json.dumps(said))
+        with rasterio.open(path, "r+") as file:
+            file.update_tags(TIFFTAG_DATETIME=f"2024:0{month}:01 10:00:00")
+    found = shelf.analysed("out")
+    assert any("2 of 2 looks are dated by a tag" in warning for warning in found.warnings)
