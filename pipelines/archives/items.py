@@ -12,6 +12,7 @@ from shapely.errors import ShapelyError
 from shapely.geometry import shape
 from shapely.geometry.base import BaseGeometry
 
+from pipelines.antimeridian import FULL_TURN, cut, uncut
 from pipelines.archives.band_names import common_name
 from pipelines.archives.claims import BandClaim, FileClaim, MaskClaim, SceneClaim
 from pipelines.archives.errors import BadSceneMetadata, SceneWithoutBands, SceneWithoutTime
@@ -161,18 +162,17 @@ def _outline(item: Json) -> BaseGeometry | None:
         try:
             outline = shape(geometry)
             if outline.is_valid and not outline.is_empty:
-                return outline
+                return cut(uncut(outline))  # many write what crosses the antimeridian without cutting it
         except (ShapelyError, ValueError, TypeError, KeyError, AttributeError, IndexError):
             pass
     bounds = item.get("bbox")
     if isinstance(bounds, list) and len(bounds) in (4, 6):
         half = len(bounds) // 2
         numbers = [*bounds[:2], *bounds[half : half + 2]]
-        if (
-            all(isinstance(v, (int, float)) and math.isfinite(v) for v in numbers)
-            and numbers[0] <= numbers[2]
-        ):
-            return box(*numbers)
+        if all(isinstance(v, (int, float)) and math.isfinite(v) for v in numbers):
+            west, south, east, north = numbers
+            east += FULL_TURN if west > east else 0.0
+            return cut(uncut(box(west, south, east, north)))
     return None
 
 

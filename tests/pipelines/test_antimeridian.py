@@ -17,6 +17,7 @@ from imagery.rasters import read_header
 from pipelines.analysis import Site
 from pipelines.antimeridian import centre_lonlat, crosses, cut, uncut
 from pipelines.aoi import area_m2, parse_aoi
+from pipelines.archives.items import parse_item
 from pipelines.archives.scenes import file_footprint
 from pipelines.report.features import to_wgs84
 from pipelines.site import analyse
@@ -95,3 +96,26 @@ def write_scene(
     (folder / f"{name}.json").write_text(json.dumps(text))
     with rasterio.open(folder / f"{name}.tif", "w", transform=place, **profile) as file:
         file.write(pixels.astype(np.uint16))
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"geometry": mapping(box(179.9, 50.0, 180.1, 50.1))},
+        {"geometry": mapping(box(-180.1, 50.0, -179.9, 50.1))},
+        {"geometry": mapping(box(-179.9, 50.0, 179.9, 50.1))},
+        {"geometry": mapping(cut(box(179.9, 50.0, 180.1, 50.1)))},
+        {"geometry": None, "bbox": [179.9, 50.0, -179.9, 50.1]},
+    ],
+)
+def test_an_item_across_the_antimeridian_lies_on_both_sides_however_it_is_written(
+    said: dict[str, object],
+) -> None:
+    item = {
+        "id": "x",
+        "properties": {"datetime": "2024-05-12T10:30:21Z"},
+        "assets": {"data": {"href": "x.tif", "roles": ["data"]}},
+    }
+    outline = parse_item(item | said, Path()).outline
+    assert outline is not None
+    assert outline.equals(cut(box(179.9, 50.0, 180.1, 50.1)))
