@@ -51,6 +51,7 @@ LEARNED_CLASSES = (ObjectClass.CONTAINER, ObjectClass.BERM, ObjectClass.OTHER)
 PHYSICAL_CLASSES = (ObjectClass.CONTAINER, ObjectClass.BERM)
 # Two classes claimed for one place at one time: the likelier one is kept where they share so much of the other's area.
 _SAME_PLACE = 0.3
+_LIKELY, _BOXES_ON_BANK = 0.5, 0.15
 _EVIDENCE_CAP = 15.0
 _LEAST_POSTERIOR = 0.08
 _MARGIN_M = 12.0
@@ -214,30 +215,42 @@ def _in_the_dark(limit: DetectionLimit) -> DetectionLimit:
 
 def _same(change: Change, other: Change) -> bool:
     """Tell whether a change is a fragment of another of its class, direction and time."""
-    return (
-        change.direction is other.direction
-        and change.onset.start < other.onset.end
-        and other.onset.start < change.onset.end
-        and change.footprint.intersection(other.footprint).area > _SAME_PLACE * change.footprint.area
-    )
+    shared = change.footprint.intersection(other.footprint).area
+    return _at_one_time(change, other) and bool(shared > _SAME_PLACE * change.footprint.area)
 
 
 def one_class_per_place(changes: Sequence[Change]) -> list[Change]:
-    """Return the changes without those a likelier one of another class already accounts for."""
+    """Return the changes without those a likelier one of another class already accounts for.
+
+    Containers stand on no bank: one drawn around a good part of likely containers is their row, however sure it seems.
+    """
+    boxes = [c for c in changes if c.object_class is ObjectClass.CONTAINER and c.confidence >= _LIKELY]
     kept: list[Change] = []
     for change in sorted(changes, key=lambda c: (-c.confidence, *_order(c))):
+        if change.object_class is ObjectClass.BERM and _holds(change, boxes):
+            continue
         rivals = [
             other
             for other in kept
-            if other.object_class is not change.object_class
-            and other.direction is change.direction
-            and other.onset.start < change.onset.end
-            and change.onset.start < other.onset.end
+            if other.object_class is not change.object_class and _at_one_time(change, other)
         ]
         shared = sum(change.footprint.intersection(other.footprint).area for other in rivals)
         if shared <= _SAME_PLACE * change.footprint.area:
             kept.append(change)
     return kept
+
+
+def _holds(bank: Change, boxes: Sequence[Change]) -> bool:
+    inside = [bank.footprint.intersection(c.footprint).area for c in boxes if _at_one_time(bank, c)]
+    return bool(sum(inside) > _BOXES_ON_BANK * bank.footprint.area)
+
+
+def _at_one_time(change: Change, other: Change) -> bool:
+    return (
+        change.direction is other.direction
+        and other.onset.start < change.onset.end
+        and change.onset.start < other.onset.end
+    )
 
 
 def _order(change: Change) -> tuple[object, ...]:

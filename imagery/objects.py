@@ -34,6 +34,8 @@ _BLOCK_FILL = 0.88
 _SINGLE_WIDTH_M = 4.5
 _SINGLE_FILE_M = CONTAINER_WIDTH_M + 0.1
 _SNAP_M = 2.0
+# Less than this share of the smallest container is a piece of one that the outline broke off.
+_FRAGMENT = 0.6
 _SHARE_FORTY = 0.55
 # True counts over counts by outline on rendered series, 5 % and 95 %: outlines swallow gaps, and stacks hold up to three
 # layers of which the outline shows one, so the interval reaches much further up than down.
@@ -253,6 +255,9 @@ def _count_part(part: BaseGeometry, gsd_m: float) -> tuple[float, float, int]:
     length, width, _ = box_sides(part)
     edge = _EDGE_PX * gsd_m
     fill = part.area / max(length * width, 1e-9)
+    smallest = CONTAINER_WIDTH_M * TWENTY_FOOT_M
+    if part.area < _FRAGMENT * smallest:
+        return part.area / smallest, 0.25, 0
     if fill < _BOX_FILL or width > 2.2 * FORTY_FOOT_M:
         unit = CONTAINER_WIDTH_M * (_SHARE_FORTY * FORTY_FOOT_M + (1 - _SHARE_FORTY) * TWENTY_FOOT_M) * 1.1
         mean = max(part.area / unit, 1.0)
