@@ -225,6 +225,16 @@ def test_one_place_is_not_claimed_for_two_classes_at_one_time() -> None:
     assert one_class_per_place([rival, change]) == [change]
 
 
+def test_no_bank_is_drawn_around_a_row_of_containers_however_sure_it_seems() -> None:
+    (row,) = find_changes(series([CONTAINER_BOX], 8), EVERYWHERE).changes
+    around = row.footprint.buffer(3.0)
+    bank = replace(row, object_class=ObjectClass.BERM, footprint=around, confidence=0.999)
+    assert row.footprint.area > 0.15 * around.area
+    assert one_class_per_place([bank, row]) == [row]
+    long_bank = replace(bank, footprint=row.footprint.buffer(15.0))
+    assert long_bank in one_class_per_place([long_bank, row])
+
+
 def test_coarse_looks_never_yield_a_container_or_bank() -> None:
     looks = [replace(look, gsd_m=10.0) for look in series([CONTAINER_BOX], 8)]
     found = find_changes(looks, EVERYWHERE)

@@ -69,6 +69,17 @@ def test_separate_containers_add_up() -> None:
     assert count.low <= 6 <= count.high
 
 
+def test_pieces_broken_off_an_outline_are_no_containers_of_their_own() -> None:
+    whole = box(0, 0, 12.19, 2.44)
+    pieces = [box(15.0 + 4 * k, 0, 17.0 + 4 * k, 1.5) for k in range(6)]
+    alone, _ = count_containers(whole, 0.3)
+    torn, _ = count_containers(unary_union([whole, *pieces]), 0.3)
+    assert alone is not None
+    assert torn is not None
+    assert torn.low == alone.low == 1
+    assert torn.value <= 3
+
+
 def test_coarse_pixels_are_not_counted_and_say_why() -> None:
     count, reason = count_containers(box(0, 0, 30, 10), 3.0)
     assert count is None
