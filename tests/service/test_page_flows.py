@@ -297,7 +297,7 @@ def test_a_site_shows_its_changes_by_class_and_direction(visit: Open, sites: dic
     rows = page.locator(".change-row")
     expect(page.locator(".list-said")).to_contain_text(re.compile(r"\d+ changes"))
     total = int(re.search(r"(\d+) change", page.locator(".list-said").inner_text()).group(1))  # type: ignore[union-attr]
-    page.get_by_role("button", name=re.compile("Containers removed")).click()
+    page.get_by_role("button", name=re.compile("Containers? removed")).click()
     expect(page.locator(".list-said")).to_contain_text(f"of {total} changes")
     for text in rows.all_inner_texts():
         assert "Containers removed" in text or "Container removed" in text
