@@ -4,7 +4,7 @@ import Feature from "ol/Feature";
 import OlMap from "ol/Map";
 import View from "ol/View";
 import { Zoom } from "ol/control";
-import { boundingExtent, getCenter, type Extent } from "ol/extent";
+import { boundingExtent, type Extent } from "ol/extent";
 import Point from "ol/geom/Point";
 import Polygon from "ol/geom/Polygon";
 import { fromLonLat, transformExtent } from "ol/proj";
@@ -84,7 +84,7 @@ export class WorldMap {
     this.sites.clear(true);
     this.sites.addFeatures(
       sites.map((site) => {
-        const feature = new Feature(new Point(fromLonLat(getCenter(site.bbox))));
+        const feature = new Feature(new Point(fromLonLat(centreOf(site.bbox))));
         feature.setId(site.id);
         return feature;
       }),
@@ -156,4 +156,10 @@ function label(color: string, align: "end" | "center"): Text {
     textAlign: align,
     textBaseline: "bottom",
   });
+}
+
+/** Middle of a box in degrees; a box across the antimeridian has its west edge east of its east edge (RFC 7946, 5.2). */
+function centreOf([west, south, east, north]: readonly [number, number, number, number]): [number, number] {
+  const middle = (west + (east < west ? east + 360 : east)) / 2;
+  return [middle > 180 ? middle - 360 : middle, (south + north) / 2];
 }
