@@ -97,7 +97,8 @@ def restore_backup(service: Service, source: Path) -> dict[str, int]:
             _restore_secret(_read(archive, members["secret"]), service)
             return _restore_rows(archive, members, service)
     except (tarfile.TarError, OSError, KeyError, ValueError) as error:
-        raise BackupUnusable(f"{source} cannot be read: {error}") from error
+        why = " ".join(str(error).split("\n")[0].rstrip(":").split())
+        raise BackupUnusable(f"{source} cannot be read: {why}") from error
 
 
 def _read(archive: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:

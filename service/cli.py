@@ -4,6 +4,7 @@ import argparse
 import importlib
 import importlib.util
 import sys
+import warnings
 
 from imagery.errors import DepotwatchError
 
@@ -74,6 +75,8 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog=f"depotwatch {name}", description=module.SUMMARY)
     module.add_arguments(parser)
     parsed = parser.parse_args(arguments[1:])
+    # A raster without CRS is told in the command's own one line.
+    warnings.filterwarnings("ignore", message="Dataset has no geotransform")
     try:
         return int(module.run(parsed))
     except DepotwatchError as error:

@@ -75,11 +75,10 @@ def bind(host: str, port: int) -> socket.socket:
     made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         made.bind((host, port))
-    except OSError as error:
+    except (OSError, OverflowError) as error:
         made.close()
-        raise BadSettings(
-            f"cannot listen on {host}:{port}: {error.strerror}; choose another --port"
-        ) from error
+        why = "ports go from 0 to 65535" if isinstance(error, OverflowError) else error.strerror
+        raise BadSettings(f"cannot listen on {host}:{port}: {why}; choose another --port") from error
     made.listen(2048)
     made.set_inheritable(False)
     return made

@@ -113,8 +113,15 @@ async def read_body(request: Request) -> bytes:
     Raises
     ------
     BodyTooLarge, BodyTooSlow
+    UnsupportedMediaType : it is packed
     """
     settings = service_of(request).settings
+    coding = request.headers.get("content-encoding", "").strip().lower()
+    if coding not in {"", "identity"}:
+        raise UnsupportedMediaType(
+            f"bodies are taken as they are, not packed by {coding[:40]!r}; send it without Content-Encoding",
+            pointer="Content-Encoding",
+        )
     declared = request.headers.get("content-length", "")
     if declared.isdecimal() and int(declared) > settings.max_body_bytes:
         raise _too_large(settings.max_body_bytes)

@@ -1,10 +1,16 @@
 """What people in a hurry send: each gets one sentence that names the place and the cure, under a code that stays."""
 
+import gzip
 import json
+import subprocess
+import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import rasterio
 from starlette.testclient import TestClient
 
 from service.context import Service, open_service
@@ -79,6 +85,9 @@ REFUSED: list[tuple[str, Call, int, str, str]] = [
     ("a class in the plural", get("/sites/{site}/changes?class=containers"), 400, "bad-query", "container, berm, other"),
     ("a status of one's own", get("/sites/{site}/changes?status=done"), 400, "bad-query", "confirmed"),
     ("per cent for a share", get("/sites/{site}/changes?min_confidence=80"), 400, "bad-query", "less than or equal to 1"),
+    ("a filter misspelt", get("/sites/{site}/changes?min_confidnce=0.9"), 400, "bad-query", "min_confidence"),
+    ("a packed body", lambda client, _known: client.post("/sites", content=gzip.compress(b"{}"), headers={
+        "Content-Type": GEOJSON, "Content-Encoding": "gzip"}), 415, "unsupported-media-type", "without Content-Encoding"),
     ("a file format not made", get("/sites/{site}/changes?f=shp"), 400, "bad-query", "gpkg"),
     ("a slash too many", get("/sites/"), 404, "not-found", "nothing at /sites/"),
     ("a period backwards", job(period="2024-02-01/2024-01-01"), 400, "bad-query", "ends before it starts"),
@@ -163,3 +172,44 @@ def test_a_time_without_a_zone_is_utc_and_shown_as_such(lite_client: TestClient)
     event = {"label": "x", "when": "2024-06-01T10:00:00", "source": "s"}
     window = lite_client.post(f"/sites/{made}/events", json=event).json()["window"]
     assert window == {"start": "2024-05-31T10:00:00.000Z", "end": "2024-06-02T10:00:00.000Z"}
+
+
+@pytest.mark.parametrize("part", ["склад", "СКЛАД", "Склад", "№7"])
+def test_a_name_is_found_by_its_part_in_any_script(client: TestClient, part: str) -> None:
+    made = client.post("/sites", json=feature("Склад №7", analyse=False)).json()
+    found = client.get("/sites", params={"q": part}).json()["features"]
+    assert [one["id"] for one in found] == [made["id"]]
+
+
+def told(*arguments: str) -> str:
+    """Return what a command says where it is given something unusable."""
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.service.run", *arguments], capture_output=True, text=True, timeout=60, check=False
+    )  # fmt: skip
+    assert done.returncode == 2, done.stderr
+    assert done.stdout == ""
+    assert done.stderr.count("\n") == 1
+    return done.stderr
+
+
+def test_a_port_that_is_none_gets_one_line(tmp_path: Path) -> None:
+    assert "0 to 65535" in told("api", "--port", "99999", "--data", str(tmp_path / "data"))
+
+
+def test_a_backup_that_is_none_gets_one_line(tmp_path: Path) -> None:
+    (tmp_path / "no.tar").write_text("hello")
+    assert "no.tar cannot be read" in told(
+        "restore", str(tmp_path / "no.tar"), "--data", str(tmp_path / "data")
+    )
+
+
+@pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
+def test_a_folder_of_pictures_without_place_gets_one_line(tmp_path: Path) -> None:
+    folder, aoi = tmp_path / "pictures", tmp_path / "aoi.geojson"
+    folder.mkdir()
+    aoi.write_text(json.dumps(square()))
+    shape: dict[str, Any] = {"width": 64, "height": 64, "count": 3, "dtype": "uint16"}
+    with rasterio.open(folder / "20240101T000000.tif", "w", driver="GTiff", **shape) as sink:
+        sink.write(np.ones((3, 64, 64), "uint16"))
+    said = told("analyse", "--catalog", str(folder), "--aoi", str(aoi), "--out", str(tmp_path / "out"))
+    assert "has no CRS" in said
