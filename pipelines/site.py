@@ -578,7 +578,7 @@ def analyse(
 
     Raises
     ------
-    NothingToAnalyse : no scene of the site in the period, unless ``nothing_is_an_error`` is False
+    NothingToAnalyse : no scene of the site at any time, unless ``nothing_is_an_error`` is False
     DepotwatchError : whatever else makes the input unusable; ``out`` is then untouched
     """
     progress("search", 0, 1)
@@ -586,11 +586,14 @@ def analyse(
         folder = stack.enter_context(TemporaryDirectory(prefix="depotwatch-"))
         place = store or folder
         downloads = Path(folder if "://" in place else place) / "downloads"
-        result = open_archive(catalog, cache=downloads, allow_hosts=allow_hosts).search(site.aoi, period)
+        archive = open_archive(catalog, cache=downloads, allow_hosts=allow_hosts)
+        result = archive.search(site.aoi, period)
         found = SceneSet(result.scenes, tuple((r.where, r.code, r.sentence) for r in result.refused))
         progress("search", 1, 1)
         if not found.scenes:
-            if nothing_is_an_error:
+            # An archive of the site that is silent in the period is no mistake: nothing was seen, and the report says so.
+            silent_then = period is not None and not result.refused and archive.search(site.aoi).scenes
+            if nothing_is_an_error and not silent_then:
                 raise _nothing(catalog, site, result, period)
             finished = _empty(site, found, period, parameters or Parameters())
         else:
@@ -633,6 +636,7 @@ def _empty(
     """Say of a site without scenes that it could not be observed."""
     epsg = utm_zone(site.aoi)
     bounds = project(site.aoi, "EPSG:4326", f"EPSG:{epsg}").bounds
+    when = "" if period is None else " in the period"
     analysis = Analysis(
         site,
         period,
@@ -643,7 +647,7 @@ def _empty(
         parameters.as_pairs(),
         (("depotwatch", version("depotwatch")),),
         found.refused,
-        ("The archive holds no usable scene of this site: nothing here says that nothing changed.",),
+        (f"The archive holds no usable scene of this site{when}: nothing here says that nothing changed.",),
     )
 
     def read_nothing(scene_id: str, _grid: SiteGrid) -> Look:

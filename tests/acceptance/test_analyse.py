@@ -140,6 +140,15 @@ def test_one_scene_alone_says_that_nothing_can_be_compared(own_site: Path, tmp_p
     assert any("nothing can be compared" in warning for warning in said["warnings"])
 
 
+def test_a_period_without_scenes_is_not_observable_and_no_failure(
+    rendered_site: Path, tmp_path: Path
+) -> None:
+    assert analyse(rendered_site, tmp_path / "out", "--period", "2019-01-01/2019-03-01") == 0
+    said = json.loads((tmp_path / "out" / "report.json").read_text())
+    assert (said["verdict"], said["looks_usable"]) == ("not_observable", 0)
+    assert "no usable scene of this site in the period" in said["warnings"][0]
+
+
 def test_a_look_that_shows_nothing_never_counts_as_absence(own_site: Path, tmp_path: Path) -> None:
     for path in sorted(own_site.glob("*-mask.tif"))[1:]:
         with rasterio.open(path, "r+", IGNORE_COG_LAYOUT_BREAK="YES") as sheet:
