@@ -289,6 +289,48 @@ def test_a_site_is_opened_from_the_map(visit: Open) -> None:
     expect(page.get_by_role("heading", name=DEPOT, level=1)).to_be_visible()
 
 
+def moved(page: Page, http: httpx.Client, wests: dict[str, float]) -> None:
+    """Let the page know only some sites, elsewhere."""
+    listed = http.get("/sites?limit=1000").json()
+    kept = [f for f in listed["features"] if f["properties"]["name"] in wests]
+    for site in kept:
+        west = wests[site["properties"]["name"]]
+        site["bbox"] = [west, 50.0, west + 0.01, 50.01]
+    page.route("**/sites?limit=*", lambda route: route.fulfill(json={**listed, "features": kept}))
+
+
+def test_sites_on_both_sides_of_the_antimeridian_are_shown_side_by_side(
+    visit: Open, http: httpx.Client
+) -> None:
+    """Fitted the long way round, the western of the two would lie on the right, and the world between them."""
+    page = visit("/jobs")
+    moved(page, http, {DEPOT: 150.0, QUIET: -150.0})
+    for name, share in ((DEPOT, 0.0), (QUIET, 1.0)):
+        page.get_by_role("link", name="Sites", exact=True).click()
+        expect(page.locator(".site-list li")).to_have_count(2)
+        box = page.locator(".map").bounding_box()
+        assert box is not None
+        page.mouse.click(box["x"] + 50 + share * (box["width"] - 100), box["y"] + box["height"] / 2)
+        expect(page.get_by_role("heading", name=name, level=1)).to_be_visible()
+
+
+def test_an_outline_drawn_beyond_the_antimeridian_is_taken_for_the_place_it_shows(
+    visit: Open, http: httpx.Client
+) -> None:
+    page = visit("/jobs")
+    moved(page, http, {DEPOT: 179.9})
+    page.get_by_role("link", name="Add a site").click()
+    box = page.locator(".map").bounding_box()
+    assert box is not None
+    x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    with page.expect_request("**/sites/forecast") as sent:
+        for east, north in ((150, 0), (190, 0), (190, 40), (150, 0)):
+            page.mouse.click(x + east, y - north)
+            page.wait_for_timeout(320)
+    longitudes = [place[0] for place in sent.value.post_data_json["geometry"]["coordinates"][0]]
+    assert -180 < min(longitudes) < max(longitudes) < -170
+
+
 # A site
 
 

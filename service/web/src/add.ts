@@ -1,16 +1,19 @@
 /** A new site: drawn, dropped or typed in; judged by the service while it is made. */
 
 import Feature from "ol/Feature";
+import { getCenter } from "ol/extent";
 import GeoJSON from "ol/format/GeoJSON";
 import type Geometry from "ol/geom/Geometry";
 import Point from "ol/geom/Point";
 import { Draw, Modify, Snap } from "ol/interaction";
 import VectorLayer from "ol/layer/Vector";
 import { fromLonLat } from "ol/proj";
+import { HALF_SIZE } from "ol/proj/epsg3857";
 import VectorSource from "ol/source/Vector";
 import { Circle, Fill, RegularShape, Stroke, Style } from "ol/style";
 
 import { ApiError, get, request, type Fault } from "./api";
+import { inOnePiece } from "./arcs";
 import { announce, append, h, later, replace } from "./dom";
 import type { Geometry as Shape, Position } from "./geojson";
 import { go, type Page } from "./places";
@@ -197,8 +200,11 @@ class AddPage implements Page {
       return { type: "text/csv", body: `name,longitude,latitude,radius_m\n"${name.replaceAll('"', '""')}",${numbers.join(",")}\n`, document: null };
     }
     const [feature] = this.drawn.getFeatures();
-    const geometry = feature?.getGeometry();
+    const geometry = feature?.getGeometry()?.clone();
     if (!geometry) return null;
+    // The map goes on beyond the antimeridian; what was drawn wholly there is meant here.
+    const [middle = 0] = getCenter(geometry.getExtent());
+    geometry.translate(-2 * HALF_SIZE * Math.round(middle / (2 * HALF_SIZE)), 0);
     const document = { type: "Feature", properties: { name }, geometry: JSON.parse(this.format.writeGeometry(geometry, { decimals: 7 })) as Shape };
     return { type: GEOJSON, body: JSON.stringify(document), document };
   }
@@ -239,7 +245,7 @@ class AddPage implements Page {
   }
 
   private display(shape: Shape): void {
-    this.shown.addFeature(new Feature<Geometry>({ geometry: this.format.readGeometry(shape) as Geometry }));
+    this.shown.addFeature(new Feature<Geometry>({ geometry: this.format.readGeometry(inOnePiece(shape)) as Geometry }));
   }
 
   private look(): void {

@@ -7,13 +7,14 @@ import { Zoom } from "ol/control";
 import { boundingExtent, type Extent } from "ol/extent";
 import Point from "ol/geom/Point";
 import Polygon from "ol/geom/Polygon";
-import { fromLonLat, transformExtent } from "ol/proj";
+import { fromLonLat, toLonLat, transformExtent } from "ol/proj";
 import Graticule from "ol/layer/Graticule";
 import VectorLayer from "ol/layer/Vector";
 import VectorSource from "ol/source/Vector";
 import { Circle, Fill, Stroke, Style, Text } from "ol/style";
 import "ol/ol.css";
 
+import { shortestArc } from "./arcs";
 import type { Site } from "./types";
 
 const WORLD = transformExtent([-170, -58, 170, 75], "EPSG:4326", "EPSG:3857");
@@ -108,8 +109,12 @@ export class WorldMap {
   }
 
   fitSites(): void {
-    const points = this.sites.getFeatures().map((feature) => feature.getGeometry()?.getCoordinates() ?? [0, 0]);
-    if (points.length) this.map.getView().fit(boundingExtent(points), { padding: [50, 50, 50, 50], maxZoom: 7 });
+    const places = this.sites.getFeatures().map((feature) => toLonLat(feature.getGeometry()?.getCoordinates() ?? [0, 0]));
+    if (!places.length) return;
+    const [west, east] = shortestArc(places.map(([longitude = 0]) => longitude));
+    const latitudes = places.map(([, latitude = 0]) => latitude);
+    const corners = [fromLonLat([west, Math.min(...latitudes)]), fromLonLat([east, Math.max(...latitudes)])];
+    this.map.getView().fit(boundingExtent(corners), { padding: [50, 50, 50, 50], maxZoom: 7 });
   }
 
   private addLand(rings: number[][]): void {
