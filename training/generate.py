@@ -1,7 +1,7 @@
 """Fill the pool that training draws from: ``python -m training.generate --pool POOL --real REAL --first 0 --step 2``.
 
 Every place has its own seed (its number), so several processes with the same ``--step`` and different ``--first`` make
-the same pool as one. A third of the places are real ground with painted objects; the rest is painted altogether.
+the same pool as one. A third of the places (``--on-real``) are real ground with painted objects; the rest is painted altogether.
 """
 
 import argparse
@@ -23,7 +23,7 @@ def pixel_size(rng: np.random.Generator) -> float:
     return float(np.exp(rng.uniform(np.log(low), np.log(high))))
 
 
-def place(number: int, real: RealGround, pool: Path, country: bool) -> None:
+def place(number: int, real: RealGround, pool: Path, country: bool, on_real_share: float) -> None:
     """Paint one place and write its looks; a look that is there already stays."""
     if (pool / f"s_{number:06d}_{LOOKS - 1}.npz").exists():
         return
@@ -32,7 +32,7 @@ def place(number: int, real: RealGround, pool: Path, country: bool) -> None:
     pixels = 256 if gsd_m < 1.6 else 160
     step_m = max(0.25, min(gsd_m / 2, 1.0)) if gsd_m < 2 else gsd_m / 3
     canvas = painter.blank(rng, pixels * gsd_m + 4, step_m)
-    on_real = not country and rng.random() < 0.35
+    on_real = not country and rng.random() < on_real_share
     if country:
         _furnish_country(canvas)
     elif on_real:
@@ -115,6 +115,7 @@ def main() -> None:
     parser.add_argument("--pool", type=Path, required=True)
     parser.add_argument("--real", type=Path, required=True, help="the folder ../shared/data/real")
     parser.add_argument("--country", action="store_true", help="fields, tracks and streams with few objects")
+    parser.add_argument("--on-real", type=float, default=0.35, help="share of places on real ground")
     parser.add_argument(
         "--rendered", action="store_true", help="places of imagery.simulation instead of painted ones"
     )
@@ -128,7 +129,7 @@ def main() -> None:
         if args.rendered:
             rendered(number, args.pool)
         else:
-            place(number, real, args.pool, args.country)
+            place(number, real, args.pool, args.country, args.on_real)
 
 
 if __name__ == "__main__":

@@ -211,11 +211,11 @@ def polyline_distance(canvas: Canvas, points: Array) -> tuple[Array, Array]:
 
 
 def berm(canvas: Canvas, x: float, y: float) -> None:
-    """Raise a bank: straight, bent, U, ring or cells; 0.6-5.5 m high, sides of 18-45 degrees, bare to grown over."""
+    """Raise a bank: straight, bent, U, ring or cells; 0.5-5.5 m high, sides of 12-45 degrees, bare to grown over."""
     rng = canvas.rng
-    height = rng.uniform(0.6, 2.0) if rng.random() < 0.4 else rng.uniform(1.0, 5.5)
+    height = rng.uniform(0.5, 2.0) if rng.random() < 0.5 else rng.uniform(1.0, 5.5)
     crest = rng.uniform(0.0, 4.0)
-    side = height / np.tan(np.radians(rng.uniform(18, 45)))
+    side = height / np.tan(np.radians(rng.uniform(12, 45)))
     angle = rng.uniform(0, 2 * np.pi)
     length, depth = rng.uniform(12, 110), rng.uniform(12, 60)
     shape = rng.choice(["straight", "straight", "bent", "u", "ring", "cells"])
@@ -246,9 +246,9 @@ def berm(canvas: Canvas, x: float, y: float) -> None:
     distance = distance + (wobble * rng.uniform(0, 0.6)).astype(np.float32)
     profile = np.clip(1 - (distance - crest / 2) / side, 0, 1)
     draw = rng.random()
-    if draw < 0.3:
+    if draw < 0.35:
         profile = profile**2 * (3 - 2 * profile)
-    elif draw < 0.45:  # slumped: no edge at the crest and none at the foot
+    elif draw < 0.6:  # slumped: no edge at the crest and none at the foot
         profile = np.exp(-0.5 * (2 * distance / (crest + side)) ** 2) * (distance < 1.5 * (crest + side))
     if rng.random() < 0.3:  # worn unevenly along its length
         profile = profile * np.clip(1 + 0.25 * spectral_noise(rng, canvas.size, 1.6), 0.3, 1.2)

@@ -279,7 +279,6 @@ def test_a_folder_that_is_not_empty_is_left_as_it_is(
         ("--workers", "0"),
         ("--max-shift", "1e9"),
         ("--catalog", "no/such/place"),
-        ("--period", "1999-01-01/1999-12-31"),
     ],
 )
 def test_options_that_cannot_be_meant_are_one_line_and_exit_2(

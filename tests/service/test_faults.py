@@ -3,6 +3,8 @@
 The long run, a thousand kills, is ``python -m benchmarks.service_faults``; its outcome is in docs/operations.md.
 """
 
+import os
+import shutil
 import sqlite3
 import threading
 import time
@@ -92,10 +94,23 @@ def test_a_store_that_takes_no_file_for_a_while_loses_nothing(tmp_path: Path, da
     blobs, away = tmp_path / "artefacts" / "blobs", tmp_path / "artefacts" / "away"
     broken = []
 
+    def block() -> None:
+        """Put the file there; a worker may make the folder anew in between, and what it wrote is kept."""
+        plug = tmp_path / "plug"
+        plug.touch()
+        blobs.rename(away)
+        while True:
+            try:
+                os.link(plug, blobs)
+                return
+            except FileExistsError:
+                anew = blobs.rename(tmp_path / "anew")
+                shutil.copytree(anew, away, dirs_exist_ok=True)
+                shutil.rmtree(anew)
+
     def disturb(kill: int) -> None:
         if kill == 4 and not broken:
-            blobs.rename(away)
-            blobs.touch()
+            block()
             broken.append(time.monotonic())
         if kill >= 9 and away.exists():
             blobs.unlink()

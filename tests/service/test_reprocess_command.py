@@ -283,7 +283,7 @@ def test_killed_in_the_middle_it_carries_on_and_nothing_is_lost_or_doubled(
 def test_interrupted_it_gives_its_unit_back_and_says_how_to_go_on(
     lite_service: Service, tmp_path: Path
 ) -> None:
-    made, notes, settings = with_sites(lite_service, 4), tmp_path / "notes", lite_service.settings
+    made, notes, settings = with_sites(lite_service, 12), tmp_path / "notes", lite_service.settings
     running = begin(settings, notes)
     wait_for(lite_service, running, 1)
     running.send_signal(signal.SIGINT)
