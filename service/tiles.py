@@ -333,7 +333,7 @@ def _block(tiles: SiteTiles, scene: TiledScene, tile: Tile, source: "Scene") -> 
     for y in range(0, window.rows, TILE_PX):
         for x in range(0, window.cols, TILE_PX):
             name = f"{(row + y) // TILE_PX}/{(col + x) // TILE_PX}"
-            cut[name] = np.frombuffer(_png(shown[y : y + TILE_PX, x : x + TILE_PX]), np.uint8)
+            cut[name] = np.frombuffer(png_of(shown[y : y + TILE_PX, x : x + TILE_PX]), np.uint8)
     return cut
 
 
@@ -365,8 +365,8 @@ def _nothing_masked(epsg: int) -> str:
     return path
 
 
-def _png(rgba: Any) -> bytes:
-    """Return a tile, padded to its full size with nothing."""
+def png_of(rgba: Any) -> bytes:
+    """Return a picture (row, col, 4) uint8 as the PNG of a tile, padded to its full size with nothing."""
     import numpy as np
     from PIL import Image
 

@@ -1,4 +1,4 @@
-"""``/sites/{site}/tiles`` and ``/tileMatrixSets``: registered scenes as map tiles in the site's own UTM zone."""
+"""``/sites/{site}/tiles`` and ``/tileMatrixSets``: registered scenes as map tiles, in the site's zone or on the web's grid."""
 
 import asyncio
 import json
@@ -14,7 +14,7 @@ from fastapi import APIRouter, Depends, Query, Request
 from sqlalchemy import select
 from starlette.responses import Response
 
-from service import reports
+from service import mercator, reports
 from service.api import schemas
 from service.api.dependencies import (
     DEFAULT_LIMIT,
@@ -34,13 +34,13 @@ from service.api.quick import REVALIDATE
 from service.archives import ArchiveSource, sources
 from service.context import Service
 from service.database import Record
-from service.errors import NoReportYet, NotFound
+from service.errors import BadQuery, NoReportYet, NotFound
 from service.identifiers import decode_cursor, encode_cursor
 from service.moments import rfc3339
 from service.sites import find_site
 from service.tables import sites
 from service.tiles import PixelsWithheld, SiteTiles, Tile, TiledScene, draw, find_tile, kept, tiles_of
-from service.wmts import capabilities
+from service.wmts import TILE_MATRIX_SET, capabilities
 
 router = APIRouter(tags=["tiles"])
 
@@ -56,6 +56,15 @@ Which = Annotated[
     Query(
         max_length=100,
         description="Report by id or number; its tiles never change. Default: the current one.",
+    ),
+]
+MatrixSet = Annotated[
+    str | None,
+    Query(
+        alias="tileMatrixSet",
+        max_length=200,
+        description=f"The site's id for its own zone, or `{mercator.NAME}`. Default: the site's own; of levels "
+        f"that it does not have, `{mercator.NAME}`.",
     ),
 ]
 
@@ -98,6 +107,16 @@ class Drawing:
             running.add_done_callback(lambda _done: self._running.pop(tile.block, None))
         # Who gives up waiting does not take the picture from the others.
         return (await asyncio.shield(running))[tile.name]
+
+    async def mercator_png(self, tile: mercator.MercatorTile, archives: list[ArchiveSource]) -> bytes:
+        """Return the PNG of a tile on the web's grid, of tiles in the site's zone that are drawn where they must be."""
+        laid = await asyncio.to_thread(mercator.lay_out, tile)
+        parts = {} if laid is None else laid.parts
+        drawn = await asyncio.gather(
+            *(self.png(tile.tiles, tile.scene, part, archives) for part in parts.values())
+        )
+        warped = partial(mercator.warp, tile, laid, dict(zip(parts, drawn, strict=True)))
+        return await asyncio.get_running_loop().run_in_executor(self._drawers, warped)
 
     async def _draw(
         self, tiles: SiteTiles, scene: TiledScene, tile: Tile, archives: list[ArchiveSource]
@@ -162,7 +181,7 @@ def get_site_tiles(
     """Return how a site's tiles lie and which looks have them: OGC tileset metadata per look."""
     asked = _asked(service, desk, caller.tenant, site, report)
     base = base_of(request)
-    headers = {"ETag": f'"tiles.{asked.report}"', "Cache-Control": IMMUTABLE if report else REVALIDATE}
+    headers = {"ETag": f'"tilesets.{asked.report}"', "Cache-Control": IMMUTABLE if report else REVALIDATE}
     if unchanged(request, headers["ETag"]):
         return Response(status_code=304, headers=headers)
     links = [
@@ -185,7 +204,11 @@ def get_site_tiles(
             for s in tiles.scenes.values()
             if s.withheld
         ],
-        "tilesets": [_tileset(base, site, tiles, scene) for scene in shown],
+        "tilesets": [
+            told
+            for scene in shown
+            for told in (_tileset(base, site, tiles, scene), _mercator_tileset(base, site, tiles, scene))
+        ],
     }
     return answer(body, headers=headers)
 
@@ -203,7 +226,7 @@ def get_wmts(
     asked = _asked(service, desk, caller.tenant, site, report)
     if asked.tiles is None:
         raise NoReportYet("this site has no report that tells of a grid yet")
-    headers = {"ETag": f'"wmts.{asked.report}"', "Cache-Control": IMMUTABLE if report else REVALIDATE}
+    headers = {"ETag": f'"layers.{asked.report}"', "Cache-Control": IMMUTABLE if report else REVALIDATE}
     if unchanged(request, headers["ETag"]):
         return Response(status_code=304, headers=headers)
     looks = [scene for scene in asked.tiles.scenes.values() if not scene.withheld]
@@ -211,7 +234,8 @@ def get_wmts(
         (
             scene.scene_id,
             _title(scene),
-            _template(base_of(request), site, asked.tiles, scene, ("TileMatrix", "TileCol", "TileRow")),
+            _template(base_of(request), site, asked.tiles, scene, ("TileMatrix", "TileCol", "TileRow"))
+            + "&tileMatrixSet={TileMatrixSet}",
         )
         for scene in looks
     )
@@ -239,7 +263,6 @@ def _withheld(scene: TiledScene) -> str:
 
 def _tileset(base: str, site: str, tiles: SiteTiles, scene: TiledScene) -> dict[str, Any]:
     """Return one look as OGC API - Tiles describes a tileset of map tiles."""
-    here = f"{base}/sites/{site}/tiles/{quote(scene.scene_id, safe='')}"
     scheme = f"{base}/tileMatrixSets/{site}"
     return {
         "title": _title(scene),
@@ -247,17 +270,39 @@ def _tileset(base: str, site: str, tiles: SiteTiles, scene: TiledScene) -> dict[
         "crs": tiles.pyramid.crs,
         "tileMatrixSetURI": scheme,
         "license": scene.licence,
-        "links": [
-            {"rel": "self", "type": JSON, "href": f"{here}?report={tiles.report}"},
-            {
-                "rel": "item",
-                "type": PNG,
-                "templated": True,
-                "href": _template(base, site, tiles, scene, ("tileMatrix", "tileCol", "tileRow")),
-            },
-            {"rel": "http://www.opengis.net/def/rel/ogc/1.0/tiling-scheme", "type": JSON, "href": scheme},
-        ],
+        "links": _tileset_links(base, site, tiles, scene, scheme, ""),
     }
+
+
+def _mercator_tileset(base: str, site: str, tiles: SiteTiles, scene: TiledScene) -> dict[str, Any]:
+    """Return one look on the web's grid, its address also as map programs ask for it."""
+    asked = f"&tileMatrixSet={mercator.NAME}"
+    links = _tileset_links(base, site, tiles, scene, f"{base}/tileMatrixSets/{mercator.NAME}", asked)
+    address = _template(base, site, tiles, scene, ("z", "x", "y")) + asked
+    links.append(
+        {"rel": "item", "type": PNG, "templated": True, "href": address, "title": "XYZ, for map programs"}
+    )
+    return {
+        "title": _title(scene),
+        "dataType": "map",
+        "crs": mercator.CRS,
+        "tileMatrixSetURI": mercator.URI,
+        "tileMatrixSetLimits": mercator.limits(tiles.pyramid),
+        "license": scene.licence,
+        "links": links,
+    }
+
+
+def _tileset_links(
+    base: str, site: str, tiles: SiteTiles, scene: TiledScene, scheme: str, asked: str
+) -> list[dict[str, Any]]:
+    here = f"{base}/sites/{site}/tiles/{quote(scene.scene_id, safe='')}"
+    template = _template(base, site, tiles, scene, ("tileMatrix", "tileCol", "tileRow"))
+    return [
+        {"rel": "self", "type": JSON, "href": f"{here}?report={tiles.report}{asked}"},
+        {"rel": "item", "type": PNG, "templated": True, "href": template + asked},
+        {"rel": "http://www.opengis.net/def/rel/ogc/1.0/tiling-scheme", "type": JSON, "href": scheme},
+    ]
 
 
 @router.get(
@@ -274,17 +319,47 @@ async def get_tile(
     x: str,
     y: str,
     report: Which = None,
+    matrix_set: MatrixSet = None,
 ) -> Response:
-    """Return one tile of a registered look: level, column, row from the top; clear where the scene holds nothing."""
+    """Return one tile of a registered look: level, column, row from the top; clear where the scene holds nothing.
+
+    Without `tileMatrixSet`, levels that the site's own matrices have are theirs; all others are `WebMercatorQuad`, so
+    that the address does as an XYZ layer.
+    """
     asked = await asyncio.to_thread(_asked, service, desk, caller.tenant, site, report)
+    on_web = _on_web(matrix_set, site)
     if asked.tiles is None:
         raise NotFound(NO_SUCH_TILES)
     look = _look(asked.tiles, scene)
-    tile = find_tile(asked.tiles, look, *(_index(text) for text in (z, x, y)))
-    headers = {"ETag": tile.etag, "Cache-Control": IMMUTABLE if report else REVALIDATE}
-    if unchanged(request, tile.etag):
+    level, col, row = (_index(text) for text in (z, x, y))
+    place: Tile | mercator.MercatorTile
+    if on_web or (on_web is None and level >= asked.tiles.pyramid.levels):
+        place = mercator.find_mercator(asked.tiles, look, level, col, row)
+    else:
+        place = find_tile(asked.tiles, look, level, col, row)
+    headers = {"ETag": place.etag, "Cache-Control": IMMUTABLE if report else REVALIDATE}
+    if unchanged(request, place.etag):
         return Response(status_code=304, headers=headers)
-    return Response(await desk.png(asked.tiles, look, tile, asked.archives), 200, headers, PNG)
+    if isinstance(place, Tile):
+        return Response(await desk.png(asked.tiles, look, place, asked.archives), 200, headers, PNG)
+    return Response(await desk.mercator_png(place, asked.archives), 200, headers, PNG)
+
+
+def _on_web(matrix_set: str | None, site: str) -> bool | None:
+    """Tell whether the web's grid is asked for; None where it is left to the level.
+
+    Raises
+    ------
+    BadQuery : a set that this site has not
+    """
+    if matrix_set is None:
+        return None
+    if matrix_set not in {site, TILE_MATRIX_SET, mercator.NAME, mercator.URI}:
+        raise BadQuery(
+            f"this site has tiles on {site} and {mercator.NAME}, not on {matrix_set[:40]!r}",
+            pointer="tileMatrixSet",
+        )
+    return matrix_set in {mercator.NAME, mercator.URI}
 
 
 @router.get("/sites/{site}/tiles/{scene:path}", responses={200: {"model": schemas.Listing}, 304: {}})
@@ -296,16 +371,18 @@ def get_tileset(
     site: str,
     scene: str,
     report: Which = None,
+    matrix_set: MatrixSet = None,
 ) -> Response:
     """Return how one look's tiles lie: an OGC tileset."""
     asked = _asked(service, desk, caller.tenant, site, report)
+    describe, kind = (_mercator_tileset, "web") if _on_web(matrix_set, site) else (_tileset, "tileset")
     if asked.tiles is None:
         raise NotFound(NO_SUCH_TILES)
     look = _look(asked.tiles, scene)
-    headers = {"ETag": f'"tileset.{asked.report}"', "Cache-Control": IMMUTABLE if report else REVALIDATE}
+    headers = {"ETag": f'"{kind}.{asked.report}"', "Cache-Control": IMMUTABLE if report else REVALIDATE}
     if unchanged(request, headers["ETag"]):
         return Response(status_code=304, headers=headers)
-    return answer(_tileset(base_of(request), site, asked.tiles, look), headers=headers)
+    return answer(describe(base_of(request), site, asked.tiles, look), headers=headers)
 
 
 def _look(tiles: SiteTiles, scene: str) -> TiledScene:
@@ -336,9 +413,11 @@ def get_tile_matrix_sets(
     limit: Limit = DEFAULT_LIMIT,
     cursor: Cursor = None,
 ) -> Response:
-    """List the tile matrix sets: one per site that has a report."""
+    """List the tile matrix sets: the web's, and one per site that has a report."""
     after = decode_cursor(cursor, str)[0] if cursor is not None else ""
     size, base = capped(limit), base_of(request)
+    listed = [] if cursor is not None else [_listed_web(base)]
+    size -= len(listed)
     wanted = (
         select(sites.c.id, sites.c.name)
         .where(
@@ -354,8 +433,8 @@ def get_tile_matrix_sets(
         rows = connection.execute(wanted).all()
     links = [{"rel": "self", "href": address(request), "type": JSON}]
     if len(rows) > size:
-        links.append(next_link(request, encode_cursor(rows[size - 1].id)))
-    listed = [
+        links.append(next_link(request, encode_cursor(rows[size - 1].id if size else "")))
+    listed += [
         {
             "id": row.id,
             "title": row.name,
@@ -366,6 +445,13 @@ def get_tile_matrix_sets(
     return answer({"tileMatrixSets": listed, "links": links})
 
 
+def _listed_web(base: str) -> dict[str, Any]:
+    href = f"{base}/tileMatrixSets/{mercator.NAME}"
+    title = str(mercator.definition()["title"])
+    link = {"rel": "self", "type": JSON, "href": href}
+    return {"id": mercator.NAME, "title": title, "uri": mercator.URI, "links": [link]}
+
+
 @router.get(
     "/tileMatrixSets/{site}",
     responses={200: {"content": {JSON: {"schema": {"type": "object"}}}, "description": "a tile matrix set"}},
@@ -373,7 +459,9 @@ def get_tile_matrix_sets(
 def get_tile_matrix_set(
     request: Request, service: ServiceOf, caller: ReportsReader, desk: DrawingOf, site: str
 ) -> Response:
-    """Return a site's tile matrix set (OGC Two Dimensional Tile Matrix Set 2.0): the levels its tiles lie on."""
+    """Return the web's tile matrix set, or a site's (OGC Two Dimensional Tile Matrix Set 2.0): levels of tiles."""
+    if site == mercator.NAME:
+        return answer(mercator.definition())
     asked = _asked(service, desk, caller.tenant, site, None)
     if asked.tiles is None:
         raise NoReportYet("this site has no report that tells of a grid yet")
