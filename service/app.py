@@ -3,7 +3,7 @@
 import logging
 from typing import Any
 
-from fastapi import FastAPI, Request
+from fastapi import Depends, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.openapi.utils import get_openapi
 from starlette.exceptions import HTTPException
@@ -31,6 +31,7 @@ from service.api import (
     subscriptions,
     tiles,
 )
+from service.api.parameters import known_only
 from service.api.quick import Quick
 from service.context import Service
 from service.problems import CODE_OF_STATUS, PROBLEM_JSON, problem, problem_of
@@ -77,6 +78,7 @@ def build_app(service: Service) -> FastAPI:
         redirect_slashes=False,
         telemetry={"tracing": False, "metrics": False},
         responses=PROBLEMS,
+        dependencies=[Depends(known_only)],
         exception_handlers={
             DepotwatchError: _known_fault,
             HTTPException: _http_fault,

@@ -29,6 +29,7 @@ from service.api.dependencies import (
     next_link,
     words_of,
 )
+from service.api.parameters import refuse_others
 from service.changes import ChangeFilter
 from service.cql import Kind, Predicate, parse
 from service.database import Record, Statement
@@ -230,13 +231,7 @@ def get_items(
 ) -> Response:
     """Return features of a collection."""
     _known(collection)
-    for name in request.query_params:
-        if name not in PARAMETERS[collection]:
-            raise BadQuery(
-                f"{collection} knows no parameter {name[:40]!r}; it has "
-                f"{', '.join(sorted(PARAMETERS[collection]))}",
-                pointer=name[:40],
-            )
+    refuse_others(request.query_params, PARAMETERS[collection])
     size, box, span = capped(limit), bbox_of(bbox), interval_of(datetime)
     wanted = ChangeFilter(
         words_of(class_, ObjectClass, "class"),

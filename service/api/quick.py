@@ -121,6 +121,8 @@ class Quick:
     async def _latest(self, request: Request, site: str) -> Response | None:
         if "if-none-match" not in request.headers or not SITE_ID.fullmatch(site):
             return None
+        if request.scope["query_string"]:
+            return None  # It takes none; the application says so.
         asked = self._heads.ask(site)
         try:
             known = await self._admitted(request)
