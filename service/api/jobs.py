@@ -68,19 +68,7 @@ def submit_job(
     `not-verified` and the results name the step that first differs.
     """
     wanted = parse_body(request, body, schemas.JobIn)
-    if wanted.type == "verify" and (wanted.period is not None or wanted.parameters):
-        raise ManyErrors(
-            [
-                (
-                    "/type",
-                    "unusable-input",
-                    "type: verify takes no period and no parameters: a report is made as it was",
-                )
-            ]
-        )
-    if wanted.period is not None:
-        interval(wanted.period, "/period")
-    check_parameters(wanted.parameters, "/parameters")
+    _check_job(wanted)
     if estimate or wanted.estimate:
         with service.database.read() as connection:
             chosen = chosen_sites(connection, caller.tenant, wanted.sites)
@@ -88,6 +76,21 @@ def submit_job(
     wish = Wish(wanted.type, wanted.sites, wanted.period, wanted.parameters)
     made = submit_once(service, caller, wish, body, idempotency_key)
     return answer(made.body, status=made.status, headers=made.headers)
+
+
+def _check_job(wanted: schemas.JobIn) -> None:
+    """Refuse what would be done on nothing, or otherwise than asked."""
+    faults = []
+    if not wanted.sites:
+        faults.append(("/sites", "unusable-input", "sites: this names none; give at least one id, or 'all'"))
+    if wanted.type == "verify" and (wanted.period is not None or wanted.parameters):
+        told = "type: verify takes no period and no parameters: a report is made as it was"
+        faults.append(("/type", "unusable-input", told))
+    if faults:
+        raise ManyErrors(faults)
+    if wanted.period is not None:
+        interval(wanted.period, "/period")
+    check_parameters(wanted.parameters, "/parameters")
 
 
 @router.get("", responses={200: {"model": schemas.JobList}})

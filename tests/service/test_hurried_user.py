@@ -92,6 +92,7 @@ REFUSED: list[tuple[str, Call, int, str, str]] = [
     ("a slash too many", get("/sites/"), 404, "not-found", "nothing at /sites/"),
     ("a period backwards", job(period="2024-02-01/2024-01-01"), 400, "bad-query", "ends before it starts"),
     ("a name for a list of ids", job(sites="known"), 422, "unusable-input", "a valid list or 'all'"),
+    ("a list of no site", job(sites=[]), 422, "unusable-input", "at least one id, or 'all'"),
     ("American spelling", job(type="analyze"), 422, "unusable-input", "'analyse'"),
     ("a parameter misspelt", job(parameters={"min_confidnce": 0.5}), 422, "bad-parameter", "min_confidence"),
     ("a member misspelt", job(priod="2024-01-01/.."), 422, "unusable-input", "priod"),
