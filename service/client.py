@@ -7,6 +7,7 @@
 """
 
 import random
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -19,6 +20,11 @@ from imagery.errors import DepotwatchError
 
 PASSING = frozenset({408, 429, 502, 503, 504})
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.5, 10.0
+# After so much silence a person wonders.
+SILENT_S = 3.0
+# What stands before a service says these where there is none behind it.
+NOBODY = frozenset({502, 503, 504})
+TIMEOUT = httpx.Timeout(30.0, connect=10.0)
 ENDED = frozenset({"successful", "failed", "dismissed"})
 
 
@@ -50,7 +56,10 @@ class Client:
     """Talks to one service with one key.
 
     Every call is repeated through 429, 502, 503, 504 and lost connections for up to ``patience_s``, honouring
-    ``Retry-After``; a POST carries an Idempotency-Key, so that repeating it does nothing twice.
+    ``Retry-After``; a POST carries an Idempotency-Key, so that repeating it does nothing twice. For the first answer of
+    all it waits ``first_s``, no more: an address that never answered is rather wrong than restarting.
+
+    ``notice`` is given one sentence where nothing has come for a while, and how long is still to be waited.
     """
 
     def __init__(
@@ -59,15 +68,20 @@ class Client:
         key: str | None = None,
         *,
         patience_s: float = 120.0,
+        first_s: float | None = None,
+        notice: Callable[[str], None] | None = None,
         sleep: Callable[[float], None] = time.sleep,
         clock: Callable[[], float] = time.time,
         transport: httpx.BaseTransport | None = None,
     ) -> None:
         headers = {"User-Agent": "depotwatch-client"} | ({"Authorization": f"Bearer {key}"} if key else {})
         self._http = httpx.Client(
-            base_url=url, headers=headers, timeout=30.0, follow_redirects=False, transport=transport
+            base_url=url, headers=headers, timeout=TIMEOUT, follow_redirects=False, transport=transport
         )
         self._patience_s, self._sleep, self._clock = patience_s, sleep, clock
+        self._first_s = patience_s if first_s is None else min(first_s, patience_s)
+        self._notice = notice
+        self._reached = False
 
     def __enter__(self) -> "Client":
         return self
@@ -89,22 +103,40 @@ class Client:
         """
         if method == "POST":
             options["headers"] = {"Idempotency-Key": str(uuid4()), **options.get("headers", {})}
+        with _Silence(
+            str(self._http.base_url), self._notice, self._first_s, first=not self._reached
+        ) as silence:
+            return self._insist(silence, method, path, options)
+
+    def _insist(
+        self, silence: "_Silence", method: str, path: str, options: Mapping[str, Any]
+    ) -> httpx.Response:
         # The wall clock, because a suspended machine's monotonic clock may stand still: what counts is the user's time
         # since the last sign of life, and a machine that slept gets one more try at least.
-        until = self._clock() + self._patience_s
+        began = self._clock()
         pause_s = FIRST_PAUSE_S
         while True:
             try:
                 response = self._http.request(method, path, **options)
+                self._reached |= response.status_code not in NOBODY
                 if response.status_code not in PASSING:
                     return _accepted(response)
-                wait_s = max(_retry_after(response), pause_s)
+                least_s = _retry_after(response)
                 said = f"{response.status_code}"
+            except httpx.UnsupportedProtocol as error:
+                raise ServiceAway(f"{self._http.base_url}: {error}; give http://HOST:PORT") from error
             except httpx.TransportError as error:
-                wait_s, said = pause_s, type(error).__name__
-            if self._clock() + wait_s > until:
-                raise ServiceAway(f"no answer from the service for {self._patience_s:g} s ({said})")
-            self._sleep(wait_s * (0.75 + random.random() / 2))
+                least_s, said = 0.0, _in_a_line(error)
+            given_s = self._patience_s if self._reached else self._first_s
+            gone_s = self._clock() - began
+            if gone_s + least_s >= given_s:
+                raise ServiceAway(
+                    f"no answer from the service at {self._http.base_url} for {given_s:g} s ({said}); is it running?"
+                )
+            silence.goes_on(said, gone_s, given_s)
+            # The last try is at the very end.
+            jittered_s = max(least_s, pause_s) * (0.75 + random.random() / 2)
+            self._sleep(min(jittered_s, given_s - gone_s))
             pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
 
     def add_site(
@@ -189,6 +221,44 @@ class Client:
             page = self.request("GET", following).json()
             yield from page[member]
             following = next((link["href"] for link in page["links"] if link["rel"] == "next"), None)
+
+
+class _Silence:
+    """One call's silence, told of once: by the call after a try that failed, else by the clock.
+
+    Only the first call of all is watched by the clock: later ones may be long downloads.
+    """
+
+    def __init__(
+        self, address: str, notice: Callable[[str], None] | None, given_s: float, *, first: bool
+    ) -> None:
+        self._address, self._notice = address, notice
+        self._alarm = threading.Timer(SILENT_S, self._tell, ("has not answered yet", SILENT_S, given_s))
+        self._alarm.daemon = True
+        self._watched = first and notice is not None
+
+    def __enter__(self) -> "_Silence":
+        if self._watched:
+            self._alarm.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._alarm.cancel()
+
+    def goes_on(self, said: str, gone_s: float, given_s: float) -> None:
+        """Hear of a try that failed and when the next will be."""
+        if gone_s >= SILENT_S:
+            self._alarm.cancel()
+            self._tell(f"does not answer ({said})", gone_s, given_s)
+
+    def _tell(self, what: str, gone_s: float, given_s: float) -> None:
+        notice, self._notice = self._notice, None
+        if notice is not None:
+            notice(f"the service at {self._address} {what}; waiting {max(given_s - gone_s, 0.0):.0f} s more")
+
+
+def _in_a_line(error: Exception) -> str:
+    return " ".join(f"{type(error).__name__}: {error}".split()).removesuffix(":")
 
 
 def _accepted(response: httpx.Response) -> httpx.Response:

@@ -1,13 +1,21 @@
 """Command-line options that several commands share, and the settings they make."""
 
 import argparse
+import os
+import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
 from service.errors import BadSettings
 from service.settings import Settings
+
+if TYPE_CHECKING:
+    from service.client import Client
+
+# An address that never answered is rather mistyped than restarting.
+FIRST_ANSWER_S = 20.0
 
 
 def add_data_options(parser: argparse.ArgumentParser) -> None:
@@ -27,6 +35,27 @@ def add_remote_options(parser: argparse.ArgumentParser) -> None:
         "--url", default="http://127.0.0.1:8000", help="the service's address; DEPOTWATCH_KEY holds the key"
     )
     parser.add_argument("--json", action="store_true", help="print JSON")
+
+
+def remote_client(args: argparse.Namespace) -> "Client":
+    """Return a client of the service that ``--url`` names; it says on stderr where nothing comes.
+
+    Raises
+    ------
+    BadSettings : no such address can be
+    """
+    import httpx
+
+    from service.client import Client
+
+    try:
+        return Client(args.url, os.environ.get("DEPOTWATCH_KEY"), first_s=FIRST_ANSWER_S, notice=_on_stderr)
+    except (httpx.InvalidURL, ValueError) as error:
+        raise BadSettings(f"--url {args.url[:200]!r}: {error}; give http://HOST:PORT") from error
+
+
+def _on_stderr(sentence: str) -> None:
+    print(f"depotwatch: {sentence}", file=sys.stderr, flush=True)
 
 
 def settings_from(args: argparse.Namespace, **more: Any) -> Settings:

@@ -37,15 +37,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Fetch the digest and write it where it was asked for."""
-    import os
     from urllib.parse import quote
 
-    from service.client import Client
+    from service.options import remote_client
 
     form = "json" if args.json else "md" if args.out is None else FORMATS.get(args.out.suffix.lower())
     if form is None:
         raise UnknownDigestFormat(f"{args.out.name}: a digest is written as .md, .html or .json")
-    with Client(args.url, os.environ.get("DEPOTWATCH_KEY")) as client:
+    with remote_client(args) as client:
         found = client.request("GET", f"/digests/{quote(args.day, safe='')}", params={"f": form})
     if args.out is None:
         sys.stdout.write(found.text)

@@ -31,15 +31,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print the headline, or the whole report with ``--json``."""
-    import os
-
-    from service.client import Client
     from service.errors import NotFound
+    from service.options import remote_client
 
     kind = None if args.changes is None else args.changes.suffix.lower().lstrip(".")
     if kind is not None and kind not in FORMATS:
         raise UnknownExportFormat(f"{args.changes.name}: changes are written as .{', .'.join(FORMATS)}")
-    with Client(args.url, os.environ.get("DEPOTWATCH_KEY")) as client:
+    with remote_client(args) as client:
         site = next((s for s in client.sites() if args.site in (s["id"], s["properties"]["name"])), None)
         if site is None:
             raise NotFound(f"there is no site {args.site!r}; depotwatch site list shows yours")

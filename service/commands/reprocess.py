@@ -2,7 +2,6 @@
 
 import argparse
 import json
-import os
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -105,16 +104,15 @@ def _value(text: str) -> Any:
 def _side(args: argparse.Namespace) -> "Iterator[Side]":
     """Yield where the batch is to run: at an address, or in this process."""
     from service.batch import Here, Remote
-    from service.client import Client
     from service.context import open_service
     from service.errors import BadSettings
-    from service.options import settings_from
+    from service.options import remote_client, settings_from
     from service.telemetry import configure_logging
 
     if args.url is not None:
         if args.data is not None or args.database is not None:
             raise BadSettings("give --url for a running service, or --data and --database to work here")
-        with Client(args.url, os.environ.get("DEPOTWATCH_KEY")) as client:
+        with remote_client(args) as client:
             yield Remote(client)
         return
     settings = settings_from(args)

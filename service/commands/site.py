@@ -28,11 +28,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Talk to the service."""
-    import os
+    from service.options import remote_client
 
-    from service.client import Client
-
-    with Client(args.url, os.environ.get("DEPOTWATCH_KEY")) as client:
+    with remote_client(args) as client:
         if args.action == "list":
             found = list(client.sites())
             if args.json:

@@ -1,11 +1,17 @@
 """The client is patient with what passes and plain with what does not."""
 
+import time
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import httpx
 import pytest
 
+from service import client as client_module
+from service import options
+from service.cli import main
 from service.client import Client, ServiceAway, ServiceRefused
+from tests.service.support import free_port
 
 
 class Clock:
@@ -24,7 +30,9 @@ class Clock:
 
 
 def client_over(
-    answers: Iterator[httpx.Response | Exception] | Callable[[httpx.Request], httpx.Response], clock: Clock
+    answers: Iterator[httpx.Response | Exception] | Callable[[httpx.Request], httpx.Response],
+    clock: Clock,
+    **more: Any,
 ) -> Client:
     def handle(request: httpx.Request) -> httpx.Response:
         if callable(answers):
@@ -35,7 +43,7 @@ def client_over(
         return answer
 
     return Client(
-        "http://service", "k", sleep=clock.sleep, clock=clock, transport=httpx.MockTransport(handle)
+        "http://service", "k", sleep=clock.sleep, clock=clock, transport=httpx.MockTransport(handle), **more
     )
 
 
@@ -45,7 +53,7 @@ def job(state: str) -> httpx.Response:
 
 def test_wait_survives_limits_restarts_and_lost_connections() -> None:
     clock = Clock()
-    answers = iter(
+    answers: Iterator[httpx.Response | Exception] = iter(
         [
             httpx.Response(429, headers={"Retry-After": "7"}),
             httpx.ConnectError("refused"),
@@ -135,3 +143,93 @@ def test_the_key_is_sent_and_redirects_are_not_followed() -> None:
     with client_over(answer, Clock()) as client:
         client.request("GET", "/")
     assert seen == [("service", "Bearer k")]
+
+
+def refused(_request: httpx.Request) -> httpx.Response:
+    raise httpx.ConnectError("[Errno 111] Connection refused")
+
+
+@pytest.mark.parametrize("answer", [refused, lambda _r: httpx.Response(502)])
+def test_an_address_that_never_answered_is_given_up_soon_and_told_of(
+    answer: Callable[[httpx.Request], httpx.Response],
+) -> None:
+    clock, said = Clock(), list[str]()
+    with (
+        client_over(answer, clock, first_s=20.0, notice=said.append) as client,
+        pytest.raises(ServiceAway, match="no answer from the service at http://service for 20 s"),
+    ):
+        client.job("j")
+    assert 10 < sum(clock.slept) <= 22
+    (sentence,) = said
+    assert "does not answer" in sentence
+    assert " s more" in sentence
+
+
+def test_a_service_that_answered_once_is_waited_for_through_a_restart() -> None:
+    clock, said = Clock(), list[str]()
+    down = (clock.now + 5, clock.now + 100)
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        if down[0] < clock.now < down[1]:
+            return refused(request)
+        return job("running" if clock.now < down[1] else "successful")
+
+    with client_over(answer, clock, first_s=20.0, notice=said.append) as client:
+        assert client.wait("j")["state"] == "successful"
+    assert clock.now >= down[1]
+    assert len(said) == 1
+
+
+def test_a_limit_is_an_answer() -> None:
+    clock = Clock()
+
+    def answer(_request: httpx.Request) -> httpx.Response:
+        return job("successful") if clock.now > 1_060 else httpx.Response(429, headers={"Retry-After": "9"})
+
+    with client_over(answer, clock, first_s=20.0) as client:
+        assert client.job("j")["state"] == "successful"
+
+
+def test_a_first_answer_that_does_not_come_is_told_of_while_it_is_waited_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(client_module, "SILENT_S", 0.02)
+    said: list[str] = []
+
+    def answer(_request: httpx.Request) -> httpx.Response:
+        until = time.monotonic() + 20
+        while not said and time.monotonic() < until:
+            time.sleep(0.01)
+        return job("successful")
+
+    with client_over(answer, Clock(), first_s=20.0, notice=said.append) as client:
+        client.job("j")
+        assert len(said) == 1
+        assert "has not answered yet; waiting 20 s more" in said[0]
+        client.job("j")
+    assert len(said) == 1
+
+
+def test_a_remote_command_says_that_nothing_answers_and_gives_up(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(client_module, "SILENT_S", 0.2)
+    monkeypatch.setattr(options, "FIRST_ANSWER_S", 1.6)
+    url = f"http://127.0.0.1:{free_port()}"
+    assert main(["site", "list", "--url", url]) == 2
+    said = capsys.readouterr()
+    assert said.out == ""
+    waits, gives_up = said.err.splitlines()
+    assert waits.startswith(f"depotwatch: the service at {url} ")
+    assert gives_up.startswith(
+        f"depotwatch site: service-away: no answer from the service at {url} for 1.6 s (ConnectError"
+    )
+
+
+@pytest.mark.parametrize("url", ["127.0.0.1:8000", "localhost:8000", "ftp://depot", "http://[::1"])
+def test_an_address_that_can_be_none_is_refused_at_once(url: str, capsys: pytest.CaptureFixture[str]) -> None:
+    began = time.monotonic()
+    assert main(["digest", "--url", url]) == 2
+    assert time.monotonic() - began < 10
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "http://HOST:PORT" in line
