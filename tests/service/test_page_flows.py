@@ -24,6 +24,7 @@ from service.settings import Settings
 from tests.service.page_world import (
     BLIND,
     DEPOT,
+    LARGE,
     LOOKS,
     QUIET,
     SINGLE,
@@ -280,15 +281,6 @@ def test_a_reader_is_told_where_it_is_unknown_what_could_be_seen(visit: Open) ->
     expect(page.locator(".overview .panel")).to_contain_text("could not be read just now")
 
 
-def test_a_site_is_opened_from_the_map(visit: Open) -> None:
-    page = visit("")
-    box = page.locator(".map").bounding_box()
-    assert box is not None
-    # Depot is the westernmost and southernmost of all, and the map is fitted to all of them.
-    page.mouse.click(box["x"] + 73, box["y"] + 645)
-    expect(page.get_by_role("heading", name=DEPOT, level=1)).to_be_visible()
-
-
 def moved(page: Page, http: httpx.Client, wests: dict[str, float]) -> None:
     """Let the page know only some sites, elsewhere."""
     listed = http.get("/sites?limit=1000").json()
@@ -297,6 +289,30 @@ def moved(page: Page, http: httpx.Client, wests: dict[str, float]) -> None:
         west = wests[site["properties"]["name"]]
         site["bbox"] = [west, 50.0, west + 0.01, 50.01]
     page.route("**/sites?limit=*", lambda route: route.fulfill(json={**listed, "features": kept}))
+
+
+def test_a_site_is_opened_from_the_map(visit: Open, http: httpx.Client) -> None:
+    page = visit("/jobs")
+    moved(page, http, {DEPOT: 10.0, QUIET: 30.0})
+    page.get_by_role("link", name="Sites", exact=True).click()
+    box = page.locator(".map").bounding_box()
+    assert box is not None
+    # The map is fitted to both, 50 px from its edges.
+    page.mouse.click(box["x"] + 50, box["y"] + box["height"] / 2)
+    expect(page.get_by_role("heading", name=DEPOT, level=1)).to_be_visible()
+
+
+def test_a_long_list_of_sites_leaves_the_map_where_it_is(visit: Open, http: httpx.Client) -> None:
+    page = visit("/jobs")
+    listed = http.get("/sites?limit=1000").json()
+    many = [site | {"id": f"site-{number:032x}"} for number, site in enumerate(listed["features"] * 50)]
+    page.route("**/sites?limit=*", lambda route: route.fulfill(json={**listed, "features": many}))
+    page.get_by_role("link", name="Sites", exact=True).click()
+    expect(page.locator(".site-list li")).to_have_count(201)  # 200 and the button for more
+    box = page.locator(".map").bounding_box()
+    assert box is not None
+    assert box["y"] + box["height"] <= DESKTOP["height"]
+    assert page.evaluate("document.documentElement.scrollHeight") <= DESKTOP["height"]
 
 
 def test_sites_on_both_sides_of_the_antimeridian_are_shown_side_by_side(
@@ -744,6 +760,24 @@ def test_every_export_is_saved_from_the_page(visit: Open, sites: dict[str, str])
             page.locator(".menu").get_by_role("button", name=re.compile(words)).click()
         assert saved.value.suggested_filename == f"depot{ending}"
         assert Path(saved.value.path()).stat().st_size > 0
+
+
+def test_a_geojson_file_holds_every_change_and_not_a_page_of_them(browser: Browser, tmp_path: Path) -> None:
+    """The API answers 1,000 changes at most at a time; who saves a file is not told, and would take them for all."""
+    make_world(tmp_path / "world", (LARGE,))
+    with served_world(tmp_path / "world", tmp_path / "data") as (live, _):
+        headers = {"Authorization": f"Bearer {live.key}"}
+        listed = httpx.get(f"{live.address}/sites", headers=headers).json()["features"]
+        site = next(f["id"] for f in listed if f["properties"]["name"] == LARGE)
+        page = browser.new_page(viewport=DESKTOP)
+        page.goto(f"{live.address}/#/sites/{site}&key={live.key}")
+        page.get_by_text("Download").click()
+        with page.expect_download() as saved:
+            page.get_by_role("button", name="Changes as GeoJSON").click()
+        found = json.loads(Path(saved.value.path()).read_text())
+        page.close()
+    assert len({feature["id"] for feature in found["features"]}) == 5_000
+    assert not any(link["rel"] == "next" for link in found["links"])
 
 
 # A new site

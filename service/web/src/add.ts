@@ -270,8 +270,8 @@ class AddPage implements Page {
     return h(
       "li",
       {},
-      fault.detail,
-      fault.pointer && h("code", { class: "quiet" }, ` ${fault.pointer}`),
+      sentence(fault.detail),
+      fault.pointer && h("code", { class: "quiet" }, ` ${fault.pointer} `),
       place && h("button", { type: "button", class: "link", onclick: () => this.world.map.getView().setCenter(fromLonLat(place)) }, "show"),
     );
   }

@@ -11,6 +11,8 @@ import { ago, moment, plural, STATES } from "./words";
 const TYPES: Record<string, string> = { analyse: "Analyse", reprocess: "Reprocess", verify: "Verify" };
 const MOST_STREAMS = 4;
 const LISTED = 100;
+/** Jobs of one site whose site is looked up: as many as a screen or two shows. */
+const MOST_NAMED = 30;
 
 interface LogLine {
   time: string;
@@ -47,6 +49,7 @@ async function openList(root: HTMLElement, signal: AbortSignal): Promise<Page> {
   append(root, [
     h("section", { class: "narrow" }, h("h1", { tabindex: "-1" }, "Jobs"), jobs.length ? h("ul", { class: "job-list" }, rows) : h("p", { class: "deck" }, "No jobs yet. Adding a site starts the first one.")),
   ]);
+  void nameSites(jobs, rows, stop.signal).catch(() => undefined); // Without names the list is less telling, not wrong.
   jobs
     .map((job, index) => ({ job, row: rows[index] }))
     .filter(({ job }) => active(job))
@@ -55,6 +58,19 @@ async function openList(root: HTMLElement, signal: AbortSignal): Promise<Page> {
       if (row) void followJob(job.id, (seen) => replace(row, summary(seen, true)), stop.signal).catch(() => undefined);
     });
   return { title: "Jobs", dispose: () => stop.abort() };
+}
+
+/** Jobs of a single site bear its name: a column of “Analyse 1 site” tells nothing. Asked one after another, newest first. */
+async function nameSites(jobs: readonly Job[], rows: readonly HTMLElement[], signal: AbortSignal): Promise<void> {
+  const single = jobs.map((job, index) => ({ job, row: rows[index] })).filter(({ job }) => job.units.total === 1 && !active(job));
+  if (!single.length) return;
+  const names = await siteNames();
+  for (const { job, row } of single.slice(0, MOST_NAMED)) {
+    if (signal.aborted) return;
+    const { results: found } = await get<{ results: Outcome[] }>(`/jobs/${job.id}/results?limit=1`, signal);
+    const name = names.get(found[0]?.site ?? "");
+    if (name && row) append(row.querySelector(".job-title") ?? row, [h("span", { class: "job-site" }, ` ${name}`)]);
+  }
 }
 
 function summary(job: Job, linked: boolean): HTMLElement {
@@ -87,7 +103,7 @@ async function openJob(id: string, root: HTMLElement, signal: AbortSignal): Prom
       summary(seen, false),
       h("p", { class: "quiet" }, `Asked ${moment(seen.created)}${seen.started ? `, begun ${moment(seen.started)}` : ""}${seen.finished ? `, ended ${moment(seen.finished)}` : ""}`),
       active(seen) && h("p", {}, h("button", { type: "button", onclick: () => void dismiss(id) }, "Dismiss"), h("span", { class: "quiet" }, " What is finished stays.")),
-      !active(seen) && seen.type !== "verify" && h("p", {}, h("a", { class: "button primary", href: `#/jobs/${id}/comparison` }, "Compare with what was current")),
+      !active(seen) && seen.type !== "verify" && seen.units.done > 0 && h("p", {}, h("a", { class: "button primary", href: `#/jobs/${id}/comparison` }, "Compare with what was current")),
     );
   };
   show(job);

@@ -167,7 +167,7 @@ class Overview implements Page {
   private row(site: Site, news: number): HTMLElement {
     const p = site.properties;
     const standing = this.standings.get(site.id);
-    const seen = standing?.looks.last_clear ? `last clear look ${shortDate(standing.looks.last_clear)}` : `since ${shortDate(p.created)}`;
+    const seen = standing?.looks.last_clear ? `last clear look ${shortDate(standing.looks.last_clear)}` : standing?.looks.looks ? "no clear look" : `added ${shortDate(p.created)}`;
     return h(
       "li",
       { onmouseenter: () => this.map?.hover(site.id), onmouseleave: () => this.map?.hover(null) },
@@ -202,7 +202,7 @@ function unseen({ looks }: Standing): string {
 }
 
 function mapKey(): HTMLElement {
-  const entries: [string, string][] = [["site", "a site"], ["site fresh", "new since your last visit"], ["site blind", "not observable"]];
+  const entries: [string, string][] = [["site", "a site"], ["site fresh", "new since your last visit"], ["site blind", "not observable, or one look only"]];
   return h("p", { class: "map-key" }, entries.map(([kind, words]) => h("span", { class: "legend-entry" }, h("i", { class: kind }), ` ${words}`)));
 }
 

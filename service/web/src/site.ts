@@ -49,6 +49,9 @@ class SitePage implements Page {
   private readonly toolbar = h("div", { class: "toolbar", role: "group", "aria-label": "Pictures on the map" });
   private readonly mapSaid = h("p", { class: "map-said", role: "status" });
   private readonly analyseButton = h("button", { type: "button", onclick: () => void this.analyse() }, "Analyse again");
+  /** What can be done with a report is out of sight while there is none. */
+  private readonly downloads = h("details", { class: "menu" });
+  private readonly versions: HTMLElement;
   private readonly known = new Map<string, Change>();
   private changes: Change[] = [];
   private looks: Look[] = [];
@@ -68,6 +71,7 @@ class SitePage implements Page {
   ) {
     this.title = site.properties.name;
     this.wanted = place.change ?? null;
+    this.versions = h("a", { class: "button", href: `#/sites/${site.id}/versions` }, "Compare versions");
     this.reviewer = new Reviewer(this.reviews, toast, () => {
       this.list.refresh();
       this.view?.showReview();
@@ -187,6 +191,7 @@ class SitePage implements Page {
     this.list.show([], false);
     this.timeline.show([], []);
     this.analyseButton.textContent = "Analyse";
+    this.downloads.hidden = this.versions.hidden = true;
     const bar = h("progress", { max: "100", "aria-label": "Progress of the analysis" });
     const said = h("span", {}, "The first report of this site is not there yet.");
     replace(this.head, h("div", { class: "notice" }, h("b", {}, "No report yet. "), said, bar));
@@ -218,6 +223,7 @@ class SitePage implements Page {
 
   private showReport(report: Report): void {
     const clearLooks = this.looks.filter(clear).length;
+    this.downloads.hidden = this.versions.hidden = false;
     replace(
       this.head,
       this.verdict(report, clearLooks),
@@ -286,18 +292,11 @@ class SitePage implements Page {
     const save = (path: string, file: string): void => {
       download(path, file).catch((error: Error) => toast(`The file could not be saved: ${error.message}`, null));
     };
-    return h(
-      "div",
-      { class: "site-menu" },
-      h(
-        "details",
-        { class: "menu" },
-        h("summary", {}, "Download"),
-        h("ul", {}, files.map(([words, path, file]) => h("li", {}, h("button", { type: "button", onclick: () => save(path, file) }, words)))),
-      ),
-      h("a", { class: "button", href: `#/sites/${id}/versions` }, "Compare versions"),
-      this.analyseButton,
-    );
+    append(this.downloads, [
+      h("summary", {}, "Download"),
+      h("ul", {}, files.map(([words, path, file]) => h("li", {}, h("button", { type: "button", onclick: () => save(path, file) }, words)))),
+    ]);
+    return h("div", { class: "site-menu" }, this.downloads, this.versions, this.analyseButton);
   }
 
   private async analyse(): Promise<void> {

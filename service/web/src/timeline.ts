@@ -28,6 +28,8 @@ const LANE_PX = 30;
 /** Between the margins of A4 and of Letter. */
 const PRINT_PX = 660;
 const EVENT_PX = 16;
+/** What is shown before and after a look that is alone. */
+const ALONE_S = 45 * 86_400;
 
 /** Patterns of the reasons, so that they differ without colour: angle and spacing of hatching. */
 const HATCH: Record<string, [number, number]> = {
@@ -184,6 +186,7 @@ export class Timeline {
     this.plot?.destroy();
     this.plot = null;
     this.stage.replaceChildren();
+    this.element.classList.toggle("bare", !this.looks.length);
     if (!this.looks.length) {
       append(this.stage, [h("p", { class: "quiet" }, "No scene of the archive has been looked at yet.")]);
       return;
@@ -233,7 +236,7 @@ export class Timeline {
       padding: [this.events.length ? EVENT_PX + 4 : 8, 12, 0, 0],
       cursor: { y: false, drag: { x: true, y: false, dist: 8 }, points: { show: false }, focus: { prox: -1 } },
       scales: {
-        x: { time: true, range: (_u, min, max) => (min === times[0] && max === times.at(-1) ? [min - margin, max + margin] : [min, max]) },
+        x: { time: true, range: (_u, min, max) => times.length === 1 ? [(times[0] ?? 0) - ALONE_S, (times[0] ?? 0) + ALONE_S] : (min === times[0] && max === times.at(-1) ? [min - margin, max + margin] : [min, max]) },
         y: { range: () => [0, this.highest() * 1.1] },
       },
       axes: [
@@ -269,6 +272,8 @@ export class Timeline {
     ctx.clip();
     if (this.marked) this.drawOnset(u, this.marked, ink);
     for (const event of this.events) this.drawEvent(u, event, ink);
+    ctx.fillStyle = ink("--event");
+    this.nameEvents(u);
     ctx.restore();
   }
 
@@ -291,14 +296,27 @@ export class Timeline {
     }
     ctx.stroke();
     ctx.setLineDash([]);
-    ctx.fillStyle = ink("--onset-edge");
+  }
+
+  /** Over the grid and the curve, on a ground of its own: a line through the words would strike them out. */
+  private nameOnset(u: uPlot, change: Change, ink: (name: string) => string): void {
+    const { ctx } = u;
+    const ratio = devicePixelRatio;
+    const x0 = u.valToPos(Date.parse(change.properties.last_absent) / 1000, "x", true);
+    const x1 = u.valToPos(Date.parse(change.properties.first_seen) / 1000, "x", true);
     ctx.font = `${11 * ratio}px system-ui, sans-serif`;
     ctx.textBaseline = "top";
     const text = `${change.properties.direction} in here`;
     const inside = ctx.measureText(text).width + 20 * ratio < x1 - x0;
     const right = !inside && x0 > u.bbox.left + u.bbox.width * 0.75;
     ctx.textAlign = right ? "right" : "left";
-    ctx.fillText(text, inside || right ? x0 + (right ? -10 : 10) * ratio : x1 + 10 * ratio, top + 2 * ratio);
+    const [x, y] = [inside || right ? x0 + (right ? -10 : 10) * ratio : x1 + 10 * ratio, u.bbox.top + 2 * ratio];
+    ctx.strokeStyle = ink("--paper");
+    ctx.lineWidth = 4 * ratio;
+    ctx.lineJoin = "round";
+    ctx.strokeText(text, x, y);
+    ctx.fillStyle = ink("--onset-edge");
+    ctx.fillText(text, x, y);
   }
 
   private drawEvent(u: uPlot, event: Span, ink: (name: string) => string): void {
@@ -313,12 +331,28 @@ export class Timeline {
     ctx.fillStyle = ink("--event");
     ctx.fillRect(x0, 0, wide, u.bbox.top);
     ctx.fillRect(from, u.bbox.top - 2 * ratio, Math.max(2, to - from), 2 * ratio);
-    ctx.font = `${11 * ratio}px system-ui, sans-serif`;
+  }
+
+  /** The names of events in one line, each cut where the next begins; the list below has them whole. */
+  private nameEvents(u: uPlot): void {
+    const { ctx } = u;
+    const gap = 3 * devicePixelRatio;
+    const at = (text: string): number => u.valToPos(Date.parse(text) / 1000, "x", true);
+    const marks = this.events.map((event) => ({ label: event.label, from: at(event.start), to: Math.max(at(event.start) + gap, at(event.end)) }));
+    marks.sort((one, two) => one.from - two.from);
+    ctx.font = `${11 * devicePixelRatio}px system-ui, sans-serif`;
     ctx.textBaseline = "top";
-    const right = x0 > u.bbox.left + u.bbox.width * 0.75;
-    ctx.textAlign = right ? "right" : "left";
-    const text = event.label.length > 28 ? `${event.label.slice(0, 27)}…` : event.label;
-    ctx.fillText(text, right ? x0 - 3 * ratio : x0 + wide + 3 * ratio, 3 * ratio);
+    let taken = u.bbox.left;
+    marks.forEach((mark, index) => {
+      const until = marks[index + 1]?.from ?? u.bbox.left + u.bbox.width;
+      const before = mark.from - gap - taken;
+      const after = until - 2 * gap - mark.to;
+      const left = before > after && ctx.measureText(mark.label).width > after;
+      const text = shortened(ctx, mark.label, left ? before : after);
+      ctx.textAlign = left ? "right" : "left";
+      ctx.fillText(text, left ? mark.from - gap : mark.to + gap, gap);
+      taken = left ? mark.to : mark.to + 2 * gap + ctx.measureText(text).width;
+    });
   }
 
   private drawFront(u: uPlot, ink: (name: string) => string): void {
@@ -333,6 +367,7 @@ export class Timeline {
     ctx.rect(left - bar, top, width + 2 * bar, height + LANE_PX * ratio + 6 * ratio);
     ctx.clip();
     if (!this.metric()) this.drawNothing(u, ink);
+    if (this.marked) this.nameOnset(u, this.marked, ink);
     this.looks.forEach((look, index) => {
       const x = u.valToPos(Date.parse(look.properties.datetime) / 1000, "x", true);
       this.drawWhisker(u, look, x, ink);
@@ -448,6 +483,15 @@ export class Timeline {
     if (point?.removed) parts.push(`${plural(point.removed, "change")} removed by then`);
     return parts.join(" · ");
   }
+}
+
+function shortened(ctx: CanvasRenderingContext2D, text: string, width: number): string {
+  if (ctx.measureText(text).width <= width) return text;
+  for (let length = text.length - 1; length > 3; length -= 1) {
+    const cut = `${text.slice(0, length)}…`;
+    if (ctx.measureText(cut).width <= width) return cut;
+  }
+  return "";
 }
 
 function label(metric: Metric): string {

@@ -3,7 +3,7 @@
 import Feature from "ol/Feature";
 import OlMap from "ol/Map";
 import View from "ol/View";
-import { Zoom } from "ol/control";
+import { ScaleLine, Zoom } from "ol/control";
 import { boundingExtent, type Extent } from "ol/extent";
 import Point from "ol/geom/Point";
 import Polygon from "ol/geom/Polygon";
@@ -18,6 +18,9 @@ import { shortestArc } from "./arcs";
 import type { Site } from "./types";
 
 const WORLD = transformExtent([-170, -58, 170, 75], "EPSG:4326", "EPSG:3857");
+
+/** Closer than this the coast is out of sight, and a map without it says nothing. */
+const CLOSEST_FIT = 6;
 
 export interface WorldOptions {
   onPick?: (id: string) => void;
@@ -38,7 +41,7 @@ export class WorldMap {
     const siteLayer = new VectorLayer({ source: this.sites, zIndex: 5, style: (feature) => this.siteStyle(String(feature.getId()), tone) });
     this.map = new OlMap({
       target,
-      controls: [new Zoom()],
+      controls: [new Zoom({ zoomInTipLabel: "Zoom in", zoomOutTipLabel: "Zoom out" }), new ScaleLine()],
       layers: [
         new VectorLayer({
           source: this.land,
@@ -114,7 +117,7 @@ export class WorldMap {
     const [west, east] = shortestArc(places.map(([longitude = 0]) => longitude));
     const latitudes = places.map(([, latitude = 0]) => latitude);
     const corners = [fromLonLat([west, Math.min(...latitudes)]), fromLonLat([east, Math.max(...latitudes)])];
-    this.map.getView().fit(boundingExtent(corners), { padding: [50, 50, 50, 50], maxZoom: 7 });
+    this.map.getView().fit(boundingExtent(corners), { padding: [50, 50, 50, 50], maxZoom: CLOSEST_FIT });
   }
 
   private addLand(rings: number[][]): void {
