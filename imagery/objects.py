@@ -112,7 +112,8 @@ def drawn_in(drawn: Outline, object_class: ObjectClass, gsd_m: float) -> Outline
     parts = []
     for part in shapely.get_parts(drawn.footprint):
         single = box_sides(part)[1] < _SINGLE_FILE_M
-        inner = part if single else part.buffer(-margin, join_style="mitre")
+        # Drawn in with sharp corners, a ragged outline can cross itself; what is left then is whole parts of it.
+        inner = part if single else _areas_of(part.buffer(-margin, join_style="mitre"))
         parts.append(part if inner.is_empty else inner)
     polygon = shapely.union_all(parts)
     length, width, heading, fill = _measures(polygon, object_class, gsd_m)
@@ -133,7 +134,15 @@ def _contour(image: Float32Image, grid: SiteGrid) -> BaseGeometry:
     placed: BaseGeometry = affine_transform(drawn, [t.a, t.b, t.d, t.e, t.c, t.f])
     kept = [part for part in shapely.get_parts(placed) if part.area >= 4 * grid.gsd_m**2]
     simple = shapely.simplify(MultiPolygon(kept) if len(kept) != 1 else kept[0], 0.25 * grid.gsd_m)
-    return shapely.make_valid(simple)
+    return _areas_of(simple)
+
+
+def _areas_of(geometry: BaseGeometry) -> BaseGeometry:
+    """Return a geometry made valid, without the lines and points that can leave behind."""
+    if geometry.is_valid:
+        return geometry
+    parts = shapely.get_parts(shapely.make_valid(geometry))
+    return shapely.union_all([part for part in parts if part.geom_type in {"Polygon", "MultiPolygon"}])
 
 
 def _squared(polygon: BaseGeometry) -> BaseGeometry:

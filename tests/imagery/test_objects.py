@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
 from shapely import affinity, contains_xy, unary_union
@@ -133,6 +133,26 @@ def test_a_row_is_reported_drawn_in_by_what_outlines_reach_over_its_edge() -> No
     assert told.footprint.symmetric_difference(true).area == pytest.approx(0.0, abs=1e-6)
     assert (told.length_m, told.width_m) == pytest.approx((12.19, 8.0))
     assert told.area_m2.value == pytest.approx(true.area)
+
+
+@settings(deadline=None, max_examples=60)
+@given(seed=st.integers(0, 2**32 - 1))
+@example(seed=8)
+@example(seed=172)
+@example(seed=476)
+def test_outlines_of_any_shape_are_valid_and_stay_so_when_drawn_in(seed: int) -> None:
+    """The examples cross themselves when GEOS draws them in with sharp corners."""
+    rng = np.random.default_rng(seed)
+    rough = ndimage.gaussian_filter(rng.standard_normal((80, 80)), rng.uniform(0.8, 3.0))
+    image, gsd_m = (0.5 * rough / rough.std()).astype(np.float32), (0.3, 0.5, 0.7, 1.0)[seed % 4]
+    grid = SiteGrid(32633, 500_000.0, 5_500_000.0, gsd_m, *image.shape)
+    drawn = outline(image, image > 0.5, ObjectClass.CONTAINER, grid)
+    assert drawn is not None
+    inner = drawn_in(drawn, ObjectClass.CONTAINER, gsd_m)
+    for one in (drawn.footprint, inner.footprint):
+        assert one.is_valid
+        assert one.geom_type in {"Polygon", "MultiPolygon"}
+    assert 0 < inner.footprint.area <= drawn.footprint.area + 1e-6
 
 
 def test_single_files_banks_and_slivers_are_reported_as_they_are_drawn() -> None:
