@@ -17,6 +17,7 @@ from uuid import uuid4
 import httpx
 
 from imagery.errors import DepotwatchError
+from service.errors import BadSettings
 
 PASSING = frozenset({408, 429, 502, 503, 504})
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.5, 10.0
@@ -60,6 +61,10 @@ class Client:
     all it waits ``first_s``, no more: an address that never answered is rather wrong than restarting.
 
     ``notice`` is given one sentence where nothing has come for a while, and how long is still to be waited.
+
+    Raises
+    ------
+    BadSettings : the key can be none
     """
 
     def __init__(
@@ -74,7 +79,7 @@ class Client:
         clock: Callable[[], float] = time.time,
         transport: httpx.BaseTransport | None = None,
     ) -> None:
-        headers = {"User-Agent": "depotwatch-client"} | ({"Authorization": f"Bearer {key}"} if key else {})
+        headers = {"User-Agent": "depotwatch-client"} | _authorization(key)
         self._http = httpx.Client(
             base_url=url, headers=headers, timeout=TIMEOUT, follow_redirects=False, transport=transport
         )
@@ -257,7 +262,21 @@ class _Silence:
             notice(f"the service at {self._address} {what}; waiting {max(given_s - gone_s, 0.0):.0f} s more")
 
 
-def _in_a_line(error: Exception) -> str:
+def _authorization(key: str | None) -> dict[str, str]:
+    """Return the header of a key, which a file or a mail may have wrapped in white space."""
+    text = (key or "").strip()
+    if not text:
+        return {}
+    if not (text.isascii() and text.isprintable() and " " not in text):
+        # Said here and not by the library underneath, which would print the key.
+        raise BadSettings("the key holds characters that no key has; copy it again", pointer="DEPOTWATCH_KEY")
+    return {"Authorization": f"Bearer {text}"}
+
+
+def _in_a_line(error: httpx.TransportError) -> str:
+    """Return what went wrong on the way; other errors may quote what was sent."""
+    if not isinstance(error, (httpx.NetworkError, httpx.TimeoutException)):
+        return type(error).__name__
     return " ".join(f"{type(error).__name__}: {error}".split()).removesuffix(":")
 
 

@@ -233,3 +233,26 @@ def test_an_address_that_can_be_none_is_refused_at_once(url: str, capsys: pytest
     assert time.monotonic() - began < 10
     (line,) = capsys.readouterr().err.splitlines()
     assert "http://HOST:PORT" in line
+
+
+@pytest.mark.parametrize("key", ["dw_geheim_1\ndw_geheim_2", "dw_geheim_é", "dw_geheim dw"])
+def test_a_key_that_can_be_none_is_refused_and_not_printed(
+    key: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("DEPOTWATCH_KEY", key)
+    assert main(["site", "list", "--url", f"http://127.0.0.1:{free_port()}"]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "DEPOTWATCH_KEY" in line
+    assert "geheim" not in line
+
+
+def test_white_space_around_a_key_is_none_of_it() -> None:
+    seen = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        seen.append(request.headers["authorization"])
+        return job("successful")
+
+    with Client("http://service", " k\r\n", transport=httpx.MockTransport(answer)) as client:
+        client.job("j")
+    assert seen == ["Bearer k"]
