@@ -16,6 +16,7 @@ from shapely.geometry.base import BaseGeometry
 from imagery.changes import Direction, ObjectClass
 from pipelines.comparison import Comparison, Entry, Kind, Properties, Side, SiteComparison
 from pipelines.matching import side_by_side
+from pipelines.page_policy import style_element
 from pipelines.report import wording
 from pipelines.report.figures import WIDTH, length_label, marker, nice_length
 from pipelines.report.spreadsheet import safe_cell
@@ -103,9 +104,8 @@ def comparison_html(compared: Comparison) -> bytes:
     return (
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\">\n"
         '<meta name="color-scheme" content="light dark">\n'
-        f"<title>{escape(title)}</title>\n<style>\n{style}</style>\n</head>\n<body>\n<main>\n{body}</main>\n</body>\n</html>\n"
+        f"{style_element(style)}<title>{escape(title)}</title>\n</head>\n<body>\n<main>\n{body}</main>\n</body>\n</html>\n"
     ).encode()
 
 
@@ -320,7 +320,7 @@ def _map(site: SiteComparison) -> str:
     ring = "".join(frame.path(outline) for outline in shown[: len(outlines)])
     placed = zip(some, shown[len(outlines) :], strict=True)
     marks = "".join(_mark(n, entry, geometry, frame) for (n, entry), geometry in reversed(list(placed)))
-    size = f'viewBox="0 0 {WIDTH:g} {frame.height:.1f}" style="--ratio:{WIDTH / frame.height:.4f}"'
+    size = f'viewBox="0 0 {WIDTH:g} {frame.height:.1f}" width="{WIDTH:g}" height="{frame.height:.1f}"'
     return (
         f'<section><figure><svg class="map" {size} role="img" aria-label="Where the reports differ">'
         f'<rect class="noground" width="{WIDTH:g}" height="{frame.height:.1f}"/><path class="aoi casing" d="{ring}"/>'

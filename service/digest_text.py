@@ -5,6 +5,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from html import escape
 from typing import Any
 
+from pipelines.page_policy import style_element
+
 Told = Mapping[str, Any]
 
 HEADINGS = {
@@ -44,7 +46,7 @@ def as_html(digest: Told, base: str) -> str:
     parts = [
         '<!doctype html><html lang="en"><head><meta charset="utf-8">',
         '<meta name="viewport" content="width=device-width,initial-scale=1">',
-        f"<title>{title}</title><style>{STYLE}</style></head><body><main>",
+        f"{style_element(STYLE)}<title>{title}</title></head><body><main>",
         f"<h1>{title}</h1><p>{escape(_span(digest))}</p><p>{escape(_summary_line(digest))}</p>",
     ]
     for state, held in _groups(digest):

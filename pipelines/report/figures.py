@@ -170,7 +170,7 @@ def map_figure(analysis: Analysis, image: Picture | None, items: Sequence[Number
     # The strongest choose their label's place first and lie on top.
     drawn = "".join([_map_change(item, grid, scale, taken, height) for item in items][::-1])
     return (
-        f'<svg class="map{"" if image is not None or items else " empty"}" style="--ratio:{WIDTH / height:.4f}" viewBox="0 0 {WIDTH:g} {height:.1f}" role="group" aria-label="Map of the site with its '
+        f'<svg class="map{"" if image is not None or items else " empty"}" width="{WIDTH:g}" height="{height:.1f}" viewBox="0 0 {WIDTH:g} {height:.1f}" role="group" aria-label="Map of the site with its '
         f'changes">{ground}<path class="aoi casing" d="{aoi}"/><path class="aoi" d="{aoi}"/>{drawn}'
         f"{_scale_bar(grid, scale, height)}{_north_arrow(grid)}</svg>"
     )

@@ -12,6 +12,7 @@ from imagery.changes import Change, Direction, ObjectClass, Status
 from imagery.displacement import RegistrationState
 from imagery.relations import relations
 from pipelines.analysis import Analysis, LookSummary, WindowReader
+from pipelines.page_policy import style_element
 from pipelines.report import wording
 from pipelines.report.evidence import ChipPair
 from pipelines.report.features import Feature, aoi_centre, displacement_at, strength
@@ -65,10 +66,8 @@ def report_html(
     return (
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        '<meta http-equiv="Content-Security-Policy" content="default-src \'none\'; img-src data:; '
-        "style-src 'unsafe-inline'\">\n"
         '<meta name="color-scheme" content="light dark">\n'
-        f"<title>{title}</title>\n<style>\n{style}</style>\n</head>\n<body>\n<main>\n{body}</main>\n</body>\n</html>\n"
+        f"{style_element(style)}<title>{title}</title>\n</head>\n<body>\n<main>\n{body}</main>\n</body>\n</html>\n"
     ).encode()
 
 

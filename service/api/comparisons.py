@@ -24,7 +24,7 @@ from service.api.dependencies import (
     unchanged,
 )
 from service.api.quick import REVALIDATE
-from service.api.reports import PAGE_POLICY
+from service.api.reports import page_policy
 from service.identifiers import decode_cursor, encode_cursor
 
 if TYPE_CHECKING:
@@ -93,7 +93,7 @@ def _answer(
     match f:
         case "html":
             body, media = comparison_html(found), "text/html; charset=utf-8"
-            headers["Content-Security-Policy"] = PAGE_POLICY
+            headers["Content-Security-Policy"] = page_policy(body)
         case "csv":
             body, media = comparison_csv(found), "text/csv; charset=utf-8"
             headers["Content-Disposition"] = 'attachment; filename="comparison.csv"'

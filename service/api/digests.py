@@ -24,7 +24,7 @@ from service.api.dependencies import (
     unchanged,
 )
 from service.api.quick import REVALIDATE
-from service.api.reports import PAGE_POLICY
+from service.api.reports import page_policy
 from service.database import seconds
 from service.digest_text import as_html, as_markdown
 from service.identifiers import decode_cursor, encode_cursor
@@ -84,7 +84,7 @@ def get_digest(
     if unchanged(request, headers["ETag"]):
         return Response(status_code=304, headers=headers)
     if f == "html":
-        headers["Content-Security-Policy"] = PAGE_POLICY
+        headers["Content-Security-Policy"] = page_policy(shown.encode())
     if f != "json":
         headers["Content-Disposition"] = f'inline; filename="digest-{wanted.name}.{f}"'
     return answer(shown, media=MEDIA[f], headers=headers)

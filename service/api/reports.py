@@ -14,6 +14,7 @@ from sqlalchemy import select
 from starlette.responses import Response, StreamingResponse
 
 from imagery.changes import ObjectClass
+from pipelines.page_policy import style_sources
 from service import reports
 from service.api import schemas
 from service.api.dependencies import (
@@ -48,11 +49,8 @@ from service.tables import looks
 router = APIRouter(prefix="/sites/{site}", tags=["reports"])
 
 IMMUTABLE = "private, max-age=31536000, immutable"
-# A report is a document of its own: it may show what is in it and reach nothing else.
-PAGE_POLICY = (
-    "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'; "
-    "font-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'self'"
-)
+# In the first so many bytes of a page its style stands whole.
+HEAD_BYTES = 64 * 1024
 CHANGES_PARAMETERS = frozenset(
     {"class", "direction", "status", "min_confidence", "datetime", "bbox", "limit", "cursor", "f", "whole"}
 )
@@ -162,12 +160,13 @@ def blob_answer(
         "Accept-Ranges": "bytes",
         "Repr-Digest": f"sha-256=:{base64.b64encode(bytes.fromhex(digest)).decode()}:",
     }
-    if path.endswith(".html"):
-        headers["Content-Security-Policy"] = PAGE_POLICY
-    else:
+    if not path.endswith(".html"):
         headers["Content-Disposition"] = f'inline; filename="{Path(path).name}"'
     if unchanged(request, headers["ETag"], modified):
         return Response(status_code=304, headers=headers)
+    if path.endswith(".html"):
+        head = b"".join(service.store.stream(digest, 0, min(size, HEAD_BYTES)))
+        headers["Content-Security-Policy"] = page_policy(head)
     start, stop = 0, size
     status = 200
     asked = request.headers.get("range")
@@ -183,6 +182,14 @@ def blob_answer(
     headers["Content-Length"] = str(stop - start)
     return StreamingResponse(
         service.store.stream(digest, start, stop), status, headers=headers, media_type=media_type(path)
+    )
+
+
+def page_policy(head: bytes) -> str:
+    """Return what a page of ours may do, from its beginning: a document of its own, it reaches nothing else."""
+    return (
+        f"default-src 'none'; img-src data:; style-src {style_sources(head)}; base-uri 'none'; form-action 'none'; "
+        "frame-ancestors 'self'"
     )
 
 
