@@ -24,7 +24,7 @@ from service.feed import News, publish
 from service.jobs import ENDED, find_job
 from service.moments import rfc3339, rfc3339_or_none
 from service.problems import ManyErrors
-from service.publishing import news_between, retire, told_by
+from service.publishing import Told, left_standing, news_between, periods_of, retire, told_by
 from service.tables import changes, jobs, looks, promoted_sites, promotions, reports, sites, units
 
 # Sites handled by one statement: a batch of thousands is a few hundred statements, and no list is too long for SQL.
@@ -303,8 +303,13 @@ def _swap(
     for start in range(0, len(swaps), AT_ONCE):
         some = swaps[start : start + AT_ONCE]
         told = told_by(connection, [r for swap in some for r in (swap.old, swap.new) if r is not None])
+        left = left_standing(
+            connection, tenant, {swap.site: swap.old for swap in some if swap.old is not None}
+        )
+        looked = periods_of(connection, [swap.new for swap in some if swap.new is not None])
         for swap in some:
-            news += _news(swap, told)
+            before = told[swap.old] | left[swap.site] if swap.old is not None else {}
+            news += _news(swap, before, told, looked)
         retire(connection, tenant, [swap.site for swap in some])
         raised = [swap.new for swap in some if swap.new is not None]
         for table in (changes, looks):
@@ -330,8 +335,13 @@ def _swap(
     publish(database, connection, tenant, news)
 
 
-def _news(swap: Swap, told: Mapping[str, Any]) -> list[News]:
-    before = told[swap.old] if swap.old is not None else {}
-    after = told[swap.new] if swap.new is not None else {}
-    # Where a site is left without a report, the news point to the one that was taken back.
-    return news_between(swap.site, str(swap.new or swap.old), swap.old if swap.new else None, before, after)
+def _news(
+    swap: Swap,
+    before: Mapping[str, Told],
+    told: Mapping[str, Mapping[str, Told]],
+    looked: Mapping[str, tuple[float, float] | None],
+) -> list[News]:
+    if swap.new is None:
+        # Where a site is left without a report, the news point to the one that was taken back.
+        return news_between(swap.site, str(swap.old), None, before, {}, None)
+    return news_between(swap.site, swap.new, swap.old, before, told[swap.new], looked[swap.new])

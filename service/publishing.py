@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from shapely.geometry import shape
-from sqlalchemy import Connection, select, update
+from sqlalchemy import Connection, exists, func, select, update
 
 from service.analysis_unit import BUNDLE
 from service.artefacts import ArtefactStore, StoredFile
@@ -22,7 +22,8 @@ from service.feed import News, publish
 from service.identifiers import new_id
 from service.identities import change_ids, renamed
 from service.leases import Lease
-from service.tables import changes, looks, report_files, reports, sites
+from service.moments import interval
+from service.tables import changes, feed, jobs, looks, report_files, reports, sites
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +108,7 @@ def publish_report(
         [{"report": report, "path": f.path, "sha256": f.sha256, "size": f.size} for f in stored.files],
     )
     if current:
-        news = _news(connection, lease.site, report, supersedes, found)
+        news = _news(connection, lease, report, supersedes, found)
         connection.execute(
             update(sites).where(sites.c.id == lease.site).values(reports=number, current_report=report)
         )
@@ -165,15 +166,19 @@ def _digest(feature: Mapping[str, Any]) -> str:
 
 def _news(
     connection: Connection,
-    site: str,
+    lease: Lease,
     report: str,
     supersedes: str | None,
     found: Sequence[Mapping[str, Any]],
 ) -> list[News]:
-    """Compare a new report with the one it supersedes, change by change."""
-    before = {} if supersedes is None else told_by(connection, [supersedes])[supersedes]
+    """Compare a new report with what followers know of its site, change by change."""
+    before: dict[str, Told] = {}
+    if supersedes is not None:
+        before = told_by(connection, [supersedes])[supersedes]
+        before |= left_standing(connection, lease.tenant, {lease.site: supersedes})[lease.site]
     after = {str(feature["id"]): Told(_digest(feature), _compact(feature)) for feature in found}
-    return news_between(site, report, supersedes, before, after)
+    looked = None if lease.period is None else interval(lease.period)
+    return news_between(lease.site, report, supersedes, before, after, looked)
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,21 +202,75 @@ def told_by(connection: Connection, wanted: Sequence[str]) -> dict[str, dict[str
     return found
 
 
+def left_standing(connection: Connection, tenant: str, told: Mapping[str, str]) -> dict[str, dict[str, Told]]:
+    """Return what the feed has not retracted though a site's report does not tell it: it lies outside its period.
+
+    Parameters
+    ----------
+    told : report by site
+    """
+    last = (
+        select(func.max(feed.c.seq).label("seq"))
+        .where(feed.c.tenant == tenant, feed.c.site.in_(list(told)), feed.c.change != "")
+        .group_by(feed.c.site, feed.c.change)
+        .subquery()
+    )
+    known = exists().where(changes.c.report.in_(list(told.values())), changes.c.change == feed.c.change)
+    rows = connection.execute(
+        select(feed.c.site, feed.c.change, feed.c.body)
+        .join(last, last.c.seq == feed.c.seq)
+        .where(feed.c.tenant == tenant, feed.c.kind != "retracted", ~known)
+    )
+    found: dict[str, dict[str, Told]] = {site: {} for site in told}
+    for row in rows:
+        found[row.site][row.change] = Told(_digest(json.loads(row.body)), row.body)
+    return found
+
+
+def periods_of(connection: Connection, wanted: Sequence[str]) -> dict[str, tuple[float, float] | None]:
+    """Return which period each of some reports was asked to look at; None for all there is."""
+    rows = connection.execute(select(reports.c.id, reports.c.job).where(reports.c.id.in_(wanted)))
+    made_by = {row.id: row.job for row in rows}
+    asked = connection.execute(select(jobs.c.id, jobs.c.request).where(jobs.c.id.in_(set(made_by.values()))))
+    periods = {row.id: json.loads(row.request)["period"] for row in asked}
+    return {
+        report: None if periods.get(job) is None else interval(periods[job])
+        for report, job in made_by.items()
+    }
+
+
 def news_between(
-    site: str, report: str, supersedes: str | None, before: Mapping[str, Told], after: Mapping[str, Told]
+    site: str,
+    report: str,
+    supersedes: str | None,
+    before: Mapping[str, Told],
+    after: Mapping[str, Told],
+    looked: tuple[float, float] | None,
 ) -> list[News]:
-    """Return what a follower must hear when one report takes another's place."""
+    """Return what a follower must hear when one report takes another's place.
+
+    A report of a period says nothing of what came or went at other times, and so takes none of it back.
+    """
     news = []
     for change, now in after.items():
         old = before.get(change)
         if old is None or old.digest != now.digest:
             news.append(News("new" if old is None else "updated", site, report, change, now.feature))
     for change in sorted(before.keys() - after.keys()):
-        news.append(News("retracted", site, report, change, before[change].feature))
+        if looked is None or _began_within(before[change], looked):
+            news.append(News("retracted", site, report, change, before[change].feature))
     if supersedes is not None:
         told = json.dumps({"type": "report", "id": report, "supersedes": supersedes})
         news.append(News("superseded", site, report, "", told))
     return news
+
+
+def _began_within(told: Told, looked: tuple[float, float]) -> bool:
+    """Tell whether a run over a period had both sides of a change's onset before it."""
+    properties = json.loads(told.feature)["properties"]
+    return (
+        looked[0] <= _seconds(properties["last_absent"]) and _seconds(properties["first_seen"]) <= looked[1]
+    )
 
 
 def retire(connection: Connection, tenant: str, wanted: Sequence[str]) -> None:
