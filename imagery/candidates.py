@@ -144,7 +144,7 @@ def _tile_transitions(
         return _none()
     size = max(1, round(options.smoothing_m / gsd_m)) | 1
     raw, active, core, halo, cut = _cropped(raw, active, core, halo, cut, 2 * size)
-    smoothed = np.stack([weighed(layer, size, options.cap, emission) for layer in raw])
+    smoothed = weighed(raw, size, options.cap, emission)
     known = np.where(np.isnan(smoothed), 0.0, smoothed)
     flips = (known.max(0) > options.present_above) & (known.min(0) < options.absent_below)
     keep = np.zeros(active.shape, bool)
@@ -201,22 +201,34 @@ def _may_flip(raw: NDArray[np.int8], options: CandidateOptions, emission: Emissi
     """Return the pixels that any look calls present and any other calls absent, before smoothing."""
     least = emission.zero + options.present_above / emission.gain
     most = emission.zero + options.absent_below / emission.gain
-    present = (raw >= round(least / LOG_ODDS_STEP)).any(0)
-    absent = ((raw <= round(most / LOG_ODDS_STEP)) & (raw != UNSEEN)).any(0)
+    present = raw.max(0) >= round(least / LOG_ODDS_STEP)
+    lowest = (raw.view(np.uint8) + np.uint8(127)).min(0)  # by size from 0, with what is unseen above all
+    absent = (lowest <= round(most / LOG_ODDS_STEP) + 127) & (lowest != 255)
     flip: Mask = present & absent
     return flip
 
 
-def weighed(layer: Layer, size_px: int, cap: float, emission: Emission) -> Float32Array:
-    """Return capped evidence in natural-log units as the mean over a box of seen pixels; NaN where unseen."""
-    seen = layer != UNSEEN
-    value = _values(cap, emission)[layer.view(np.uint8)]
+def weighed(raw: NDArray[np.int8], size_px: int, cap: float, emission: Emission) -> Float32Array:
+    """Return capped evidence in natural-log units as the mean over a box of seen pixels; NaN where unseen.
+
+    Parameters
+    ----------
+    raw : (look, row, col) as stored; every look by itself
+    """
+    seen = raw != UNSEEN
+    value = _values(cap, emission)[raw.view(np.uint8)]
     if size_px > 1:
-        value = ndimage.uniform_filter(value, size_px, mode="nearest")
-        if not seen.all():
-            weight = ndimage.uniform_filter(seen.astype(np.float32), size_px, mode="nearest")
-            value = value / np.maximum(weight, 1e-3)
-    return np.where(seen, value, np.float32(np.nan))
+        value = _box_mean(value, size_px)
+        holed = np.flatnonzero(~seen.all((1, 2)))
+        if holed.size:
+            value[holed] /= np.maximum(_box_mean(seen[holed].astype(np.float32), size_px), 1e-3)
+    value[~seen] = np.nan
+    return value
+
+
+def _box_mean(planes: Float32Array, size_px: int) -> Float32Array:
+    mean: Float32Array = ndimage.uniform_filter(planes, size_px, mode="nearest", axes=(1, 2))
+    return mean
 
 
 def _values(cap: float, emission: Emission) -> Float32Array:

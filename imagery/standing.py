@@ -58,21 +58,26 @@ def _events(changes: Sequence[Change], kind: ObjectClass, direction: Direction, 
 
 def _area(layer: NDArray[np.int8], clear: Mask, smallest_m2: float, gsd_m: float) -> Estimate:
     """Return the area covered by objects of at least the smallest size, with how far it hangs on the level."""
+    least_px = max(smallest_m2 / gsd_m**2, 1.0)
     low, value, high = (
-        _covered(np.asarray(layer) >= round(level / LOG_ODDS_STEP), clear, smallest_m2 / gsd_m**2) * gsd_m**2
-        for level in _LEVELS
+        _covered((layer >= round(level / LOG_ODDS_STEP)) & clear, least_px) * gsd_m**2 for level in _LEVELS
     )
     return Estimate(value, min(low, value), max(high, value))
 
 
-def _covered(mask: Mask, clear: Mask, least_px: float) -> float:
-    mask = mask & clear
-    if np.count_nonzero(mask) < max(least_px, 1.0):
+def _covered(mask: Mask, least_px: float) -> float:
+    if np.count_nonzero(mask) < least_px:
         return 0.0
-    rows, cols = (np.flatnonzero(mask.any(axis=axis)) for axis in (1, 0))
-    labels, _ = ndimage.label(mask[rows[0] : rows[-1] + 1, cols[0] : cols[-1] + 1])
+    labels, _ = ndimage.label(mask[np.ix_(_occupied(mask, 1), _occupied(mask, 0))])
     sizes = np.bincount(labels.ravel())[1:]
     return float(sizes[sizes >= least_px].sum())
+
+
+def _occupied(mask: Mask, axis: int) -> Mask:
+    """Return which lines hold anything, and the empty one after each: most of a site is empty, but keeps things apart."""
+    lines = np.asarray(mask.any(axis=axis))
+    lines[1:] |= lines[:-1]
+    return lines
 
 
 def _count(area: Estimate) -> Estimate:

@@ -5,9 +5,11 @@ import itertools
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy import ndimage
 
-from imagery.candidates import CandidateOptions, best_path, find_candidates, switches
-from imagery.changes import UNSEEN, Direction
+from imagery.calibration import Emission
+from imagery.candidates import CandidateOptions, best_path, find_candidates, switches, weighed
+from imagery.changes import LOG_ODDS_STEP, UNSEEN, Direction
 
 OPTIONS = CandidateOptions()
 INSIDE = np.ones((40, 40), bool)
@@ -68,3 +70,18 @@ def test_tiles_do_not_show() -> None:
 
 def test_specks_are_no_candidates() -> None:
     assert find_candidates(layers((slice(10, 12), slice(5, 7), 3)), INSIDE, 0.5, 9.0, OPTIONS) == []
+
+
+def test_looks_are_weighed_each_by_itself() -> None:
+    rng = np.random.default_rng(5)
+    raw = rng.integers(-120, 121, (4, 20, 24)).astype(np.int8)
+    raw[1, 3:9, 4:7] = UNSEEN
+    raw[3] = UNSEEN
+    emission = Emission(0.8, 0.4)
+    together = weighed(raw, 3, 3.0, emission)
+    for one, plane in zip(together, raw, strict=True):
+        np.testing.assert_array_equal(weighed(plane[None], 3, 3.0, emission)[0], one)
+    np.testing.assert_array_equal(np.isnan(together), raw == UNSEEN)
+    inside = slice(1, -1), slice(1, -1)
+    plain = np.clip(emission.gain * (raw[0] * LOG_ODDS_STEP - emission.zero), -3.0, 3.0)
+    np.testing.assert_allclose(together[0][inside], ndimage.uniform_filter(plain, 3)[inside], atol=1e-5)
