@@ -8,6 +8,7 @@ import asyncio
 import ipaddress
 import logging
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -247,10 +248,13 @@ def serve(
         proxy_headers=bool(settings.external_url),
         h11_max_incomplete_event_size=64 * 1024,
     )
+    server = _Server(config, lambda: _answering(server, address_of(listening), announce, beside))
+    if threading.current_thread() is threading.main_thread():
+        # uvicorn ends well and then raises the signal once more: by default it would end us before the workers.
+        signal.signal(signal.SIGTERM, lambda *_: setattr(server, "should_exit", True))
     crew.start()
     sys.setswitchinterval(SWITCH_S)
     try:
-        server = _Server(config, lambda: _answering(server, address_of(listening), announce, beside))
         asyncio.run(server.serve(sockets=[listening]))
     finally:
         crew.stop(settings.drain_s + GRACEFUL_S)
