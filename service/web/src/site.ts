@@ -53,6 +53,7 @@ class SitePage implements Page {
   private readonly downloads = h("details", { class: "menu" });
   private readonly versions: HTMLElement;
   private readonly known = new Map<string, Change>();
+  private readonly kinds = new Set(Object.keys(COLOURS));
   private changes: Change[] = [];
   private looks: Look[] = [];
   private view: ChangeView | null = null;
@@ -158,7 +159,10 @@ class SitePage implements Page {
   private async loadChanges(here: string, signal: AbortSignal): Promise<void> {
     this.list.show([], true);
     for await (const page of pages<{ features: Change[]; links: { rel: string; href: string }[] }>(`${here}/changes?limit=${PAGE}`, signal)) {
-      for (const change of page.features) this.known.set(change.id, change);
+      for (const change of page.features) {
+        this.known.set(change.id, change);
+        this.kinds.add(change.properties.change_type);
+      }
       this.changes = [...this.changes, ...page.features];
       this.list.show(this.changes, page.links.some((link) => link.rel === "next"));
       if (this.wanted && !this.view) this.show(this.wanted, true);
@@ -332,7 +336,7 @@ class SitePage implements Page {
     this.view = new ChangeView(change, {
       site: this.site.id,
       looks: this.looks,
-      kinds: [...new Set([...Object.keys(COLOURS), ...this.changes.map((c) => c.properties.change_type)])],
+      kinds: [...this.kinds],
       reviews: this.reviews,
       reviewer: this.reviewer,
       place: this.list.place(change.id),

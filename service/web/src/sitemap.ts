@@ -1,6 +1,6 @@
 /** The map of one site, in the site's own UTM zone: pictures pixel by pixel, changes by class and direction. */
 
-import Feature from "ol/Feature";
+import Feature, { type FeatureLike } from "ol/Feature";
 import OlMap from "ol/Map";
 import View from "ol/View";
 import type MapBrowserEvent from "ol/MapBrowserEvent";
@@ -20,8 +20,10 @@ import { Fill, RegularShape, Stroke, Style } from "ol/style";
 import "ol/ol.css";
 
 import { h } from "./dom";
+import { MarksLayer, type Mark } from "./marks";
 import { colour } from "./symbols";
 import type { Change, Direction, Site } from "./types";
+import { interactions } from "./wheel";
 
 /** Below this size on screen a change is only its triangle. */
 const SMALLEST_OUTLINE_PX = 14;
@@ -35,6 +37,7 @@ export class SiteMap {
   private readonly format: GeoJSON;
   private readonly changes = new VectorSource<Feature<Geometry>>({ useSpatialIndex: true });
   private readonly selected = new VectorSource<Feature<Geometry>>();
+  private readonly marks = new MarksLayer();
   private readonly styles = new Map<string, Style[]>();
   private readonly aoi: Extent;
   private readonly divider: HTMLInputElement;
@@ -55,8 +58,9 @@ export class SiteMap {
     this.aoi = aoi.getGeometry()?.getExtent() ?? createEmpty();
     this.map = new OlMap({
       target,
+      interactions: interactions(),
       controls: [new Zoom({ zoomInTipLabel: "Zoom in", zoomOutTipLabel: "Zoom out" }), new ScaleLine()],
-      layers: [this.aoiLayer(aoi), this.changeLayer(), this.selectedLayer()],
+      layers: [this.aoiLayer(aoi), this.changeLayer(), this.marks, this.selectedLayer()],
       view: new View({ projection: found, center: getCenter(this.aoi), resolution: 2, minResolution: 0.02, maxResolution: 500 }),
     });
     this.divider = this.makeDivider(target);
@@ -98,33 +102,39 @@ export class SiteMap {
   }
 
   setChanges(changes: readonly Change[]): void {
-    this.changes.clear(true);
-    this.changes.addFeatures(changes.flatMap((change) => this.feature(change)));
+    const features = changes.map((change) => this.feature(change)).filter((feature) => feature !== null);
+    this.shown = new Set(features);
+    this.changes.addFeatures(features.filter((feature) => !this.changes.hasFeature(feature)));
+    this.changes.changed();
+    this.marks.show(features.map((feature) => feature.get("mark") as Mark));
   }
 
+  /** What the filters leave: the others stay in the source, which is dear to fill, and are passed over. */
+  private shown: ReadonlySet<FeatureLike> = new Set();
   private readonly made = new Map<string, Feature<Geometry>>();
 
-  /** The feature of a change, made once: filters only put it in or leave it out. */
-  private feature(change: Change): Feature<Geometry>[] {
-    if (!change.geometry) return [];
+  /** The feature of a change, made once. */
+  private feature(change: Change): Feature<Geometry> | null {
+    if (!change.geometry) return null;
     const known = this.made.get(change.id);
-    if (known) return [known];
+    if (known) return known;
     const made = this.format.readFeature({ type: "Feature", geometry: change.geometry, properties: {} }) as Feature<Geometry>;
     made.setId(change.id);
     made.set("kind", change.properties.change_type, true);
     made.set("direction", change.properties.direction, true);
     const extent = made.getGeometry()?.getExtent() ?? createEmpty();
-    made.set("middle", new Point(getCenter(extent)), true);
+    const [x = 0, y = 0] = getCenter(extent);
+    made.set("middle", new Point([x, y]), true);
+    made.set("mark", { x, y, picture: pictureOf(change.properties.change_type, change.properties.direction) } satisfies Mark, true);
     made.set("size", Math.max(getWidth(extent), getHeight(extent)), true);
     this.made.set(change.id, made);
-    return [made];
+    return made;
   }
 
   select(change: Change | null, move: boolean): void {
     this.selected.clear(true);
     if (!change) return;
-    const found = this.changes.getFeatureById(change.id);
-    const feature = (Array.isArray(found) ? found[0] : found) ?? this.feature(change)[0];
+    const feature = this.feature(change);
     const geometry = feature?.getGeometry();
     if (!feature || !geometry) return;
     const marked = feature.clone();
@@ -232,6 +242,7 @@ export class SiteMap {
     let best: Feature<Geometry> | null = null;
     let least = Number.POSITIVE_INFINITY;
     this.changes.forEachFeatureInExtent([x - step, y - step, x + step, y + step], (feature) => {
+      if (!this.shown.has(feature)) return;
       const [mx = 0, my = 0] = (feature.get("middle") as Point).getCoordinates();
       const geometry = feature.getGeometry();
       const inside = geometry?.intersectsCoordinate(place) ?? false;
@@ -268,8 +279,8 @@ export class SiteMap {
       source: this.changes,
       renderBuffer: 40,
       style: (feature, resolution) => {
-        const small = (feature.get("size") as number) / resolution < SMALLEST_OUTLINE_PX;
-        return this.styleOf(feature.get("kind") as string, feature.get("direction") as Direction, small, false);
+        if ((feature.get("size") as number) / resolution < SMALLEST_OUTLINE_PX || !this.shown.has(feature)) return [];
+        return this.styleOf(feature.get("kind") as string, feature.get("direction") as Direction, false);
       },
     });
   }
@@ -278,34 +289,59 @@ export class SiteMap {
     return new VectorLayer({
       source: this.selected,
       zIndex: 10,
-      style: (feature) => this.styleOf(feature.get("kind") as string, feature.get("direction") as Direction, false, true),
+      style: (feature) => this.styleOf(feature.get("kind") as string, feature.get("direction") as Direction, true),
     });
   }
 
-  private styleOf(kind: string, direction: Direction, small: boolean, chosen: boolean): Style[] {
-    const name = `${kind}|${direction}|${small}|${chosen}`;
+  private styleOf(kind: string, direction: Direction, chosen: boolean): Style[] {
+    const name = `${kind}|${direction}|${chosen}`;
     let styles = this.styles.get(name);
     if (!styles) {
-      styles = makeStyles(kind, direction, small, chosen);
+      styles = makeStyles(kind, direction, chosen);
       this.styles.set(name, styles);
     }
     return styles;
   }
 }
 
-function makeStyles(kind: string, direction: Direction, small: boolean, chosen: boolean): Style[] {
+const pictures = new Map<string, (ratio: number) => HTMLCanvasElement>();
+
+/** The sign of a class and direction, drawn once per pixel ratio. */
+function pictureOf(kind: string, direction: Direction): (ratio: number) => HTMLCanvasElement {
+  const name = `${kind}|${direction}`;
+  let picture = pictures.get(name);
+  if (!picture) {
+    const shape = triangle(kind, direction, 7);
+    const drawn = new Map<number, HTMLCanvasElement>();
+    picture = (ratio) => {
+      let canvas = drawn.get(ratio);
+      if (!canvas) {
+        canvas = shape.getImage(ratio) as HTMLCanvasElement;
+        drawn.set(ratio, canvas);
+      }
+      return canvas;
+    };
+    pictures.set(name, picture);
+  }
+  return picture;
+}
+
+function triangle(kind: string, direction: Direction, radius: number): RegularShape {
+  const removed = direction === "removed";
+  const ink = colour(kind);
+  return new RegularShape({
+    points: 3,
+    radius,
+    angle: removed ? Math.PI : 0,
+    fill: new Fill({ color: removed ? "#fff" : ink }),
+    stroke: new Stroke({ color: removed ? ink : "#fff", width: removed ? 2.6 : 1.6 }),
+  });
+}
+
+function makeStyles(kind: string, direction: Direction, chosen: boolean): Style[] {
   const ink = colour(kind);
   const removed = direction === "removed";
-  const marker = new Style({
-    geometry: (feature) => feature.get("middle") as Point,
-    image: new RegularShape({
-      points: 3,
-      radius: chosen ? 10 : 7,
-      rotation: removed ? Math.PI : 0,
-      fill: new Fill({ color: removed ? "#fff" : ink }),
-      stroke: new Stroke({ color: removed ? ink : "#fff", width: removed ? 2.6 : 1.6 }),
-    }),
-  });
+  const marker = new Style({ geometry: (feature) => feature.get("middle") as Point, image: triangle(kind, direction, 10) });
   const ring = new Style({
     geometry: (feature) => feature.get("middle") as Point,
     image: new RegularShape({ points: 32, radius: 17, stroke: new Stroke({ color: "#ffe14d", width: 3 }) }),
@@ -318,6 +354,5 @@ function makeStyles(kind: string, direction: Direction, small: boolean, chosen: 
     stroke: new Stroke({ color: chosen ? "#ffe14d" : ink, width: chosen ? 2.6 : 1.8, ...dash }),
     fill: new Fill({ color: removed || chosen ? "rgba(0,0,0,0)" : `${ink}24` }),
   });
-  if (chosen) return [casing, line, ring, marker];
-  return small ? [marker] : [casing, line, marker];
+  return chosen ? [casing, line, ring, marker] : [casing, line];
 }

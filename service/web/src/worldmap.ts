@@ -15,6 +15,7 @@ import { Circle, Fill, Stroke, Style, Text } from "ol/style";
 import "ol/ol.css";
 
 import { shortestArc } from "./arcs";
+import { interactions } from "./wheel";
 import type { Site } from "./types";
 
 const WORLD = transformExtent([-170, -58, 170, 75], "EPSG:4326", "EPSG:3857");
@@ -41,6 +42,7 @@ export class WorldMap {
     const siteLayer = new VectorLayer({ source: this.sites, zIndex: 5, style: (feature) => this.siteStyle(String(feature.getId()), tone) });
     this.map = new OlMap({
       target,
+      interactions: interactions(),
       controls: [new Zoom({ zoomInTipLabel: "Zoom in", zoomOutTipLabel: "Zoom out" }), new ScaleLine()],
       layers: [
         new VectorLayer({
