@@ -1,11 +1,13 @@
 """Times as the service writes them: RFC 3339 UTC outside, seconds since 1970 in tables, HTTP dates in headers."""
 
+import re
 from datetime import UTC, datetime
 from email.utils import format_datetime, parsedate_to_datetime
 
 from service.errors import BadQuery
 
 OPEN_START, OPEN_END = -6.2e10, 2.5e11
+DATE = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 
 
 def rfc3339(seconds: float) -> str:
@@ -32,8 +34,15 @@ def from_http_date(text: str) -> float | None:
 
 
 def moment(text: str, pointer: str = "datetime") -> float:
-    """Read one RFC 3339 time or date as seconds since 1970."""
+    """Read one RFC 3339 time or date as seconds since 1970; a time without its zone is UTC.
+
+    Raises
+    ------
+    BadQuery : none, or a way to write one that RFC 3339 has not, of which nobody could tell the day from its midnight
+    """
     try:
+        if not DATE.match(text):
+            raise ValueError(text)
         # RFC 3339 lets T and Z be small; a plus that nobody escaped arrives as a space; GDAL ends a bare date with T.
         parsed = datetime.fromisoformat(text.replace(" ", "+").upper().removesuffix("T"))
         return (parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)).timestamp()

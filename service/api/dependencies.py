@@ -224,15 +224,18 @@ def interval_of(text: str | None) -> tuple[float, float] | None:
 def words_of(text: str | None, known: Iterable[str] | None, pointer: str) -> tuple[str, ...]:
     """Read a comma-separated list; ``known`` None lets any word pass.
 
-    A misspelt word would be answered with no change at all, which is the one wrong answer that nobody notices.
+    A misspelt word would be answered with no change at all, and none at all, as a script's empty variable leaves it,
+    with every change: the wrong answers that nobody notices.
 
     Raises
     ------
-    BadQuery : a word that is not known
+    BadQuery : a word that is not known, or no word
     """
     if text is None:
         return ()
     words = tuple(word.strip() for word in text.split(",") if word.strip())
+    if not words:
+        raise BadQuery(f"{pointer} is empty; name what is wanted, or leave it out for all", pointer=pointer)
     allowed = None if known is None else tuple(known)
     for word in words:
         if allowed is not None and word not in allowed:
