@@ -12,6 +12,7 @@ from imagery.scene import Scene
 from pipelines.archives.claims import SceneClaim
 from pipelines.archives.duplicates import without_duplicates
 from pipelines.archives.errors import DuplicateSceneId
+from pipelines.archives.fingerprints import Fingerprints
 from pipelines.archives.scenes import CheckedScene, Fetch, check_scene, hashed
 
 DESCRIBED_OUTLINE_TOLERANCE_DEG = 0.02
@@ -65,7 +66,11 @@ def within(t_utc: datetime, period: Period | None) -> bool:
 
 
 def gather(
-    claims: Iterable[SceneClaim | Refusal], fetch: Fetch, area: BaseGeometry | None, period: Period | None
+    claims: Iterable[SceneClaim | Refusal],
+    fetch: Fetch,
+    area: BaseGeometry | None,
+    period: Period | None,
+    prints: Fingerprints,
 ) -> ArchiveResult:
     """Check every claim of an archive and put the result in order."""
     refused: list[Refusal] = []
@@ -95,7 +100,8 @@ def gather(
         if area is not None and not checked.covered.intersects(area):
             elsewhere.append(checked.scene.footprint)
         else:
-            good.append(hashed(checked))
+            good.append(hashed(checked, prints))
+    prints.keep()
     kept, copies = without_duplicates(good, area)
     refused.extend(Refusal(c.where, c.code, c.sentence) for c in copies)
     return ArchiveResult(

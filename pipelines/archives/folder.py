@@ -20,6 +20,7 @@ from pipelines.archives.archive import ArchiveResult, Period, Refusal, gather
 from pipelines.archives.band_names import common_name
 from pipelines.archives.claims import BandClaim, FileClaim, MaskClaim, SceneClaim
 from pipelines.archives.errors import BadSceneMetadata, SceneWithoutTime, UnreadableArchive
+from pipelines.archives.fingerprints import Fingerprints
 from pipelines.archives.items import parse_time
 from pipelines.archives.scenes import Fetch
 
@@ -37,14 +38,15 @@ _FIELDS = {
 class Folder:
     """Every ``.tif`` and ``.tiff`` under a folder, as scenes."""
 
-    def __init__(self, path: Path, fetch: Fetch) -> None:
+    def __init__(self, path: Path, fetch: Fetch, prints: Fingerprints) -> None:
         self.source = str(path)
         self._path = path
         self._fetch = fetch
+        self._prints = prints
 
     def search(self, area: BaseGeometry | None = None, period: Period | None = None) -> ArchiveResult:
         """See ``Archive``."""
-        return gather(self._claims(), self._fetch, area, period)
+        return gather(self._claims(), self._fetch, area, period, self._prints)
 
     def _claims(self) -> Iterator[SceneClaim | Refusal]:
         files = sorted(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -9,6 +10,7 @@ from urllib.parse import urlsplit
 
 from pipelines.archives.archive import Archive
 from pipelines.archives.errors import UnreadableArchive
+from pipelines.archives.fingerprints import Fingerprints
 from pipelines.archives.folder import Folder
 from pipelines.archives.static_catalog import StaticCatalog, local_path
 
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
     from pipelines.archives.download import Downloader
 
 _REMOTE = ("http", "https")
+FINGERPRINTS = "fingerprints"
 
 
 def open_archive(
@@ -27,7 +30,8 @@ def open_archive(
     ----------
     source : path of a STAC catalog, collection, item collection or item; a folder of GeoTIFFs, or one with a
         ``catalog.json`` or ``collection.json``; or the URL of a STAC API
-    cache : folder where downloaded files stay; without it they go to a temporary one and live as long as the process
+    cache : folder where downloaded files stay, and the hashes of all that were read; without it they go to a temporary
+        one and live as long as the process
     allow_hosts : ``host`` or ``host:port`` that may be reached although their address is private
     trust_named : an API's own host may be private because whoever named it meant it; False where strangers name hosts
 
@@ -35,20 +39,25 @@ def open_archive(
     ------
     UnreadableArchive : there is no such archive
     """
+    prints = Fingerprints(None if cache is None else cache / FINGERPRINTS / f"{_name_of(source)}.json")
     if urlsplit(source).scheme in _REMOTE:
         from pipelines.archives.stac_api import StacApi
 
-        return StacApi(source, cache, allow_hosts, trust_named=trust_named)
+        return StacApi(source, cache, prints, allow_hosts, trust_named=trust_named)
     path = Path(source)
     fetch = _Fetcher(cache, allow_hosts)
     if path.is_dir():
         for name in ("catalog.json", "collection.json"):
             if (path / name).is_file():
-                return StaticCatalog(path / name, fetch)
-        return Folder(path, fetch)
+                return StaticCatalog(path / name, fetch, prints)
+        return Folder(path, fetch, prints)
     if path.is_file():
-        return StaticCatalog(path, fetch)
+        return StaticCatalog(path, fetch, prints)
     raise UnreadableArchive(f"{source}: there is no such file or folder", pointer=source)
+
+
+def _name_of(source: str) -> str:
+    return hashlib.sha256(source.encode()).hexdigest()[:16]
 
 
 class _Fetcher:

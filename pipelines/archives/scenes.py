@@ -4,11 +4,9 @@ Where the two differ about the picture (size, position, CRS, number of bands) th
 refused; the description alone knows time, angles and how numbers become reflectance.
 """
 
-import hashlib
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +23,7 @@ from pipelines.antimeridian import HALF_TURN, cut, eastward, uncut
 from pipelines.archives.band_names import guessed_names, unique_names
 from pipelines.archives.claims import BandClaim, FileClaim, SceneClaim
 from pipelines.archives.errors import BadSceneMetadata, BandCountMismatch, MixedDtypes, SceneWithoutBands
+from pipelines.archives.fingerprints import Fingerprints
 from pipelines.archives.radiometry import Radiometry, radiometry
 
 Fetch = Callable[[str, Path], Path]
@@ -108,11 +107,11 @@ def _mask(claim: SceneClaim, fetch: Fetch) -> MaskSource | None:
     return MaskSource(path, claim.mask.index, claim.mask.kind)
 
 
-def hashed(checked: CheckedScene) -> CheckedScene:
+def hashed(checked: CheckedScene, prints: Fingerprints) -> CheckedScene:
     """Return the scene with the SHA-256 of every file that it is read from."""
     scene = checked.scene
     paths = sorted({b.path for b in scene.bands} | ({scene.mask.path} if scene.mask else set()))
-    return replace(checked, scene=replace(scene, sha256=tuple((p, sha256_of(p)) for p in paths)))
+    return replace(checked, scene=replace(scene, sha256=tuple((p, prints.sha256_of(p)) for p in paths)))
 
 
 # --- files ---------------------------------------------------------------------------------------------------------
@@ -199,19 +198,6 @@ def _covered(footprint: BaseGeometry, outline: BaseGeometry | None) -> BaseGeome
         return footprint
     both = footprint.intersection(outline)
     return both if both.area > 0.001 * footprint.area else footprint
-
-
-def sha256_of(path: str) -> str:
-    """Return a file's SHA-256; remembered until its size or time changes."""
-    status = Path(path).stat()
-    return _sha256(path, status.st_size, status.st_mtime_ns)
-
-
-@lru_cache(maxsize=100_000)
-def _sha256(path: str, size: int, mtime_ns: int) -> str:
-    del size, mtime_ns  # they are the key, not the input
-    with Path(path).open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 # --- bands ---------------------------------------------------------------------------------------------------------

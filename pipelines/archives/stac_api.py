@@ -24,6 +24,7 @@ from pipelines.archives.archive import ArchiveResult, Period, Refusal, gather
 from pipelines.archives.claims import SceneClaim
 from pipelines.archives.download import Downloader, assert_public_address, assert_public_peer
 from pipelines.archives.errors import UnreadableArchive
+from pipelines.archives.fingerprints import Fingerprints
 from pipelines.archives.items import parse_item
 from pipelines.archives.static_catalog import claim_or_refusal
 
@@ -41,6 +42,7 @@ class StacApi:
         self,
         url: str,
         cache: Path | None,
+        prints: Fingerprints,
         allow_hosts: Collection[str] = (),
         collections: Collection[str] = (),
         *,
@@ -53,10 +55,12 @@ class StacApi:
         self._allow_hosts = frozenset(allow_hosts) | own
         self._collections = sorted(collections)
         self._fetch = Downloader(cache, self._allow_hosts)
+        self._prints = prints
 
     def search(self, area: BaseGeometry | None = None, period: Period | None = None) -> ArchiveResult:
         """See ``Archive``."""
-        return gather(self._claims(area, period), lambda href, _: self._fetch.fetch(href), area, period)
+        claims = self._claims(area, period)
+        return gather(claims, lambda href, _: self._fetch.fetch(href), area, period, self._prints)
 
     def _claims(self, area: BaseGeometry | None, period: Period | None) -> Iterator[SceneClaim | Refusal]:
         try:

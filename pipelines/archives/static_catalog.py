@@ -12,6 +12,7 @@ from imagery.errors import DepotwatchError
 from pipelines.archives.archive import ArchiveResult, Period, Refusal, gather
 from pipelines.archives.claims import SceneClaim
 from pipelines.archives.errors import BadSceneMetadata, RemoteAssetRefused, UnreadableArchive
+from pipelines.archives.fingerprints import Fingerprints
 from pipelines.archives.items import parse_item
 from pipelines.archives.scenes import Fetch
 
@@ -22,14 +23,15 @@ MAX_DEPTH = 16
 class StaticCatalog:
     """A STAC document on disk and everything that its links reach."""
 
-    def __init__(self, path: Path, fetch: Fetch) -> None:
+    def __init__(self, path: Path, fetch: Fetch, prints: Fingerprints) -> None:
         self.source = str(path)
         self._path = path
         self._fetch = fetch
+        self._prints = prints
 
     def search(self, area: BaseGeometry | None = None, period: Period | None = None) -> ArchiveResult:
         """See ``Archive``."""
-        return gather(self._claims(), self._fetch, area, period)
+        return gather(self._claims(), self._fetch, area, period, self._prints)
 
     def _claims(self) -> Iterator[SceneClaim | Refusal]:
         top = read_document(self._path)
