@@ -155,7 +155,8 @@ def _check(staged: Path) -> list[str]:
 
     found = open_archive(str(staged)).search()
     if found.refused or len(found.scenes) != 1:
-        faults = [("/file", r.code, r.sentence) for r in found.refused]
+        # Where it was put meanwhile is nobody's business.
+        faults = [("/file", r.code, r.sentence.replace(f"{staged}/", "")) for r in found.refused]
         raise ManyErrors(faults or [("/file", BadUpload.code, "the file holds no scene")])
     return list(found.scenes[0].notes)
 

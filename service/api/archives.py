@@ -18,6 +18,7 @@ from service.api.dependencies import (
     parse_body,
 )
 from service.audit import Caller, record
+from service.errors import NotFound
 from service.uploads import receive_scene
 
 router = APIRouter(prefix="/archives", tags=["archives"])
@@ -49,6 +50,16 @@ def get_archives(service: ServiceOf, caller: SitesReader) -> Response:
         return answer({"archives": archives.list_archives(connection, caller.tenant), "links": []})
 
 
+@router.get("/{name}", responses={200: {"content": {"application/json": {"schema": {"type": "object"}}}}})
+def get_archive(service: ServiceOf, caller: SitesReader, name: str) -> Response:
+    """Return one archive: how many scenes it holds, and of which times."""
+    with service.database.read() as connection:
+        for shown in archives.list_archives(connection, caller.tenant):
+            if shown["name"] == name:
+                return answer(shown)
+    raise NotFound("there is no such archive")
+
+
 @router.post(
     "",
     status_code=201,
@@ -67,7 +78,7 @@ def add_archive(
         row = archives.add_archive(service.database, connection, wanted.name, kind, source, caller.tenant)
         record(service.database, connection, caller, "archive.add", row.name)
         shown = archives.describe(row, operator=False)
-    return answer(shown, status=201, headers={"Location": "/archives"})
+    return answer(shown, status=201, headers={"Location": f"/archives/{row.name}"})
 
 
 @router.post(

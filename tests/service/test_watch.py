@@ -181,6 +181,9 @@ def test_an_upload_is_checked_hashed_indexed_and_makes_work(
     assert body["time"] == "2024-05-01T10:00:00Z"
     assert len(body["jobs"]) == 1
     assert len(body["sha256"]) == 64
+    archive = client.get(made.headers["location"]).json()  # type: ignore[attr-defined]
+    assert (archive["name"], archive["scenes"]) == ("mine", 1)
+    assert client.get("/archives/none").status_code == 404
     assert sorted(p.name for p in folder.iterdir()) == ["one.json", "one.tif"]
     again = upload(client, tmp_path / "out" / "one.tif")
     assert again.status_code == 409  # type: ignore[attr-defined]
@@ -196,7 +199,9 @@ def test_an_upload_that_lacks_its_time_or_is_no_geotiff_is_refused_and_leaves_no
     assert "time" in missing.json()["detail"]  # type: ignore[attr-defined]
     vrt = tmp_path / "evil.tif"
     vrt.write_text('<VRTDataset rasterXSize="1" rasterYSize="1"><VRTRasterBand/></VRTDataset>')
-    assert upload(client, vrt).status_code == 422  # type: ignore[attr-defined]
+    refused = upload(client, vrt)
+    assert refused.status_code == 422  # type: ignore[attr-defined]
+    assert str(service.settings.data) not in refused.text  # type: ignore[attr-defined]
     for name in ("../up", "a/b", "..", "", "x" * 129, ".hidden", "a\0b"):
         answer = upload(client, vrt, scene_id=name)
         assert answer.status_code in {400, 422}, name  # type: ignore[attr-defined]
