@@ -4,8 +4,8 @@ import { className } from "./words";
 import { h, svg } from "./dom";
 import type { Direction } from "./types";
 
-/** Okabe and Ito (2008), Color Universal Design; the same as in the printed report. */
-export const COLOURS: Record<string, string> = { container: "#d55e00", berm: "#0072b2", other: "#aa4499" };
+/** The same as in the printed report; apart for colour-blind readers as well, as tests/service/test_page_colours.py measures. */
+export const COLOURS: Record<string, string> = { container: "#d55e00", berm: "#0072b2", other: "#661a5e" };
 export const FALLBACK = "#666666";
 const LETTERS: Record<string, string> = { container: "C", berm: "B", other: "?" };
 
