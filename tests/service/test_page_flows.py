@@ -368,6 +368,36 @@ def test_a_site_shows_its_changes_by_class_and_direction(visit: Open, sites: dic
     expect(page.locator(".list-said")).to_contain_text("of")
 
 
+INKED = "(() => { const c = document.querySelector('canvas.marks'); return c.getContext('2d').getImageData(0, 0, c.width, c.height).data.filter((v, i) => i % 4 === 3 && v > 0).length; })()"
+
+
+def test_the_map_shows_what_the_filters_leave_and_nothing_else(visit: Open, sites: dict[str, str]) -> None:
+    page = visit(f"/sites/{sites[DEPOT]}")
+    expect(page.locator(".change-row").first).to_be_visible()
+    until(page, f"{INKED} > 300")
+    everything = page.evaluate(INKED)
+    one = page.locator(".tally").first
+    one.click()
+    until(page, f"{INKED} < {0.6 * everything}")
+    assert page.evaluate(INKED) > 0
+    one.click()
+    until(page, f"{INKED} === {everything}")
+
+
+def test_the_wheel_zooms_a_map_nobody_has_touched(visit: Open, sites: dict[str, str]) -> None:
+    for place in ("", f"/sites/{sites[DEPOT]}"):
+        page = visit(place)
+        scale = page.locator(".ol-scale-line-inner")
+        before = scale.inner_text(), scale.get_attribute("style")
+        page.locator(".map").hover()
+        page.mouse.wheel(0, -300)
+        page.wait_for_timeout(600)
+        assert (scale.inner_text(), scale.get_attribute("style")) != before
+        page.mouse.wheel(0, 200)
+        page.wait_for_timeout(300)
+        assert page.evaluate("scrollY") == 0
+
+
 def test_removed_is_as_plain_as_appeared(visit: Open, sites: dict[str, str]) -> None:
     page = visit(f"/sites/{sites[DEPOT]}")
     expect(page.locator(".tally.removed").first).to_be_visible()
