@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -39,7 +38,7 @@ def open_archive(
     ------
     UnreadableArchive : there is no such archive
     """
-    prints = Fingerprints(None if cache is None else cache / FINGERPRINTS / f"{_name_of(source)}.json")
+    prints = Fingerprints(None if cache is None else cache / FINGERPRINTS)
     if urlsplit(source).scheme in _REMOTE:
         from pipelines.archives.stac_api import StacApi
 
@@ -54,10 +53,6 @@ def open_archive(
     if path.is_file():
         return StaticCatalog(path, fetch, prints)
     raise UnreadableArchive(f"{source}: there is no such file or folder", pointer=source)
-
-
-def _name_of(source: str) -> str:
-    return hashlib.sha256(source.encode()).hexdigest()[:16]
 
 
 class _Fetcher:

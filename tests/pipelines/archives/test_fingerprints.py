@@ -34,7 +34,7 @@ def hash_in_a_new_run(place: Path, path: Path) -> str:
 
 
 def test_a_file_is_read_once_over_many_runs(tmp_path: Path, reads: list[str]) -> None:
-    scene, place = tmp_path / "a.tif", tmp_path / "kept" / "prints.json"
+    scene, place = tmp_path / "a.tif", tmp_path / "kept" / "prints"
     scene.write_bytes(b"first")
     time.sleep(0.02)
     said = {hash_in_a_new_run(place, scene) for _ in range(3)}
@@ -46,7 +46,7 @@ def test_a_file_is_read_once_over_many_runs(tmp_path: Path, reads: list[str]) ->
 def test_a_file_that_was_replaced_and_given_its_old_date_is_read_again(
     tmp_path: Path, reads: list[str], in_place: bool
 ) -> None:
-    scene, place = tmp_path / "a.tif", tmp_path / "prints.json"
+    scene, place = tmp_path / "a.tif", tmp_path / "prints"
     scene.write_bytes(b"first")
     time.sleep(0.02)
     hash_in_a_new_run(place, scene)
@@ -62,7 +62,7 @@ def test_a_file_that_was_just_touched_is_not_remembered(
     tmp_path: Path, reads: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(fingerprints, "TOO_FRESH_S", 60.0)
-    scene, place = tmp_path / "a.tif", tmp_path / "prints.json"
+    scene, place = tmp_path / "a.tif", tmp_path / "prints"
     scene.write_bytes(b"first")
     hash_in_a_new_run(place, scene)
     hash_in_a_new_run(place, scene)
@@ -73,7 +73,7 @@ def test_a_file_that_was_just_touched_is_not_remembered(
 def test_two_runs_at_once_keep_what_both_found_and_drop_what_is_gone(
     tmp_path: Path, reads: list[str]
 ) -> None:
-    place = tmp_path / "prints.json"
+    place = tmp_path / "prints"
     names = ("gone.tif", "a.tif", "b.tif")
     for name in names:
         (tmp_path / name).write_bytes(name.encode())
@@ -85,16 +85,21 @@ def test_two_runs_at_once_keep_what_both_found_and_drop_what_is_gone(
     one.keep()
     (tmp_path / "gone.tif").unlink()
     other.keep()
-    assert sorted(Path(path).name for path in json.loads(place.read_text())) == ["a.tif", "b.tif"]
+    (kept,) = place.iterdir()
+    assert sorted(json.loads(kept.read_text())) == ["a.tif", "b.tif"]
     assert reads == list(names)
 
 
 @pytest.mark.parametrize("text", ["", "[]", '{"x": 3}', '{"x": [[1, 2], "y"]}', "\x00"])
 def test_what_was_kept_and_is_damaged_counts_as_nothing(tmp_path: Path, reads: list[str], text: str) -> None:
-    scene, place = tmp_path / "a.tif", tmp_path / "prints.json"
+    scene, place = tmp_path / "a.tif", tmp_path / "prints"
     scene.write_bytes(b"first")
-    place.write_text(text)
+    time.sleep(0.02)
+    hash_in_a_new_run(place, scene)
+    for kept in place.iterdir():
+        kept.write_text(text)
     assert hash_in_a_new_run(place, scene) == hashlib.sha256(b"first").hexdigest()
+    assert reads == ["a.tif", "a.tif"]
 
 
 def test_a_place_that_takes_nothing_stops_nobody(tmp_path: Path, reads: list[str]) -> None:
@@ -102,4 +107,4 @@ def test_a_place_that_takes_nothing_stops_nobody(tmp_path: Path, reads: list[str
     scene.write_bytes(b"first")
     blocked.write_text("no folder")
     time.sleep(0.02)
-    assert hash_in_a_new_run(blocked / "prints.json", scene) == hashlib.sha256(b"first").hexdigest()
+    assert hash_in_a_new_run(blocked / "prints", scene) == hashlib.sha256(b"first").hexdigest()
