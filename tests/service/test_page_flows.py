@@ -347,6 +347,15 @@ def test_an_outline_drawn_beyond_the_antimeridian_is_taken_for_the_place_it_show
     assert -180 < min(longitudes) < max(longitudes) < -170
 
 
+def test_a_circle_on_the_antimeridian_is_shown_in_one_piece(visit: Open) -> None:
+    """Its two halves lie at both ends of the coordinates; a map fitted to those would show the whole world."""
+    page = visit("/add")
+    for label, value in (("Latitude", "-16"), ("Longitude", "180"), ("Radius", "3000")):
+        page.get_by_label(label).fill(value)
+    expect(page.locator(".verdict-box")).to_contain_text("antimeridian")
+    expect(page.locator(".ol-scale-line-inner")).to_have_text("1000 m")
+
+
 # A site
 
 
