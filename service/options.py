@@ -3,6 +3,7 @@
 import argparse
 import os
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -52,6 +53,25 @@ def remote_client(args: argparse.Namespace) -> "Client":
         return Client(args.url, os.environ.get("DEPOTWATCH_KEY"), first_s=FIRST_ANSWER_S, notice=_on_stderr)
     except (httpx.InvalidURL, ValueError) as error:
         raise BadSettings(f"--url {args.url[:200]!r}: {error}; give http://HOST:PORT") from error
+
+
+def write_out(path: Path, data: bytes) -> None:
+    """Write what a service sent, under another name first: whoever waits for the file never reads half of it.
+
+    Raises
+    ------
+    CannotWrite : there is no such folder, or no room, or something else of that name
+    """
+    from pipelines.register import CannotWrite
+
+    part = path.with_name(path.name + ".part")
+    try:
+        part.write_bytes(data)
+        part.replace(path)
+    except OSError as error:
+        with suppress(OSError):
+            part.unlink()
+        raise CannotWrite(f"{path} cannot be written: {error.strerror}") from error
 
 
 def _on_stderr(sentence: str) -> None:

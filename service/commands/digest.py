@@ -39,7 +39,7 @@ def run(args: argparse.Namespace) -> int:
     """Fetch the digest and write it where it was asked for."""
     from urllib.parse import quote
 
-    from service.options import remote_client
+    from service.options import remote_client, write_out
 
     form = "json" if args.json else "md" if args.out is None else FORMATS.get(args.out.suffix.lower())
     if form is None:
@@ -49,9 +49,6 @@ def run(args: argparse.Namespace) -> int:
     if args.out is None:
         sys.stdout.write(found.text)
         return 0
-    # Under another name first: whoever waits for the file never reads half of it.
-    part = args.out.with_name(args.out.name + ".part")
-    part.write_bytes(found.content)
-    part.replace(args.out)
+    write_out(args.out, found.content)
     print(args.out)
     return 0

@@ -32,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Print the headline, or the whole report with ``--json``."""
     from service.errors import NotFound
-    from service.options import remote_client
+    from service.options import remote_client, write_out
 
     kind = None if args.changes is None else args.changes.suffix.lower().lstrip(".")
     if kind is not None and kind not in FORMATS:
@@ -50,7 +50,7 @@ def run(args: argparse.Namespace) -> int:
             (args.changes, changes),
         ):
             if path is not None:
-                path.write_bytes(client.request("GET", address).content)
+                write_out(path, client.request("GET", address).content)
     if args.json:
         print(json.dumps(report, indent=2, ensure_ascii=False))
         return 0

@@ -398,7 +398,7 @@ def test_the_command_writes_the_file_in_the_kind_its_name_says(
     made = client_module.Client("http://testserver")
     monkeypatch.setattr(made, "_http", lite_client)
     monkeypatch.setattr(made, "close", lambda: None)
-    monkeypatch.setattr(client_module, "Client", lambda *_: made)
+    monkeypatch.setattr(client_module, "Client", lambda *_, **__: made)
     day = today(lite_service)
     for suffix, start in ((".md", "# Digest of"), (".html", "<!doctype html>"), (".json", '{"day"')):
         out = tmp_path / f"d{suffix}"

@@ -262,7 +262,7 @@ def test_the_command_saves_changes_in_the_kind_the_name_says(
     made = client_module.Client("http://testserver")
     monkeypatch.setattr(made, "_http", lite_client)
     monkeypatch.setattr(made, "close", lambda: None)
-    monkeypatch.setattr(client_module, "Client", lambda *_: made)
+    monkeypatch.setattr(client_module, "Client", lambda *_, **__: made)
     for kind in KINDS:
         path = tmp_path / f"saved.{kind}"
         assert main(["report", "north", "--changes", str(path)]) == 0

@@ -53,6 +53,12 @@ def test_sites_go_in_and_reports_come_out_by_command(
     assert bundle.read_bytes().startswith(b"PK")
     assert main(["report", "yard", "--json", *url]) == 0
     assert json.loads(capsys.readouterr().out)["schema"].startswith("depotwatch-report/")
+    kept = sorted(tmp_path.iterdir())
+    for place in (tmp_path / "none" / "r.html", tmp_path):
+        assert main(["report", "yard", "--html", str(place), *url]) == 2
+        (line,) = capsys.readouterr().err.splitlines()
+        assert line.startswith(f"depotwatch report: cannot-write: {place} cannot be written")
+    assert sorted(tmp_path.iterdir()) == kept
 
 
 def test_what_goes_wrong_is_one_line_with_its_code(
