@@ -93,7 +93,7 @@ def gather(
                     pointer=claim.where,
                 )
             seen[claim.id] = claim.where
-            checked = check_scene(claim, fetch)
+            checked = check_scene(claim, fetch, prints)
         except DepotwatchError as error:
             refused.append(Refusal(claim.where, error.code, error.detail))
             continue

@@ -1,9 +1,10 @@
-"""SHA-256 of files, remembered from run to run: who adds one scene to a thousand reads one file for its hash.
+"""What was found in files, remembered from run to run: who adds one scene to a thousand opens and hashes one file.
 
-What is remembered holds while the file's size, inode and both of its times stay what they were. The time of its last
-change of status cannot be set from outside, so a file that was replaced and given its old date is read again. A file
-that was touched within ``TOO_FRESH_S`` of its reading is not remembered at all: the clock of a file system is coarse,
-and what is written right after would look the same.
+What is remembered of a file, its SHA-256 and its checked header, holds while its size, inode and both of its times
+stay what they were. The time of its last change of status cannot be set from outside, so a file that was replaced and
+given its old date is read again. A file that was touched within ``TOO_FRESH_S`` of its reading is not remembered at
+all: the clock of a file system is coarse, and what is written right after would look the same. Headers are read again
+by another version of the program that reads them.
 """
 
 import hashlib
@@ -11,53 +12,80 @@ import json
 import os
 import tempfile
 import time
+from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import asdict
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
+
+import rasterio
+from affine import Affine
+
+from imagery import rasters
+from imagery.rasters import RasterHeader, read_header
 
 TOO_FRESH_S = 5.0
 
 Identity = tuple[int, int, int, int]
 """``(size, inode, time of change, time of change of status)``, times in nanoseconds."""
-Entries = dict[str, tuple[Identity, str]]
-"""By a file's name: what it was, and its hash then."""
+Entries = dict[str, tuple[Identity, dict[str, Any]]]
+"""By a file's name: what it was, and what was found in it then, plain JSON values by kind."""
 
 
 class Fingerprints:
-    """Hashes of files, kept by the folder that they lie in: whatever names them, each is read once.
+    """What was found in files, kept by the folder that they lie in: whatever names them, each is read once.
 
     Parameters
     ----------
-    place : folder to keep them in, made when there is something to keep; None keeps them for this process only
+    place : folder to keep it in, made when there is something to keep; None keeps it for this process only
     """
 
     def __init__(self, place: Path | None) -> None:
         self._place = place
         self._known: dict[str, Entries] = {}
-        self._new: dict[str, Entries] = {}
+        self._changed: set[str] = set()
 
     def sha256_of(self, path: str) -> str:
         """Return a file's SHA-256, reading it only where it changed since it was last read."""
+        return str(self._found(path, "sha256", lambda: _sha256(path, _identity(path))))
+
+    def header_of(self, path: str) -> RasterHeader:
+        """Return a file's checked header, see ``imagery.rasters.read_header``, opening it only where it changed.
+
+        Raises
+        ------
+        UnreadableRaster, UnsupportedRaster : the file cannot be used; that is never remembered
+        """
+        if not os.path.isfile(path):
+            return read_header(path)  # which says what is wrong
+        found = self._found(path, _header_kind(), lambda: _plain(read_header(path)))
+        return _header(path, found)
+
+    def _found(self, path: str, kind: str, read: Callable[[], Any]) -> Any:
         folder, name = os.path.split(os.path.abspath(path))
         if folder not in self._known:
             self._known[folder] = {} if self._place is None else _read(self._place / _name_of(folder))
         before = _identity(path)
-        if (known := self._known[folder].get(name)) is not None and known[0] == before:
-            return known[1]
+        identity, facts = self._known[folder].get(name, (before, {}))
+        if identity != before:
+            facts = {}
+        if kind in facts:
+            return facts[kind]
         now = time.time()
-        sha256 = _sha256(path, before)
+        found = read()
         if now - max(before[2:]) / 1e9 > TOO_FRESH_S and _identity(path) == before:
-            self._known[folder][name] = before, sha256
-            self._new.setdefault(folder, {})[name] = before, sha256
-        return sha256
+            self._known[folder][name] = before, facts | {kind: found}
+            self._changed.add(folder)
+        return found
 
     def keep(self) -> None:
         """Write down what is new; a place that takes nothing is no reason to stop."""
         if self._place is not None:
-            for folder, entries in self._new.items():
+            for folder in sorted(self._changed):
                 with suppress(OSError):
-                    _merge(self._place / _name_of(folder), folder, entries)
-        self._new = {}
+                    _merge(self._place / _name_of(folder), folder, self._known[folder])
+        self._changed.clear()
 
 
 def _merge(place: Path, folder: str, entries: Entries) -> None:
@@ -78,6 +106,24 @@ def _identity(path: str) -> Identity:
     return status.st_size, status.st_ino, status.st_mtime_ns, status.st_ctime_ns
 
 
+def _read(place: Path) -> Entries:
+    """Read what was kept, less headers of other versions; what is not there or not whole is nothing."""
+    kinds = {"sha256", _header_kind()}
+    try:
+        return {
+            str(name): (
+                (int(size), int(inode), int(changed), int(status)),
+                {kind: found for kind, found in facts.items() if kind in kinds},
+            )
+            for name, ((size, inode, changed, status), facts) in json.loads(place.read_text()).items()
+        }
+    except (OSError, ValueError, TypeError, AttributeError):
+        return {}
+
+
+# --- hash and header -----------------------------------------------------------------------------------------------
+
+
 @lru_cache(maxsize=100_000)
 def _sha256(path: str, identity: Identity) -> str:
     del identity  # it is the key, not the input
@@ -85,13 +131,24 @@ def _sha256(path: str, identity: Identity) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _read(place: Path) -> Entries:
-    """Read what was kept; what is not there or not whole is nothing."""
-    try:
-        kept = json.loads(place.read_text())
-        return {
-            str(name): ((int(a), int(b), int(c), int(d)), str(sha))
-            for name, ((a, b, c, d), sha) in kept.items()
-        }
-    except (OSError, ValueError, TypeError, AttributeError):
-        return {}
+@lru_cache(maxsize=1)
+def _header_kind() -> str:
+    """Name headers by what reads them: our reader's source and GDAL's version."""
+    source = Path(str(rasters.__file__)).read_bytes()
+    return f"header {hashlib.sha256(source).hexdigest()[:16]} {rasterio.__gdal_version__}"
+
+
+def _plain(header: RasterHeader) -> dict[str, Any]:
+    values = asdict(header)
+    del values["path"]
+    return values | {"transform": header.transform[:6]}
+
+
+def _header(path: str, found: dict[str, Any]) -> RasterHeader:
+    values = {name: _tuples(value) for name, value in found.items()}
+    return RasterHeader(**values | {"path": path, "transform": Affine(*found["transform"])})
+
+
+def _tuples(value: Any) -> Any:
+    """Return lists as the tuples they were before JSON."""
+    return tuple(_tuples(v) for v in value) if isinstance(value, list | tuple) else value

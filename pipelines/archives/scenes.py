@@ -17,7 +17,7 @@ from shapely.geometry.base import BaseGeometry
 from imagery.errors import UnsupportedRaster
 from imagery.grid import transformer
 from imagery.illumination import Sun, View
-from imagery.rasters import RasterHeader, read_header
+from imagery.rasters import RasterHeader
 from imagery.scene import BandSource, MaskSource, Scene, Units
 from pipelines.antimeridian import HALF_TURN, cut, eastward, uncut
 from pipelines.archives.band_names import guessed_names, unique_names
@@ -53,7 +53,7 @@ class _OpenedFile:
     pixel_m: float
 
 
-def check_scene(claim: SceneClaim, fetch: Fetch) -> CheckedScene:
+def check_scene(claim: SceneClaim, fetch: Fetch, prints: Fingerprints) -> CheckedScene:
     """Open every file of a scene, check it, and return the scene, not hashed yet.
 
     Raises
@@ -61,7 +61,7 @@ def check_scene(claim: SceneClaim, fetch: Fetch) -> CheckedScene:
     UnreadableRaster, UnsupportedRaster : a file cannot be used
     DepotwatchError : any of ``pipelines.archives.errors``: what is described cannot be
     """
-    files = [_open(f, fetch, claim) for f in claim.files]
+    files = [_open(f, fetch, claim, prints) for f in claim.files]
     if not files:
         raise SceneWithoutBands(f"{claim.where}: has no GeoTIFF of pixels; {claim.how}", pointer=claim.where)
     finest = min(f.pixel_m for f in files)
@@ -73,7 +73,7 @@ def check_scene(claim: SceneClaim, fetch: Fetch) -> CheckedScene:
         left_out = sorted(Path(f.header.path).name for f in files if f not in kept)
         notes.append(f"coarser bands left out: {', '.join(left_out)}")
     bands, units, told = _bands(kept, claim)
-    mask = _mask(claim, fetch)
+    mask = _mask(claim, fetch, prints)
     if mask is None:
         told.append("no cloud mask given")
     gsd_m, gsd_notes = _gsd(claim, finest)
@@ -97,11 +97,11 @@ def check_scene(claim: SceneClaim, fetch: Fetch) -> CheckedScene:
     return CheckedScene(scene, covered, rank)
 
 
-def _mask(claim: SceneClaim, fetch: Fetch) -> MaskSource | None:
+def _mask(claim: SceneClaim, fetch: Fetch, prints: Fingerprints) -> MaskSource | None:
     if claim.mask is None:
         return None
     path = str(fetch(claim.mask.href, claim.folder))
-    header = read_header(path)
+    header = prints.header_of(path)
     if claim.mask.index not in header.indexes:
         raise BandCountMismatch(f"{claim.where}: its mask {Path(path).name} has no band {claim.mask.index}")
     return MaskSource(path, claim.mask.index, claim.mask.kind)
@@ -117,9 +117,8 @@ def hashed(checked: CheckedScene, prints: Fingerprints) -> CheckedScene:
 # --- files ---------------------------------------------------------------------------------------------------------
 
 
-def _open(file: FileClaim, fetch: Fetch, claim: SceneClaim) -> _OpenedFile:
-    path = fetch(file.href, claim.folder)
-    header = read_header(path)
+def _open(file: FileClaim, fetch: Fetch, claim: SceneClaim, prints: Fingerprints) -> _OpenedFile:
+    header = prints.header_of(str(fetch(file.href, claim.folder)))
     if file.bands and len(file.bands) == len(header.colours):
         header = replace(header, indexes=tuple(range(1, len(header.colours) + 1)))
     if file.bands and len(file.bands) != len(header.indexes):

@@ -6,8 +6,12 @@ import os
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
+import rasterio
 
+from imagery.errors import UnreadableRaster
+from imagery.rasters import RasterHeader, read_header
 from pipelines.archives import fingerprints
 from pipelines.archives.fingerprints import Fingerprints
 
@@ -108,3 +112,82 @@ def test_a_place_that_takes_nothing_stops_nobody(tmp_path: Path, reads: list[str
     blocked.write_text("no folder")
     time.sleep(0.02)
     assert hash_in_a_new_run(blocked / "prints", scene) == hashlib.sha256(b"first").hexdigest()
+
+
+# --- headers -------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def opened(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Name every file whose header is read."""
+    read: list[str] = []
+
+    def header(path: str) -> RasterHeader:
+        read.append(Path(path).name)
+        return read_header(path)
+
+    monkeypatch.setattr(fingerprints, "read_header", header)
+    monkeypatch.setattr(fingerprints, "TOO_FRESH_S", 0.0)
+    return read
+
+
+def write_raster(path: Path, nodata: float | None) -> Path:
+    transform = rasterio.Affine(0.3, 0.01, 500_000.1, 0.02, -1 / 3, 5_000_000.7)
+    with rasterio.open(
+        path, "w", driver="GTiff", width=20, height=30, count=2, dtype="float32", crs="EPSG:32633",
+        transform=transform, nodata=nodata,
+    ) as file:  # fmt: skip
+        file.write(np.ones((2, 30, 20), np.float32))
+        file.descriptions = ("red", None)
+        file.scales, file.offsets = (0.1, 1.0), (-0.1, 0.0)
+        file.update_tags(TIFFTAG_DATETIME="2024:01:02 03:04:05")
+    time.sleep(0.02)
+    return path
+
+
+def header_in_a_new_run(place: Path, path: Path) -> RasterHeader:
+    prints = Fingerprints(place)
+    said = prints.header_of(str(path))
+    prints.keep()
+    return said
+
+
+@pytest.mark.parametrize("nodata", [None, 0.1, -9999.0, float("nan")])
+def test_a_remembered_header_is_the_one_that_was_read(
+    tmp_path: Path, opened: list[str], nodata: float | None
+) -> None:
+    scene, place = write_raster(tmp_path / "a.tif", nodata), tmp_path / "prints"
+    said = [header_in_a_new_run(place, scene) for _ in range(3)]
+    assert opened == ["a.tif"]
+    assert {repr(header) for header in said} == {repr(read_header(str(scene)))}
+    assert hash(said[1].scalings) == hash(said[0].scalings)
+
+
+def test_a_hash_and_a_header_of_one_file_are_kept_together(tmp_path: Path, opened: list[str]) -> None:
+    scene, place = write_raster(tmp_path / "a.tif", None), tmp_path / "prints"
+    header_in_a_new_run(place, scene)
+    hash_in_a_new_run(place, scene)
+    assert header_in_a_new_run(place, scene).rows == 30
+    assert hash_in_a_new_run(place, scene) == hashlib.sha256(scene.read_bytes()).hexdigest()
+    assert opened == ["a.tif"]
+
+
+def test_another_reader_of_headers_reads_them_again(
+    tmp_path: Path, opened: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scene, place = write_raster(tmp_path / "a.tif", None), tmp_path / "prints"
+    header_in_a_new_run(place, scene)
+    monkeypatch.setattr(fingerprints, "_header_kind", lambda: "header of tomorrow")
+    header_in_a_new_run(place, scene)
+    assert opened == ["a.tif", "a.tif"]
+
+
+def test_a_file_that_was_cut_off_after_it_was_read_is_refused(tmp_path: Path, opened: list[str]) -> None:
+    scene, place = write_raster(tmp_path / "a.tif", None), tmp_path / "prints"
+    header_in_a_new_run(place, scene)
+    scene.write_bytes(scene.read_bytes()[:1000])
+    for _ in range(2):
+        with pytest.raises(UnreadableRaster):
+            header_in_a_new_run(place, scene)
+    with pytest.raises(UnreadableRaster):
+        header_in_a_new_run(place, tmp_path / "none.tif")
