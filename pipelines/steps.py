@@ -307,7 +307,8 @@ def make_chip(unit: ChipUnit) -> ChipSummary:
             return ChipSummary(key, 0.0, 0.0, (error.code, error.detail))
         header = _look_header(look) | {"sharpness": _sharpness(look.reflectance[0])}
         product = store.put(key, header, {"reflectance": look.reflectance, "state": look.state})
-    usable = float(np.mean(product.arrays["state"] == ObservationState.OBSERVED))
+    state = product.arrays["state"]
+    usable = np.count_nonzero(state == ObservationState.OBSERVED) / state.size
     return ChipSummary(key, usable, float(product.header["sharpness"]))
 
 
@@ -503,9 +504,13 @@ def remarks_of(normalisation: Normalisation) -> tuple[str, ...]:
 
 def _fractions(state: NDArray[np.uint8], inside: NDArray[np.bool_]) -> tuple[tuple[str, float], ...]:
     """Return the share of the AOI per observation state that occurs, in the order of the states."""
-    counts = np.bincount(state[inside], minlength=len(ObservationState))
-    total = max(int(counts.sum()), 1)
-    return tuple((kind.label, float(counts[kind] / total)) for kind in ObservationState if counts[kind])
+    total = left = np.count_nonzero(inside)
+    found: list[tuple[str, float]] = []
+    for kind in ObservationState:
+        if left and (count := np.count_nonzero((state == kind) & inside)):
+            found.append((kind.label, count / total))
+            left -= count
+    return tuple(found)
 
 
 def _misregistered(unit: LookUnit, store: ProductStore, displacement: Displacement) -> LookOutcome:
