@@ -236,8 +236,9 @@ def peer_scores(finished: Any, report: Path, truth: Path, aoi: Path) -> dict[str
         if t.geometry.intersects(inside) and first.t_utc < t.start <= last.t_utc
     ]
     looked = {look.scene_id: look.t_utc for look in (first, last)}
-    hidden = [t for t in truths if not scoring.could_be_seen(t, looked)]
-    truths = [t for t in truths if scoring.could_be_seen(t, looked)]
+    kept = [t for t in truths if scoring.could_be_seen(t, looked) and scoring.lies_inside(t, inside)]
+    hidden = [t for t in truths if not any(t is other for other in kept)]
+    truths = kept
     bands = [b for b in first.bands if b in last.bands]
     before, after = (np.stack([look.band(b) for b in bands]) for look in (first, last))
     seen = first.observed & last.observed & np.isfinite(before + after).all(axis=0)

@@ -506,7 +506,11 @@ def score_report(report: Path, truth: Path, aoi: Path, *, classless: bool = Fals
     times = scene_times(report)
     if times:  # what happened before the first or after the last look is nobody's to see
         truths = [t for t in truths if min(times.values()) < t.start <= max(times.values())]
-    seen = [t for t in large_enough(truths, pixel_size(report)) if could_be_seen(t, times)]
+    seen = [
+        t
+        for t in large_enough(truths, pixel_size(report))
+        if could_be_seen(t, times) and lies_inside(t, inside)
+    ]
     hidden = [t for t in truths if not any(t is other for other in seen)]
     truths = seen
     claims = read_claims(report / "changes.geojson", project)
@@ -534,6 +538,11 @@ def large_enough(truths: Sequence[Event], gsd_m: float) -> list[Event]:
     wide = [g for g in merged(truths, by_time=True) if g.geometry.area >= SMALLEST_COARSE_M2]
     kept = {id(member) for group in wide for member in group.members}
     return [t for t in truths if id(t) in kept]
+
+
+def lies_inside(truth: Event, area: BaseGeometry) -> bool:
+    """Whether the better part of an object lies inside an area; what lies outside it nobody was asked to find."""
+    return bool(truth.geometry.intersection(area).area > 0.5 * truth.geometry.area)
 
 
 def could_be_seen(truth: Event, times: dict[str, datetime]) -> bool:

@@ -12,6 +12,9 @@ from dataclasses import dataclass
 from functools import lru_cache
 from importlib import resources
 
+import numpy as np
+from numpy.typing import NDArray
+
 from imagery.errors import DepotwatchError
 
 WEIGHTS = "verifier.json"
@@ -54,6 +57,10 @@ class Term:
         return self.weight * (min(max(value, self.low), self.high) - self.usual)
 
 
+# Log-odds of one look: odds of 7 to 1 that nothing stands there; how far below an emission's zero quiet ground lies.
+_EMPTY, _QUIET = -2.0, 2.0
+
+
 @dataclass(frozen=True, slots=True)
 class Emission:
     """How a detector's log-odds turn into evidence for one whole object: ``gain * (log odds - zero)``.
@@ -64,6 +71,14 @@ class Emission:
 
     gain: float = 1.0
     zero: float = 0.0
+
+    def excess(self, low: NDArray[np.floating]) -> NDArray[np.float64]:
+        """Return by how much a place's log-odds are to be lowered, ``low`` being the least of all its looks.
+
+        On restless ground even a look that calls a place empty in so many words can lie above ``zero``. All looks are then
+        lowered alike until that one says absent as clearly as quiet ground does, so that they are compared with each other.
+        """
+        return np.where(low <= _EMPTY, np.maximum(low - (self.zero - _QUIET), 0.0), 0.0)
 
 
 @dataclass(frozen=True, slots=True)

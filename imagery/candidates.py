@@ -138,7 +138,7 @@ def _tile_transitions(
 ) -> Transitions:
     """Return the switches of the pixels of one tile."""
     cut = _moved(core, halo, -1)
-    raw = np.stack([layer[halo] for layer in layers])
+    raw = quietened(np.stack([layer[halo] for layer in layers]), emission)
     active = _may_flip(raw, options, emission) & inside[halo]
     if not active[cut].any():
         return _none()
@@ -163,6 +163,17 @@ def _tile_transitions(
         after,
         gain,
     )
+
+
+def quietened(raw: NDArray[np.int8], emission: Emission) -> NDArray[np.int8]:
+    """Return (look, row, col) stored log-odds with restless ground lowered as ``Emission.excess`` says; ``UNSEEN`` stays."""
+    seen = raw != UNSEEN
+    low = np.where(seen, raw, np.int8(127)).min(0)
+    excess = emission.excess(low * LOG_ODDS_STEP) / LOG_ODDS_STEP
+    if not excess.any():
+        return raw
+    lowered = np.clip(np.rint(raw - excess), UNSEEN + 1, 127).astype(np.int8)
+    return np.where(seen, lowered, np.int8(UNSEEN))
 
 
 def _cropped(

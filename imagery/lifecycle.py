@@ -21,7 +21,7 @@ from imagery.changes import Direction, ObjectClass, Status
 
 Float64Array = NDArray[np.float64]
 
-_CONFIRMED_FROM = 0.6
+_CONFIRMED_FROM = 0.8
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,13 +248,14 @@ def _independent(days: Float64Array, dependence_days: float) -> int:
 def status_of(found: Lifecycle, object_class: ObjectClass, confidence: float, *, verified: bool) -> Status:
     """Return the rung of CONTRACT section 1 that a change has reached.
 
-    ``verified`` tells that the learned detector spoke, and for this class before any other. Nothing else climbs above ``provisional``, nor does what is not clearly likelier than not.
+    ``verified`` tells that the learned detector spoke, and for this class before any other. Nothing else climbs above
+    ``provisional``, nor does what is less than 0.8 likely.
     """
     if found.independent < 2 or found.shown < 2 or not found.earlier:
         return Status.FIRST
-    if found.reversed_at is not None and verified:
+    if not verified or confidence < _CONFIRMED_FROM:
+        return Status.PROVISIONAL
+    if found.reversed_at is not None:
         return Status.CLOSED
     enough = found.independent >= 3 or (found.strong >= 2 and object_class is not ObjectClass.OTHER)
-    if enough and verified and confidence >= _CONFIRMED_FROM:
-        return Status.CONFIRMED
-    return Status.PROVISIONAL
+    return Status.CONFIRMED if enough else Status.PROVISIONAL

@@ -38,6 +38,8 @@ _LONGEST_SHADOW_M = 9.0
 # What darkens by a third may be shadow; a stack of two casts it; half of the smallest container must stay lit to cast any.
 _SHADOW_DROP = math.log(0.65)
 _STACK_HEIGHT_M = 5.2
+# Fisher-transformed correlation of the surroundings across an onset, below which the season changed everything alike.
+_LEAST_ALIKE = 0.3
 _LEAST_LIT_M2 = 7.0
 
 
@@ -83,7 +85,10 @@ def pooled_evidence(
 ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
     """Return what each look's mean log-odds over a mask weighs, and whether it saw enough of it to count."""
     mean, share = _pooled(window.evidence, mask)
-    return emission.gain * (mean - emission.zero), share >= options.least_seen
+    seen = share >= options.least_seen
+    if seen.any():
+        mean = mean - emission.excess(mean[seen].min())
+    return emission.gain * (mean - emission.zero), seen
 
 
 def _pooled(planes: Float32Array, mask: Mask) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -241,10 +246,25 @@ def features_of(
         "shift": shift_sensitivity(window, inside, found, sign),
         "light": _light(looks, found, drawn, direction) if kind is ObjectClass.BERM else 1.0,
         "shown": float(min(found.shown, 4)),
+        "lit": lit_share(window, inside, standing, missing),
         "passing": -float(_seen_once(found, seen) and found.bounded),
         "once": -float(_seen_once(found, seen)),
         "agreement": len(found.supporting) / max(len(found.supporting) + len(found.against), 1),
     }
+
+
+def lit_share(window: Window, inside: Mask, standing: Sequence[int], missing: Sequence[int]) -> float:
+    """Return which share of the object's place did not darken as shadow does, 0-1, against the looks without the object.
+
+    A roof or a bank has lit parts; the shadow of something else is dark from rim to rim, and longest under a low sun.
+    """
+    change = _median_light(window.light[list(standing)]) - _median_light(window.light[list(missing)])
+    known = np.isfinite(change)
+    near = ndimage.binary_dilation(inside, iterations=3)
+    if (known & ~near).sum() < 40 or (known & inside).sum() < 4:
+        return math.nan
+    level = float(np.median(change[known & ~near]))
+    return float((change[known & inside] - level > _SHADOW_DROP).mean())
 
 
 def _seen_once(found: Lifecycle, seen: NDArray[np.bool_]) -> bool:
@@ -391,7 +411,8 @@ def structure_change(window: Window, inside: Mask, before: Sequence[int], after:
 
     The resemblance is the correlation of high-passed brightness between the looks at either end of the onset, taken
     inside the outline and two metres around it; its null is the same between the same looks in the rest of the window.
-    Difference of the two Fisher-transformed correlations: above 0 the place changed more than the rest.
+    Difference of the two Fisher-transformed correlations: above 0 the place changed more than the rest. NaN where the rest
+    does not resemble itself either.
     """
     reach = max(1, round(2.0 / window.grid.gsd_m))
     near = ndimage.binary_dilation(inside, iterations=reach)
@@ -407,9 +428,10 @@ def _less_alike(one: Float32Array, other: Float32Array, near: Mask, far: Mask) -
     here, there = near & both, far & both
     if here.sum() < 12 or there.sum() < 40:
         return math.nan
-    return math.atanh(_correlation(one[there], other[there])) - math.atanh(
-        _correlation(one[here], other[here])
-    )
+    around = math.atanh(_correlation(one[there], other[there]))
+    if around < _LEAST_ALIKE:
+        return math.nan
+    return around - math.atanh(_correlation(one[here], other[here]))
 
 
 def _high_pass(image: Float32Array, gsd_m: float) -> Float32Array:

@@ -55,12 +55,13 @@ TERMS = (
     ("passing", -1.0, 0.0, 1.5),
     ("once", -1.0, 0.0, 0.75),
     ("steady", -4.0, 0.0, 0.15),
-    ("size", 0.0, 2.0, 0.2),
+    ("size", 0.0, 4.0, 0.2),
     ("peak", -4.0, 5.0, 0.3),
     ("empty", -4.0, 6.0, 0.15),
     ("outline", -0.5, 1.5, 0.7),
     ("contrast", 0.0, 1.0, 0.3),
     ("shadow", -0.3, 1.0, 1.0),
+    ("lit", 0.0, 0.7, 0.5),
 )
 # Class, values by name, whether it is true, the site's name.
 Row = tuple[str, dict[str, float], bool, str]

@@ -9,6 +9,7 @@ from benchmarks.scoring import (
     Event,
     calibration_error,
     large_enough,
+    lies_inside,
     matches,
     merged,
     overlap,
@@ -153,3 +154,9 @@ def test_ten_metre_pixels_are_not_asked_for_less_than_four_containers_side_by_si
     row = [truth(box(100 + 3 * i, 0, 102.4 + 3 * i, 12)) for i in range(5)]
     assert large_enough([lone, *row], 10.0) == row
     assert large_enough([lone, *row], 0.5) == [lone, *row]
+
+
+def test_an_object_that_lies_mostly_outside_the_area_is_nobodys_to_find():
+    area = box(0, 0, 100, 100)
+    assert lies_inside(truth(box(94, 0, 104, 10)), area)
+    assert not lies_inside(truth(box(96, 0, 106, 10)), area)

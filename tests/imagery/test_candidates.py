@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from scipy import ndimage
 
 from imagery.calibration import Emission
-from imagery.candidates import CandidateOptions, best_path, find_candidates, switches, weighed
+from imagery.candidates import CandidateOptions, best_path, find_candidates, quietened, switches, weighed
 from imagery.changes import LOG_ODDS_STEP, UNSEEN, Direction
 
 OPTIONS = CandidateOptions()
@@ -85,3 +85,26 @@ def test_looks_are_weighed_each_by_itself() -> None:
     inside = slice(1, -1), slice(1, -1)
     plain = np.clip(emission.gain * (raw[0] * LOG_ODDS_STEP - emission.zero), -3.0, 3.0)
     np.testing.assert_allclose(together[0][inside], ndimage.uniform_filter(plain, 3)[inside], atol=1e-5)
+
+
+def test_restless_ground_is_judged_by_its_own_quietest_look_and_quiet_ground_as_always() -> None:
+    weighing = Emission(1.0, -4.0)
+    clear, restless = (np.rint(np.array(v) / LOG_ODDS_STEP).astype(np.int8) for v in ((-9, 1), (-3, 1)))
+    ground = np.stack([np.full((40, 40), level, np.int8) for level in (restless[0], restless[0])])
+    ground[1][10:16, 5:29] = restless[1]
+    (found,) = find_candidates(list(ground), INSIDE, 0.5, 9.0, OPTIONS, weighing)
+    assert found.direction is Direction.APPEARED
+    unchanged = np.broadcast_to(clear[:, None, None], (2, 40, 40))
+    assert quietened(unchanged, weighing) is unchanged
+
+
+def test_what_no_look_calls_empty_keeps_standing() -> None:
+    """Weaker in one look than in another is not gone."""
+    standing = [np.full((40, 40), round(level / LOG_ODDS_STEP), np.int8) for level in (-1.5, 3.0, -1.0, 2.0)]
+    assert find_candidates(standing, INSIDE, 0.5, 9.0, OPTIONS, Emission(1.0, -4.0)) == []
+
+
+def test_unseen_pixels_stay_unseen_however_restless_the_ground() -> None:
+    layer = np.full((2, 40, 40), -24, np.int8)
+    layer[0, :5] = UNSEEN
+    assert np.array_equal(quietened(layer, Emission(1.0, -4.0)) == UNSEEN, layer == UNSEEN)

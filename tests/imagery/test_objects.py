@@ -168,3 +168,17 @@ def test_areas_are_not_said_to_be_known_better_than_whole_outlines_are(kind: Obj
     area = area_estimate(box(0, 0, 100, 100), 0.5, kind)
     assert area.low <= 0.5 * area.value
     assert area.high > 1.5 * area.value
+
+
+def test_crumbs_beside_a_row_are_no_part_of_it_and_a_lone_piece_stays() -> None:
+    grid = SiteGrid(32633, 500_000.0, 5_500_000.0, 0.5, 100, 100)
+    image = np.full(grid.shape, -1.0, np.float32)
+    image[40:60, 40:64], image[40:44, 70:74] = 1.0, 1.0
+    touched = image > 0
+    drawn = outline(image, touched, ObjectClass.CONTAINER, grid)
+    assert drawn is not None
+    assert drawn.footprint.geom_type == "Polygon"
+    image[40:60, 40:64] = -1.0
+    alone = outline(image, touched, ObjectClass.CONTAINER, grid)
+    assert alone is not None
+    assert alone.footprint.area < 7.4

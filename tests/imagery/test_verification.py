@@ -17,8 +17,10 @@ from imagery.verification import (
     Window,
     contrast_change,
     footprint_mask,
+    lit_share,
     outline_change,
     shadow_change,
+    structure_change,
     without_shadow,
 )
 
@@ -82,6 +84,16 @@ def test_without_a_sun_nothing_is_said_of_shadows() -> None:
     assert math.isnan(shadow_change(_looks(2, None), window, OUTLINE, [1], [0]))
 
 
+def test_a_shadow_is_dark_all_over_and_a_roof_is_not() -> None:
+    ground = _light(seed=1)
+    inside = footprint_mask(OUTLINE, _window(ground))
+    roof = _window(ground, _light(seed=2, roof=0.5, shade=0.6) + 0.3)
+    fallen_on = _window(ground, _light(seed=2, roof=-0.7, shade=0.6) + 0.3)
+    assert lit_share(roof, inside, [1], [0]) == pytest.approx(1.0)
+    assert lit_share(fallen_on, inside, [1], [0]) == pytest.approx(0.0)
+    assert lit_share(fallen_on, inside, [0], [1]) == pytest.approx(1.0)
+
+
 def test_a_constant_added_to_the_light_changes_nothing() -> None:
     lights = (_light(seed=1), _light(seed=2, roof=0.3, shade=0.4))
     plain, brighter = _window(*lights), _window(lights[0], lights[1] + np.float32(0.25))
@@ -134,3 +146,13 @@ def test_the_shadow_behind_a_roof_is_no_part_of_it() -> None:
 )
 def test_a_dark_part_that_no_shadow_explains_stays(azimuth_deg: float | None, roof: float) -> None:
     assert _shaded_difference(azimuth_deg, roof=roof)[60:80, 40:64].min() > 0.8
+
+
+def test_where_the_season_changed_everything_texture_says_nothing() -> None:
+    rng = np.random.default_rng(3)
+    one, other = (rng.normal(0.0, 0.2, GRID.shape).astype(np.float32) for _ in range(2))
+    inside = footprint_mask(OUTLINE, _window(one))
+    assert math.isnan(structure_change(_window(one, other), inside, [0], [1]))
+    same = one + rng.normal(0.0, 0.02, GRID.shape).astype(np.float32)
+    same[footprint_mask(OUTLINE, _window(one))] = other[inside]
+    assert structure_change(_window(one, same), inside, [0], [1]) > 0.5
