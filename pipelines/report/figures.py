@@ -215,6 +215,8 @@ def chip_figure(chip: Chip, change: Change, window: SiteGrid, label: str) -> str
 
 LEFT, RIGHT = 64.0, 988.0
 PANEL, LANE, SEEN = 104.0, 22.0, 46.0
+# Of the numbers below a panel: the width of a figure, and how far a second line lies below the first.
+DELTA_PX, DELTA_LINE = 8.0, 13.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -326,7 +328,9 @@ def _line(
 
 
 def _lane(points: Sequence[TimelinePoint], axis: _Axis, y: float) -> str:
+    """Return what came and went, look by look: below the line before where looks follow too soon to stand in one."""
     marks = []
+    ends = [-math.inf] * 2
     for p in points:
         if p.standing is None:
             continue
@@ -334,8 +338,13 @@ def _lane(points: Sequence[TimelinePoint], axis: _Axis, y: float) -> str:
         text = " ".join([f"+{came}" if came else "", f"\u2212{went}" if went else ""]).strip()
         if text:
             x = axis.x(p.look.scene.t_utc)
+            long = DELTA_PX * len(text)
+            begin = x - (long if _anchor(x) == "end" else long / 2)
+            row = 0 if begin >= ends[0] or ends[0] <= ends[1] else 1
+            ends[row] = max(ends[row], begin + long + DELTA_PX)
             marks.append(
-                f'<text class="delta {css_class(p.object_class)}" x="{x:.1f}" y="{y:.1f}" text-anchor="{_anchor(x)}">{text}</text>'
+                f'<text class="delta {css_class(p.object_class)}" x="{x:.1f}" y="{y + DELTA_LINE * row:.1f}" '
+                f'text-anchor="{_anchor(x)}">{text}</text>'
             )
     return "".join(marks)
 

@@ -4,7 +4,9 @@ import re
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import timedelta
 from html.parser import HTMLParser
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -13,7 +15,7 @@ import pytest
 
 from imagery.changes import Estimate
 from pipelines.report import write_report
-from pipelines.report.figures import nice_length
+from pipelines.report.figures import nice_length, timeline_figure
 from pipelines.report.html_page import headline
 from pipelines.report.summary import Verdict, expected_true, verdict
 from pipelines.report.wording import coarse_limits, date, statement
@@ -85,6 +87,21 @@ def test_a_reader_finds_findings_and_gaps_at_the_top(site: Any) -> None:
         "(90 % interval 1\u20132) was removed. On one date the site could not be seen (the scene could not be lined "
         "up); nothing is claimed about that date."
     )  # fmt: skip
+
+
+def test_numbers_of_looks_that_follow_close_on_each_other_are_all_readable(site: Any) -> None:
+    """The looks of two changes are a day apart, and years lie around them: their numbers would lie on one another."""
+    looks = list(site.analysis.looks)
+    near = looks[2].scene.t_utc
+    looks[4] = replace(looks[4], scene=replace(looks[4].scene, t_utc=near + timedelta(days=1)))
+    looks[3] = replace(looks[3], scene=replace(looks[3].scene, t_utc=near + timedelta(hours=9)))
+    looks[7] = replace(looks[7], scene=replace(looks[7].scene, t_utc=near + timedelta(days=900)))
+    drawing = ElementTree.fromstring(timeline_figure(replace(site.analysis, looks=tuple(looks))))
+    told = [t for t in drawing.iter() if (t.get("class") or "").startswith("delta k-container")]
+    spans = sorted((float(t.get("y") or 0), float(t.get("x") or 0), len(t.text or "")) for t in told)
+    assert len(spans) >= 3
+    for (y, x, long), (below, beside, wide) in pairwise(spans):
+        assert below > y or beside - x >= 4 * (long + wide)
 
 
 def blinded(made: Any, seen: int) -> Any:
