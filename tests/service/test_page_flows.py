@@ -595,6 +595,25 @@ def test_a_reader_waits_and_is_told_for_what(visit: Open, sites: dict[str, str])
     expect(page.locator(".change-row").first).to_be_visible()
 
 
+def test_nothing_is_offered_that_cannot_be_had_without_a_report(visit: Open, sites: dict[str, str]) -> None:
+    page = visit(f"/sites/{sites[WAITING]}")
+    expect(page.locator(".site-head")).to_contain_text("No report yet")
+    expect(page.locator(".site-menu").get_by_text("Download")).to_be_hidden()
+    expect(page.get_by_role("link", name="Compare versions")).to_be_hidden()
+    expect(page.get_by_role("button", name="Analyse", exact=True)).to_be_visible()
+    with_report = visit(f"/sites/{sites[DEPOT]}")
+    expect(with_report.locator(".site-menu").get_by_text("Download")).to_be_visible()
+
+
+def test_jobs_of_one_site_bear_its_name(
+    visit: Open, http: httpx.Client, sites: dict[str, str], world: tuple[LiveService, Settings]
+) -> None:
+    http.post("/jobs", json={"type": "analyse", "sites": [sites[QUIET]]}).raise_for_status()
+    run_waiting(world[1])
+    page = visit("/jobs")
+    expect(page.locator(".job-row").first.locator(".job-site")).to_have_text(QUIET)
+
+
 def test_changes_that_could_not_be_read_are_not_told_as_none(visit: Open, sites: dict[str, str]) -> None:
     page = visit("")
     page.route(
@@ -801,6 +820,7 @@ def test_every_export_is_saved_from_the_page(visit: Open, sites: dict[str, str])
         assert Path(saved.value.path()).stat().st_size > 0
 
 
+@pytest.mark.long
 def test_a_geojson_file_holds_every_change_and_not_a_page_of_them(browser: Browser, tmp_path: Path) -> None:
     """The API answers 1,000 changes at most at a time; who saves a file is not told, and would take them for all."""
     make_world(tmp_path / "world", (LARGE,))
