@@ -168,7 +168,6 @@ def _cloud(coarse: _Coarse, relative: bool) -> NDArray[np.bool_]:
     """Find large, bright, colourless, smooth, soft-edged regions, with their dimmer rims."""
     if not coarse.seen.any():
         return np.zeros_like(coarse.seen)
-    floor = float(np.percentile(coarse.bright[coarse.seen], 20))
     colourless = _colour(coarse) <= MAX_COLOUR
     if "nir" in coarse.bands and "red" in coarse.bands:
         ratio = coarse.bands["nir"] / np.maximum(coarse.bands["red"], 1e-6)
@@ -178,18 +177,21 @@ def _cloud(coarse: _Coarse, relative: bool) -> NDArray[np.bool_]:
     threshold = BRIGHT[relative]
     if len(coarse.bands) == 1 or relative:
         # Without colour, or without units, brightness means something only against the rest of the look.
+        floor = float(np.percentile(coarse.bright[coarse.seen], 20))
         threshold = max(threshold, min(1.6 * floor, 0.9) if relative else 1.6 * floor)
     core = coarse.seen & (coarse.bright >= threshold) & colourless
-    if not core.any():
-        return core
+    least = max(MIN_CLOUD_M2 / coarse.gsd_m**2, MIN_CLOUD_PX)
+    if np.count_nonzero(core) < least:  # white roofs, as a rule: what follows only takes pixels away
+        return np.zeros_like(core)
     roughest = MAX_ROUGHNESS * (2.0 if coarse.gsd_m > WORKING_GSD_M else 1.0)
     core &= ndimage.uniform_filter(coarse.rough, 3) <= roughest
+    if np.count_nonzero(core) < least:
+        return np.zeros_like(core)
     core = np.asarray(ndimage.binary_opening(core), bool)
     labels, count = ndimage.label(core, np.ones((3, 3), bool))
     if count == 0:
         return core
     sizes = np.bincount(labels.ravel())
-    least = max(MIN_CLOUD_M2 / coarse.gsd_m**2, MIN_CLOUD_PX)
     keep = np.zeros(count + 1, bool)
     boxes = ndimage.find_objects(labels)
     for label in range(1, count + 1):

@@ -183,12 +183,15 @@ def _invariance(first: Float64, second: Float64, iterations: int) -> Float64:
     both -= both.mean(axis=1, keepdims=True)
     weights = np.prod([_majority(a, b) for a, b in zip(first, second, strict=True)], axis=0)
     probability, before = weights, np.full(count, np.inf)
+    # Written over in every round: fresh memory of this size costs as much as the sums.
+    weighted, variates = np.empty_like(both), np.empty((count, both.shape[1]))
     for _ in range(iterations):
         mean = (both @ weights) / weights.sum()
-        covariance = (both * weights) @ both.T / weights.sum() - np.outer(mean, mean)
+        np.multiply(both, weights, out=weighted)
+        covariance = weighted @ both.T / weights.sum() - np.outer(mean, mean)
         covariance += np.eye(2 * count) * 1e-9 * max(float(np.trace(covariance)), 1e-12)
         mix, rho = _mad_mix(covariance, count)
-        variates = mix @ both
+        np.matmul(mix, both, out=variates)
         variates -= (mix @ mean)[:, None]
         variates *= variates
         probability = chance_beyond((1.0 / np.maximum(2.0 * (1.0 - rho), 1e-6)) @ variates, count)
