@@ -167,13 +167,20 @@ def _tile_transitions(
 
 def quietened(raw: NDArray[np.int8], emission: Emission) -> NDArray[np.int8]:
     """Return (look, row, col) stored log-odds with restless ground lowered as ``Emission.excess`` says; ``UNSEEN`` stays."""
-    seen = raw != UNSEEN
-    low = np.where(seen, raw, np.int8(127)).min(0)
+    low = np.minimum(_above_least(raw).min(0), np.uint8(254)).astype(np.int16) - 127
     excess = emission.excess(low * LOG_ODDS_STEP) / LOG_ODDS_STEP
-    if not excess.any():
-        return raw
-    lowered = np.clip(np.rint(raw - excess), UNSEEN + 1, 127).astype(np.int8)
-    return np.where(seen, lowered, np.int8(UNSEEN))
+    row, col = np.nonzero(excess)  # little of a site, as a rule
+    if row.size:
+        restless = raw[:, row, col]
+        lowered = np.clip(np.rint(restless - excess[row, col]), UNSEEN + 1, 127).astype(np.int8)
+        raw = raw.copy()
+        raw[:, row, col] = np.where(restless == UNSEEN, restless, lowered)
+    return raw
+
+
+def _above_least(raw: NDArray[np.int8]) -> NDArray[np.uint8]:
+    """Return stored log-odds counted from the least there is, so that what is unseen, 255, lies above all."""
+    return raw.view(np.uint8) + np.uint8(127)
 
 
 def _cropped(
@@ -213,7 +220,7 @@ def _may_flip(raw: NDArray[np.int8], options: CandidateOptions, emission: Emissi
     least = emission.zero + options.present_above / emission.gain
     most = emission.zero + options.absent_below / emission.gain
     present = raw.max(0) >= round(least / LOG_ODDS_STEP)
-    lowest = (raw.view(np.uint8) + np.uint8(127)).min(0)  # by size from 0, with what is unseen above all
+    lowest = _above_least(raw).min(0)
     absent = (lowest <= round(most / LOG_ODDS_STEP) + 127) & (lowest != 255)
     flip: Mask = present & absent
     return flip
