@@ -308,6 +308,7 @@ def measure(data: Path, sites: int, runs: int) -> dict[str, Any]:
     if not chromium:
         raise SystemExit("Chromium is needed: apt-get install chromium")
     settings, key, large = fill(data, sites)
+    before = round(os.getloadavg()[0], 1)
     with served(settings) as address, sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium, args=OPTIONS)
         reader = Reader(browser, address, key)
@@ -323,7 +324,7 @@ def measure(data: Path, sites: int, runs: int) -> dict[str, Any]:
         version = browser.version
         browser.close()
     return {
-        "sites": sites, "changes": CHANGES, "chromium": version, "cores": os.cpu_count(), "load": round(os.getloadavg()[0], 1),
+        "sites": sites, "changes": CHANGES, "chromium": version, "cores": os.cpu_count(), "load_before": before, "load": round(os.getloadavg()[0], 1),
         "python": platform.python_version(), "outside": reader.outside,
         "ready": [asdict(one) for one in ready], "frames": [asdict(one) for one in smooth],
     }  # fmt: skip

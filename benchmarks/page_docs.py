@@ -27,7 +27,8 @@ def page_of(found: dict[str, Any]) -> str:
 
 Made by `python -m benchmarks.page_docs` from `benchmarks/results/page.json`, which `python -m benchmarks.page` writes; edit neither by hand.
 Recorded reports, served on loopback; Chromium {found["chromium"]}, headless and without a GPU, so the processor paints every pixel.
-The machine has {found["cores"]} cores and was shared: its load average at the end was {found["load"]}.
+The machine has {found["cores"]} cores and was shared: its load average was {found["load_before"]} after the service was filled and {found["load"]} at
+the end, both with what the measurement itself asks for.
 
 ## Ready
 
@@ -46,6 +47,9 @@ came after more than two of those.
 | doing | frames | median ms | p95 ms | worst ms | late |
 | --- | ---: | ---: | ---: | ---: | ---: |
 {frames}
+
+The list holds only the rows in sight. The map's signs are copied from one picture per class and direction; of signs within a cell
+of 4 x 4 px only the surest change's is drawn, until the reader zooms in. Outlines are drawn where they are 14 px long or more.
 
 {left} left the machine.
 """

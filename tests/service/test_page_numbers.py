@@ -15,3 +15,5 @@ def test_the_promises_held_when_it_was_measured() -> None:
     assert found["changes"] >= 5_000
     assert found["outside"] == 0
     assert max(one["median_ms"] for one in found["ready"]) < 1_000
+    assert max(one["late_share"] for one in found["frames"]) < 0.05
+    assert max(one["worst_ms"] for one in found["frames"]) < 100
