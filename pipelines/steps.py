@@ -45,7 +45,7 @@ from imagery.scene import Scene
 from imagery.warp import read_look
 from pipelines.products import DamagedProduct, Product, ProductStore, StoreFailed, product_key
 
-VERSIONS = {"chip": 2, "displacement": 2, "evidence": 7, "look": 3}
+VERSIONS = {"chip": 2, "displacement": 2, "evidence": 8, "look": 3}
 """Step name to step version."""
 
 # Enough pixels to fit a gain on, few enough to cost nothing beside the reading.
