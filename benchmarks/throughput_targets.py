@@ -30,8 +30,9 @@ SMALL_SERIES = (
     "to use it), a fifth each into normalisation and into the scan of the series."
 )
 REMAINS = (
-    "Two fifths are the search for changes through all 100 looks again, a fifth the report, a tenth each the hashing of the "
-    "archive and the reading of what is known; the new look itself is a seventh."
+    "Two fifths are the search for changes through all 100 looks again, a fifth the report, an eighth the reading of what "
+    "is known and a tenth the new look itself; looking through the archive, whose hashes and headers are remembered, is a "
+    "thirtieth. Measured beside other work, which slows the short run more than the long one."
 )
 INCREMENT_LEVELS: dict[str, tuple[tuple[float, float, float], str, bool]] = {
     "G21": ((1 / 20, 1 / 50, 1 / 90), "{:.3f}", False),
