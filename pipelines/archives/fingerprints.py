@@ -38,7 +38,7 @@ class Fingerprints:
 
     Parameters
     ----------
-    place : folder to keep it in, made when there is something to keep; None keeps it for this process only
+    place : folder to keep it in, made when there is something to keep; None keeps it for this archive only
     """
 
     def __init__(self, place: Path | None) -> None:
@@ -48,7 +48,7 @@ class Fingerprints:
 
     def sha256_of(self, path: str) -> str:
         """Return a file's SHA-256, reading it only where it changed since it was last read."""
-        return str(self._found(path, "sha256", lambda: _sha256(path, _identity(path))))
+        return str(self._found(path, "sha256", lambda: _sha256(path)))
 
     def header_of(self, path: str) -> RasterHeader:
         """Return a file's checked header, see ``imagery.rasters.read_header``, opening it only where it changed.
@@ -124,9 +124,7 @@ def _read(place: Path) -> Entries:
 # --- hash and header -----------------------------------------------------------------------------------------------
 
 
-@lru_cache(maxsize=100_000)
-def _sha256(path: str, identity: Identity) -> str:
-    del identity  # it is the key, not the input
+def _sha256(path: str) -> str:
     with Path(path).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 

@@ -21,7 +21,12 @@ FINGERPRINTS = "fingerprints"
 
 
 def open_archive(
-    source: str, *, cache: Path | None = None, allow_hosts: Collection[str] = (), trust_named: bool = True
+    source: str,
+    *,
+    cache: Path | None = None,
+    allow_hosts: Collection[str] = (),
+    trust_named: bool = True,
+    remember: bool = True,
 ) -> Archive:
     """Open an archive by what it is called.
 
@@ -34,11 +39,14 @@ def open_archive(
     allow_hosts : ``host`` or ``host:port`` that may be reached although their address is private
     trust_named : an API's own host may be private because whoever named it meant it; False where strangers name hosts
 
+    remember : False reads every file for its hash and header, as who verifies must; else only what changed, see
+        ``pipelines.archives.fingerprints``
+
     Raises
     ------
     UnreadableArchive : there is no such archive
     """
-    prints = Fingerprints(None if cache is None else cache / FINGERPRINTS)
+    prints = Fingerprints(cache / FINGERPRINTS if cache is not None and remember else None)
     if urlsplit(source).scheme in _REMOTE:
         from pipelines.archives.stac_api import StacApi
 

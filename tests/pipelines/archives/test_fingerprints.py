@@ -12,7 +12,7 @@ import rasterio
 
 from imagery.errors import UnreadableRaster
 from imagery.rasters import RasterHeader, read_header
-from pipelines.archives import fingerprints
+from pipelines.archives import fingerprints, open_archive
 from pipelines.archives.fingerprints import Fingerprints
 
 
@@ -21,7 +21,7 @@ def reads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Name every file that is read for its hash."""
     read: list[str] = []
 
-    def sha256(path: str, _identity: object) -> str:
+    def sha256(path: str) -> str:
         read.append(Path(path).name)
         return hashlib.sha256(Path(path).read_bytes()).hexdigest()
 
@@ -138,7 +138,7 @@ def write_raster(path: Path, nodata: float | None) -> Path:
         transform=transform, nodata=nodata,
     ) as file:  # fmt: skip
         file.write(np.ones((2, 30, 20), np.float32))
-        file.descriptions = ("red", None)
+        file.descriptions = ("red", "green")
         file.scales, file.offsets = (0.1, 1.0), (-0.1, 0.0)
         file.update_tags(TIFFTAG_DATETIME="2024:01:02 03:04:05")
     time.sleep(0.02)
@@ -191,3 +191,12 @@ def test_a_file_that_was_cut_off_after_it_was_read_is_refused(tmp_path: Path, op
             header_in_a_new_run(place, scene)
     with pytest.raises(UnreadableRaster):
         header_in_a_new_run(place, tmp_path / "none.tif")
+
+
+def test_who_verifies_reads_every_file_again(tmp_path: Path, opened: list[str], reads: list[str]) -> None:
+    folder, cache = tmp_path / "scenes", tmp_path / "cache"
+    folder.mkdir()
+    write_raster(folder / "2024-01-02.tif", None)
+    for remember in (True, True, False, False):
+        assert len(open_archive(str(folder), cache=cache, remember=remember).search().scenes) == 1
+    assert opened == reads == ["2024-01-02.tif"] * 3
