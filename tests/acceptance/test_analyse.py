@@ -35,6 +35,11 @@ def digest(folder: Path) -> dict[str, str]:
     }
 
 
+def products(cache: Path) -> dict[str, str]:
+    """Return the hash of every kept product; what is remembered of the archive's files may grow once they have aged."""
+    return {name: sha256 for name, sha256 in digest(cache).items() if not name.startswith("downloads/")}
+
+
 def items(site: Path) -> list[Path]:
     """Return the Item files of a site, in time order."""
     return sorted(path for path in site.glob("rendered-*.json"))
@@ -111,9 +116,10 @@ def test_a_kept_cache_gives_the_same_bytes_without_reading_again(
 ) -> None:
     cache = str(tmp_path / "cache")
     assert analyse(own_site, tmp_path / "first", "--cache", cache) == 0
-    made = digest(tmp_path / "cache")
+    made = products(tmp_path / "cache")
+    assert made
     assert analyse(own_site, tmp_path / "second", "--cache", cache) == 0
-    assert digest(tmp_path / "cache") == made
+    assert products(tmp_path / "cache") == made
     assert digest(tmp_path / "first") == digest(tmp_path / "second")
 
 
