@@ -4,9 +4,10 @@ Each is on a scale where more means likelier real, so that the verifier can keep
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +25,7 @@ from imagery.objects import OUTLINE_LEVEL, Outline
 
 Mask = NDArray[np.bool_]
 Float32Array = NDArray[np.float32]
+Statistic = Callable[..., Any]
 
 _SEASON_RADIUS_M = 3.0
 # A detector in doubt is most in doubt at the rim: the outline is drawn so far below what it says well inside.
@@ -67,17 +69,22 @@ def cut_window(looks: Sequence[LookEvidence], kind: ObjectClass, place: Candidat
     box = slice(top, bottom), slice(left, right)
     core = np.zeros((bottom - top, right - left), bool)
     core[place.row - top, place.col - left] = True
-    odds = [_natural(np.asarray(look.log_odds[:, box[0], box[1]])) for look in looks]
+    odds = _natural(np.stack([look.log_odds[:, box[0], box[1]] for look in looks]))
     index = looks[0].classes.index(kind)
-    evidence = np.stack([planes[index] for planes in odds])
-    rivals = np.stack([np.delete(planes, index, 0).max(0) for planes in odds])
+    evidence = np.ascontiguousarray(odds[:, index])
+    rivals = np.delete(odds, index, 1).max(1)
     light = np.stack([np.asarray(look.brightness[box], np.float32) for look in looks])
     return Window(grid.window(top, left, bottom - top, right - left), core, evidence, rivals, light)
 
 
+# What each of the 256 stored numbers is, by its bits read as unsigned.
+_STORED = np.arange(256, dtype=np.uint8).view(np.int8)
+_NATURAL = np.where(_STORED == UNSEEN, np.nan, _STORED * np.float32(LOG_ODDS_STEP)).astype(np.float32)
+
+
 def _natural(stored: NDArray[np.int8]) -> Float32Array:
     """Return stored log-odds in natural-log units, NaN where unseen."""
-    return np.where(stored == UNSEEN, np.nan, stored * np.float32(LOG_ODDS_STEP)).astype(np.float32)
+    return _NATURAL[stored.view(np.uint8)]
 
 
 def pooled_evidence(
@@ -146,9 +153,12 @@ def without_shadow(
 
 
 def _median_light(light: Float32Array) -> Float32Array:
-    known = np.isfinite(light).any(0)
-    filled = np.where(known, light, 0.0)
-    return np.asarray(np.where(known, np.nanmedian(filled, axis=0), np.nan), np.float32)
+    ordered = np.sort(light, axis=0)  # what is unseen comes last
+    count = np.isfinite(light).sum(0)[None]
+    low, high = (
+        np.take_along_axis(ordered, np.maximum(at, 0), 0)[0] for at in ((count - 1) // 2, count // 2)
+    )
+    return np.where(count[0] > 0, (low + high) / np.float32(2.0), np.float32(np.nan))
 
 
 def _shaded(
@@ -288,12 +298,31 @@ def _rival(window: Window, inside: Mask, standing: Sequence[int]) -> float:
 
 def _peak(window: Window, inside: Mask, chosen: Sequence[int]) -> float:
     """Return the evidence where it is strongest inside an outline (its 85 % quantile), mean over some looks."""
-    tops = [np.nanquantile(p[inside], _PEAK) for p in window.evidence[list(chosen)] if _known(p[inside])]
+    places = window.evidence[list(chosen)][:, inside]
+    tops = [
+        value
+        for value in _each(partial(np.quantile, q=_PEAK), partial(np.nanquantile, q=_PEAK), places)
+        if math.isfinite(value)
+    ]
     return float(np.mean(tops)) if tops else math.nan
 
 
-def _known(values: Float32Array) -> bool:
-    return bool(np.isfinite(values).mean() > 0.5)
+def _each(
+    statistic: Statistic, with_gaps: Statistic, rows: Float32Array, more_than: int | None = None
+) -> Float32Array:
+    """Return a statistic of what is known of every row, NaN where that is no more than some pixels, or half of it.
+
+    Rows without gaps, nearly all, are done in one call: a call per look is most of what following 100 looks costs.
+    """
+    known = np.isfinite(rows).sum(1)
+    enough = known > (rows.shape[1] / 2 if more_than is None else more_than)
+    values = np.full(len(rows), np.nan, np.float32)
+    whole = enough & (known == rows.shape[1])
+    if whole.any():
+        values[whole] = statistic(rows[whole], axis=1)
+    for index in np.flatnonzero(enough & ~whole):
+        values[index] = with_gaps(rows[index])
+    return values
 
 
 def outline_change(window: Window, drawn: Outline, standing: Sequence[int], missing: Sequence[int]) -> float:
@@ -305,19 +334,22 @@ def outline_change(window: Window, drawn: Outline, standing: Sequence[int], miss
     line = drawn.footprint.boundary
     at: Mask = geometry_mask([line], window.grid.shape, window.grid.transform, invert=True, all_touched=True)
     return _step_between(
-        [_edge_strength(window.light[i], at) for i in standing],
-        [_edge_strength(window.light[i], at) for i in missing],
+        _edge_strengths(window.light[list(standing)], at), _edge_strengths(window.light[list(missing)], at)
     )
 
 
-def _edge_strength(light: Float32Array, at: Mask) -> float:
-    down, right = np.gradient(light)
-    steep = np.hypot(down, right)
-    here = steep[at]
-    usual = steep[np.isfinite(steep)]
-    if usual.size < 40 or not _known(here):
-        return math.nan
-    return math.log(max(float(np.nanmedian(here)), 1e-3) / max(float(np.median(usual)), 1e-3))
+def _edge_strengths(light: Float32Array, at: Mask) -> list[float]:
+    """Return each look's median gradient on a line over that in the window, natural log; NaN where too little is known."""
+    down, right = np.gradient(light, axis=(1, 2))
+    steep = np.hypot(down, right).reshape(len(light), -1)
+    here, usual = (
+        _each(np.median, np.nanmedian, steep[:, at.ravel()]),
+        _each(np.median, np.nanmedian, steep, 39),
+    )
+    return [
+        math.nan if math.isnan(line + all_of_it) else math.log(max(line, 1e-3) / max(all_of_it, 1e-3))
+        for line, all_of_it in zip(here.tolist(), usual.tolist(), strict=True)
+    ]
 
 
 def contrast_change(window: Window, inside: Mask, standing: Sequence[int], missing: Sequence[int]) -> float:
@@ -327,16 +359,18 @@ def contrast_change(window: Window, inside: Mask, standing: Sequence[int], missi
     ring = ndimage.binary_dilation(near, iterations=2 * reach) & ~near
     return abs(
         _step_between(
-            [_against_ring(window.light[i], inside, ring) for i in standing],
-            [_against_ring(window.light[i], inside, ring) for i in missing],
+            _against_ring(window.light[list(standing)], inside, ring),
+            _against_ring(window.light[list(missing)], inside, ring),
         )
     )
 
 
-def _against_ring(light: Float32Array, inside: Mask, ring: Mask) -> float:
-    if not (ring.any() and _known(light[inside]) and _known(light[ring])):
-        return math.nan
-    return float(np.nanmean(light[inside]) - np.nanmedian(light[ring]))
+def _against_ring(light: Float32Array, inside: Mask, ring: Mask) -> list[float]:
+    """Return by how much each look's place is brighter than what lies around it; NaN where too little is known."""
+    return [
+        float(v)
+        for v in _each(np.mean, np.nanmean, light[:, inside]) - _each(np.median, np.nanmedian, light[:, ring])
+    ]
 
 
 def shadow_change(
@@ -363,13 +397,19 @@ def shadow_change(
         east, north = (-reach * turn(math.radians(azimuth_deg)) for turn in (math.sin, math.cos))
         return _strip(window, drawn, own, east, north), _strip(window, drawn, own, -east, -north)
 
-    def shade(index: int) -> float:
-        look = looks[index]
-        if look.sun_azimuth_deg is None or look.sun_elevation_deg is None:
-            return math.nan
-        return _shade(window.light[index], strips(look.sun_azimuth_deg, look.sun_elevation_deg))
+    def shades(chosen: Sequence[int]) -> list[float]:
+        by_sun: dict[tuple[float | None, float | None], list[int]] = {}
+        for i in chosen:
+            by_sun.setdefault((looks[i].sun_azimuth_deg, looks[i].sun_elevation_deg), []).append(i)
+        shade = {
+            i: value
+            for (azimuth, elevation), mine in by_sun.items()
+            if azimuth is not None and elevation is not None
+            for i, value in zip(mine, _shades(window.light[mine], strips(azimuth, elevation)), strict=True)
+        }
+        return [shade.get(i, math.nan) for i in chosen]
 
-    return _step_between([shade(i) for i in missing], [shade(i) for i in standing])
+    return _step_between(shades(missing), shades(standing))
 
 
 def _strip(window: Window, drawn: Outline, own: Mask, east_m: float, north_m: float) -> Mask:
@@ -379,12 +419,12 @@ def _strip(window: Window, drawn: Outline, own: Mask, east_m: float, north_m: fl
     return strip
 
 
-def _shade(light: Float32Array, strips: tuple[Mask, Mask] | None) -> float:
-    """Return by how much the strip on the far side from the sun is brighter than the one towards it."""
-    if strips is None or any(strip.sum() < 4 or not _known(light[strip]) for strip in strips):
-        return math.nan
-    far, near = (float(np.nanmean(light[strip])) for strip in strips)
-    return far - near
+def _shades(light: Float32Array, strips: tuple[Mask, Mask] | None) -> list[float]:
+    """Return by how much each look's strip on the far side from the sun is brighter than the one towards it."""
+    if strips is None or any(strip.sum() < 4 for strip in strips):
+        return [math.nan] * len(light)
+    far, near = (_each(np.mean, np.nanmean, light[:, strip]) for strip in strips)
+    return [float(one) - float(other) for one, other in zip(far, near, strict=True)]
 
 
 def _step_between(one: Sequence[float], other: Sequence[float]) -> float:
