@@ -126,7 +126,8 @@ class SiteRunner:
                 cache=self.downloads,
                 allow_hosts=self.allow_hosts | archive.allow_hosts,
                 trust_named=False,
-                remember=unit.scenes is None,  # recorded scenes are run again to verify them: nothing is taken as known
+                # Recorded scenes are run again to verify them: nothing is taken as known.
+                remember=unit.scenes is None,
             )
             result = opened.search(unit.aoi, period_of(unit.period))
             refused += [
