@@ -24,7 +24,7 @@ class Cluster:
         file = self.folder / "scheduler.json"
         at = ["--host", "127.0.0.1", "--port", "0", "--dashboard-address", "127.0.0.1:0"]
         self._start("scheduler", *at, "--scheduler-file", str(file))
-        _until(file.is_file)
+        _until(lambda: file.is_file() and file.read_text().rstrip().endswith("}"))
         self.address = json.loads(file.read_text())["address"]
 
     def worker(self) -> None:
