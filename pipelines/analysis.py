@@ -52,7 +52,8 @@ class Analysis:
     """One site over one period by one processing version.
 
     ``processing_version`` is the hash of algorithm versions, ``parameters`` and model weights. ``looks`` are in time order.
-    ``refused`` are scenes that could not be opened at all: ``(where, code, sentence)``.
+    ``refused`` are scenes that could not be opened at all: ``(where, code, sentence)``. ``folders`` hold the archives, where
+    there are several: files are named relative to theirs.
     """
 
     site: Site
@@ -65,3 +66,4 @@ class Analysis:
     versions: tuple[tuple[str, str], ...]
     refused: tuple[tuple[str, str, str], ...] = ()
     warnings: tuple[str, ...] = ()
+    folders: tuple[str, ...] = ()

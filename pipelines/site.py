@@ -91,10 +91,14 @@ def silent(_step: str, _done: int, _total: int) -> None:
 
 @dataclass(frozen=True, slots=True)
 class SceneSet:
-    """The scenes of one site and period, and what was refused on the way: ``(where, code, sentence)``."""
+    """The scenes of one site and period, and what was refused on the way: ``(where, code, sentence)``.
+
+    ``folders`` hold the archives, where there are several.
+    """
 
     scenes: tuple[Scene, ...]
     refused: tuple[tuple[str, str, str], ...] = ()
+    folders: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -267,6 +271,7 @@ def _through_all_steps(
         ),
         tuple(refused),
         _warnings(summaries, detection),
+        found.folders,
     )
     return Finished(analysis, reader)
 

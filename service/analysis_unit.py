@@ -2,7 +2,7 @@
 
 import json
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -145,7 +145,7 @@ class SiteRunner:
             return
         finished = analyse_scenes(
             Site(unit.name, unit.aoi),
-            SceneSet(tuple(scenes.values()), tuple(refused)),
+            SceneSet(tuple(scenes.values()), tuple(refused), _folders(unit.archives)),
             store=self.products,
             runner=SerialRunner(),
             period=period_of(unit.period),
@@ -153,6 +153,12 @@ class SiteRunner:
             progress=step,
         )
         write_report(finished.analysis, finished.read_window, out)
+
+
+def _folders(archives: Sequence[ArchiveSource]) -> tuple[str, ...]:
+    """Return the local folders of several archives; of one, what its files have in common is enough."""
+    local = [Path(archive.source) for archive in archives if archive.kind != "remote"]
+    return tuple(str(p if p.is_dir() else p.parent) for p in local) if len(archives) > 1 else ()
 
 
 def period_of(text: str | None) -> tuple[datetime, datetime] | None:

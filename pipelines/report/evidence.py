@@ -26,7 +26,7 @@ from pipelines.report.canonical import json_bytes, number, rfc3339
 from pipelines.report.features import displacement_at, window_of
 from pipelines.report.licences import UNSTATED, withheld
 from pipelines.report.rendering import Picture, Stretch, displayed, has_colour, picture
-from pipelines.report.sources import common_folder, source_files
+from pipelines.report.sources import source_files, source_folders
 
 READABLE_PX = 384  # side to which small chips are enlarged, by whole factors
 LARGEST_PX = 640
@@ -208,7 +208,7 @@ def write_evidence(
 
     Scenes whose licence forbids chips leave no picture and no raster, only their provenance, which says so.
     """
-    press = _Press(analysis, stretch, out, withheld(analysis), common_folder(analysis))
+    press = _Press(analysis, stretch, out, withheld(analysis), source_folders(analysis))
     kept: dict[str, ChipPair] = {}
     # Compressing takes the time, and zlib and GDAL let other threads run meanwhile; every file is one thread's own.
     with ThreadPoolExecutor(WRITERS) as pool:
@@ -226,7 +226,7 @@ class _Press:
     stretch: Stretch
     out: Path
     barred: frozenset[str]
-    folder: str
+    folders: tuple[str, ...]
 
     def write(self, change_id: str, change: Change, before: Look, after: Look) -> ChipPair:
         """Write one change's folder and return its pictures."""
@@ -237,7 +237,7 @@ class _Press:
         for name, look in (("before", before), ("after", after)):
             if look.scene_id not in self.barred:
                 write_cog(look, place / f"{name}.tif", self.analysis.processing_version)
-        record = provenance(change_id, change, pair, self.analysis, self.stretch, self.folder)
+        record = provenance(change_id, change, pair, self.analysis, self.stretch, self.folders)
         (place / "provenance.json").write_bytes(json_bytes(record))
         return pair
 
@@ -270,7 +270,9 @@ def _registration(look: LookSummary, window: SiteGrid) -> dict[str, Any] | None:
     }
 
 
-def _scene_record(look: LookSummary, roles: list[str], window: SiteGrid, folder: str) -> dict[str, Any]:
+def _scene_record(
+    look: LookSummary, roles: list[str], window: SiteGrid, folders: tuple[str, ...]
+) -> dict[str, Any]:
     scene = look.scene
     return {
         "scene_id": scene.id,
@@ -280,7 +282,7 @@ def _scene_record(look: LookSummary, roles: list[str], window: SiteGrid, folder:
         "gsd": number(scene.gsd_m),
         "units": scene.units,
         "licence": scene.licence or UNSTATED,
-        "files": source_files(scene, folder),
+        "files": source_files(scene, folders),
         "registration": _registration(look, window),
         "normalisation": [
             {"band": b, "gain": number(gain, 6), "offset": number(offset, 6)}
@@ -296,7 +298,7 @@ def provenance(
     pair: ChipPair,
     analysis: Analysis,
     stretch: Stretch,
-    folder: str,
+    folders: tuple[str, ...],
 ) -> dict[str, Any]:
     """Return where every pixel and number of one change's evidence came from."""
     looks = {look.scene.id: look for look in analysis.looks}
@@ -326,7 +328,7 @@ def provenance(
             for name, chip in chips.items()
         },
         "stretch": stretch.as_json(),
-        "scenes": [_scene_record(looks[i], roles.get(i, []), window, folder) for i in named],
+        "scenes": [_scene_record(looks[i], roles.get(i, []), window, folders) for i in named],
         "parameters": dict(analysis.parameters),
         "versions": dict(analysis.versions),
     }  # fmt: skip

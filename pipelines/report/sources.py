@@ -1,10 +1,11 @@
 """Which files a report was made from, named so that the report is the same wherever they lie.
 
-Paths are recorded relative to the one folder that holds all of them: absolute ones would tell a reader about
-somebody's machine and make equal reports differ. Of addresses the query part is dropped, which may hold a token.
+Paths are recorded relative to the one folder that holds all of them, or to their archive's where there are several:
+absolute ones would tell a reader about somebody's machine and make equal reports differ. Of addresses the query part is dropped, which may hold a token.
 """
 
 import os
+from collections.abc import Sequence
 from pathlib import PurePath
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
@@ -19,36 +20,38 @@ def _is_address(path: str) -> bool:
     return "://" in path or path.startswith("/vsi")
 
 
-def common_folder(analysis: Analysis) -> str:
-    """Return the folder that holds every local source file; empty where there is none."""
+def source_folders(analysis: Analysis) -> tuple[str, ...]:
+    """Return the folders that local source files are named relative to: the archives', or the one that holds all files."""
+    if analysis.folders:
+        return tuple(os.path.abspath(folder) for folder in analysis.folders)
     local = [
         os.path.abspath(p) for look in analysis.looks for p, _ in look.scene.sha256 if not _is_address(p)
     ]
     if not local:
-        return ""
-    return os.path.dirname(local[0]) if len(set(local)) == 1 else os.path.commonpath(local)
+        return ()
+    return (os.path.dirname(local[0]) if len(set(local)) == 1 else os.path.commonpath(local),)
 
 
-def recorded(path: str, folder: str) -> str:
+def recorded(path: str, folders: Sequence[str]) -> str:
     """Return a source's path as products print it: relative and with slashes, or an address without its query."""
     if _is_address(path):
         return urlunsplit(urlsplit(path)._replace(query="", fragment=""))
-    if not folder:
-        return PurePath(path).name
-    return PurePath(os.path.relpath(os.path.abspath(path), folder)).as_posix()
+    place = PurePath(os.path.abspath(path))
+    around = [folder for folder in folders if place.is_relative_to(folder)]
+    return place.relative_to(max(around, key=len)).as_posix() if around else place.name
 
 
-def source_files(scene: Scene, folder: str) -> list[dict[str, str]]:
+def source_files(scene: Scene, folders: Sequence[str]) -> list[dict[str, str]]:
     """Return the scene's files with their hashes, by path."""
     return sorted(
-        ({"path": recorded(path, folder), "sha256": digest} for path, digest in scene.sha256),
+        ({"path": recorded(path, folders), "sha256": digest} for path, digest in scene.sha256),
         key=lambda f: f["path"],
     )
 
 
 def sources(analysis: Analysis) -> list[dict[str, Any]]:
     """Return every scene a report was made from, by time and id."""
-    folder = common_folder(analysis)
+    folders = source_folders(analysis)
     return [
         {
             "scene_id": look.scene.id,
@@ -56,7 +59,7 @@ def sources(analysis: Analysis) -> list[dict[str, Any]]:
             "platform": look.scene.platform,
             "licence": look.scene.licence or UNSTATED,
             "chips_allowed": not forbids_chips(look.scene.licence),
-            "files": source_files(look.scene, folder),
+            "files": source_files(look.scene, folders),
         }
         for look in sorted(analysis.looks, key=lambda look: (look.scene.t_utc, look.scene.id))
     ]

@@ -186,3 +186,29 @@ def some_scenes(folder: Path, count: int) -> Path:
                 shutil.copy(path, folder / path.name)
     (folder / "catalog.json").write_text(json.dumps(catalog))
     return folder / "catalog.json"
+
+
+@pytest.mark.long
+def test_two_archives_are_named_by_what_lies_in_them_and_verify(
+    lite_service: Service, tmp_path: Path
+) -> None:
+    client = client_of(lite_service)
+    settings = lite_service.settings
+    runner = SiteRunner(settings.products_place, settings.downloads_place, frozenset())
+    with lite_service.database.write() as connection:
+        tenant = ensure_tenant(lite_service.database, connection, "first")
+        for name, count in (("one", 2), ("two", 3)):
+            place = tmp_path / name / "of" / "somebody"
+            place.parent.mkdir(parents=True)
+            catalog = some_scenes(place, count)
+            add_archive(lite_service.database, connection, name, "catalog", str(catalog), tenant)
+    aoi = json.loads((SAMPLE / "aoi.geojson").read_text())
+    geometry = (aoi["features"][0] if "features" in aoi else aoi)["geometry"]
+    site = client.post("/sites", json=feature("North", geometry=geometry)).json()["id"]
+    work_off(lite_service, runner)
+    report = client.get(f"/sites/{site}/reports/latest").json()
+    paths = [file["path"] for scene in report["generated_from"] for file in scene["files"]]
+    assert len(report["generated_from"]) == 3
+    assert not any("somebody" in path or path.startswith(("one", "two", "..", "/")) for path in paths)
+    (same,) = verified(client, lite_service, runner)["results"]
+    assert same["code"] == "verified", same["detail"]
