@@ -8,10 +8,10 @@ from pipelines.report.sources import recorded
 
 
 def test_a_file_is_named_from_the_innermost_folder_of_an_archive() -> None:
-    folders = ("/home/somebody/imagery", "/srv/archive", "/srv/archive/new")
+    folders = ("/data/imagery", "/srv/archive", "/srv/archive/new")
     assert recorded("/srv/archive/2024/a.tif", folders) == "2024/a.tif"
     assert recorded("/srv/archive/new/a.tif", folders) == "a.tif"
-    assert recorded("/home/somebody/imagery/b/c.tif", folders) == "b/c.tif"
+    assert recorded("/data/imagery/b/c.tif", folders) == "b/c.tif"
 
 
 def test_a_file_outside_all_folders_is_named_by_itself() -> None:
