@@ -3,13 +3,15 @@
 Nothing is visible in the archive before it was checked, and names are made here, never taken as paths.
 """
 
+import asyncio
 import hashlib
 import json
 import os
 import re
 import shutil
 import tempfile
-from collections.abc import MutableMapping
+from collections.abc import Iterator, MutableMapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,15 +20,31 @@ from fastapi import Request
 from starlette.datastructures import FormData, UploadFile
 from starlette.formparsers import MultiPartException
 
-from service.archives import find_archive, store_scenes
+from imagery.errors import DepotwatchError
+from service.archives import find_archive, is_waiting_folder, store_scenes
 from service.audit import Caller, record
 from service.context import Service
-from service.errors import BadBody, BadUpload, BodyTooLarge, Forbidden, NameTaken, UnsupportedMediaType
+from service.database import Record
+from service.errors import (
+    BadBody,
+    BadUpload,
+    BodyTooLarge,
+    BodyTooSlow,
+    Forbidden,
+    NameTaken,
+    UnsupportedMediaType,
+)
 from service.intake import parse_json
 from service.problems import ManyErrors
-from service.watch import submit_for_scenes
+from service.watch import opened, submit_for_scenes
 
 SCENE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+# A file called so is read as what another scene's pixels show, not as a scene.
+MASK_NAME = re.compile(r"(?i).+[_-](cloud[_-]?mask|mask|scl)(_\d+m)?")
+# Side files called so speak for the whole folder.
+FOLDER_NAMES = frozenset({"catalog", "collection", "scenes"})
+# What a folder's own side files may say of other files; from outside it would reach them.
+FOLDER_FIELDS = ("file", "id", "mask")
 # STAC's names of what a side file may say.
 SIDE_FIELDS = {
     "datetime": "datetime",
@@ -50,33 +68,40 @@ async def receive_scene(
     NotFound, Forbidden : no such archive, or one this key may not write to
     BadUpload, ManyErrors : what is missing or wrong
     """
-    folder = await anyio.to_thread.run_sync(_writable_folder, service, caller, archive)
+    row = await anyio.to_thread.run_sync(_writable_archive, service, caller, archive)
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind != "multipart/form-data":
         raise UnsupportedMediaType(f"a scene comes as multipart/form-data, not {kind or 'an untyped body'}")
-    limited = Request(request.scope, _limited(request, service.settings.max_upload_bytes))
+    limited = Request(request.scope, _limited(request, service))
     try:
         async with limited.form(max_files=4, max_fields=8) as form:
-            return await anyio.to_thread.run_sync(_take, service, caller, archive, folder, scene_id, form)
+            return await anyio.to_thread.run_sync(_take, service, caller, row, scene_id, form)
     except MultiPartException as error:
         raise BadBody(f"the multipart body cannot be read: {error.message}") from error
 
 
-def _limited(request: Request, limit: int) -> Any:
+def _limited(request: Request, service: Service) -> Any:
+    """Return what receives the body within its limits; a large one may take long, but not stand still."""
+    limit, patience_s = service.settings.max_upload_bytes, service.settings.body_timeout_s
     received = 0
+    declared = request.headers.get("content-length", "")
 
     async def receive() -> MutableMapping[str, Any]:
         nonlocal received
-        message = await request.receive()
+        try:
+            async with asyncio.timeout(patience_s):
+                message = await request.receive()
+        except TimeoutError as error:
+            raise BodyTooSlow(f"nothing of the scene arrived for {patience_s:g} s") from error
         received += len(message.get("body", b""))
-        if received > limit:
+        if received > limit or (declared.isdecimal() and int(declared) > limit):
             raise BodyTooLarge(f"a scene has at most {limit:,} bytes here")
         return message
 
     return receive
 
 
-def _writable_folder(service: Service, caller: Caller, name: str) -> Path:
+def _writable_archive(service: Service, caller: Caller, name: str) -> Record:
     with service.database.read() as connection:
         row = find_archive(connection, caller.tenant, name)
     if row.tenant is None and "admin" not in caller.scopes:
@@ -85,30 +110,31 @@ def _writable_folder(service: Service, caller: Caller, name: str) -> Path:
         )
     if row.kind != "folder" or (Path(row.source) / "catalog.json").exists():
         raise BadUpload("scenes can be uploaded into archives that are plain folders")
-    return Path(row.source)
+    return row
 
 
 def _take(
-    service: Service, caller: Caller, archive: str, folder: Path, scene_id: str | None, form: FormData
+    service: Service, caller: Caller, archive: Record, scene_id: str | None, form: FormData
 ) -> dict[str, Any]:
     file = form.get("file")
     if not isinstance(file, UploadFile):
         raise BadUpload("the part 'file' with a GeoTIFF is missing", pointer="/file")
     name = _name(scene_id or Path(file.filename or "").stem)
-    if (folder / f"{name}.tif").exists():
-        raise NameTaken(f"the archive has a scene {name!r} already", pointer="/scene_id")
+    folder = Path(archive.source)
+    _check_free(folder, name)
     with tempfile.TemporaryDirectory(prefix="upload-", dir=_staging(service)) as place:
         staged = Path(place)
         digest = _save(file, staged / f"{name}.tif")
+        _check_new(service, archive, name, digest)
         mask = form.get("mask")
         if isinstance(mask, UploadFile):
             _save(mask, staged / f"{name}_mask.tif")
         if (side := _side_fields(form.get("item"))) is not None:
             (staged / f"{name}.json").write_text(json.dumps(side), "utf-8")
         notes = _check(staged)
-        _move_in(staged, folder, name)
-    made = _index(service, caller, archive, folder, name)
-    return {"scene_id": name, "archive": archive, "sha256": digest, "notes": notes, **made}
+        with _moved_in(staged, folder, name):
+            made = _index(service, caller, archive, name)
+    return {"scene_id": name, "archive": archive.name, "sha256": digest, "notes": notes, **made}
 
 
 def _name(text: str) -> str:
@@ -118,7 +144,29 @@ def _name(text: str) -> str:
             "give ?scene_id=",
             pointer="/scene_id",
         )
+    if text.lower() in FOLDER_NAMES or MASK_NAME.fullmatch(text):
+        raise BadUpload(
+            f"{text!r} is what a folder of scenes calls its catalog or a cloud mask; give another ?scene_id=",
+            pointer="/scene_id",
+        )
     return text
+
+
+def _check_free(folder: Path, name: str) -> None:
+    """Refuse a name that a file of the archive has: its pixels, or what is said of them, would become another's."""
+    wanted = {name.lower(), f"{name}_mask".lower()}
+    if any(path.stem.lower() in wanted for path in folder.iterdir() if not path.name.startswith(".")):
+        raise NameTaken(f"the archive has a scene {name!r} already", pointer="/scene_id")
+
+
+def _check_new(service: Service, archive: Record, name: str, digest: str) -> None:
+    """Refuse pixels that the archive holds already: a copy would only change which name they are known by."""
+    if is_waiting_folder(archive.source):
+        return
+    for scene in opened(service.settings, archive).search().scenes:
+        if any(digest == known for _, known in scene.sha256):
+            told = f"{name}: its pixels are those of {scene.id}, which the archive has; it was not kept"
+            raise ManyErrors([("/file", "duplicate-acquisition", told)])
 
 
 def _staging(service: Service) -> Path:
@@ -145,6 +193,11 @@ def _side_fields(item: Any) -> dict[str, Any] | None:
         raise BadUpload("item is a STAC Item, or an object with datetime, sun_azimuth, ...", pointer="/item")
     properties = document.get("properties")
     if not isinstance(properties, dict):
+        if told := [field for field in FOLDER_FIELDS if field in document]:
+            raise BadUpload(
+                f"item: {told[0]} is not taken from an upload; a mask is the part 'mask', an id ?scene_id=",
+                pointer=f"/item/{told[0]}",
+            )
         return document
     return {ours: properties[stac] for stac, ours in SIDE_FIELDS.items() if stac in properties}
 
@@ -161,32 +214,72 @@ def _check(staged: Path) -> list[str]:
     return list(found.scenes[0].notes)
 
 
-def _move_in(staged: Path, folder: Path, name: str) -> None:
-    """Copy beside the target first, then rename; what describes the pixels comes before the pixels."""
+@contextmanager
+def _moved_in(staged: Path, folder: Path, name: str) -> Iterator[None]:
+    """Copy beside the target first, then rename; what describes the pixels comes before the pixels.
+
+    All is taken out again where the block fails: what was refused must not lie in the archive.
+    """
     parts = sorted(staged.iterdir(), key=lambda path: (path.name == f"{name}.tif", path.name))
+    moved: list[Path] = []
+    with _claimed(folder, name):
+        try:
+            for path in parts:
+                beside = folder / f".{path.name}.part"
+                moved.append(beside)
+                shutil.copyfile(path, beside)
+                os.replace(beside, folder / path.name)
+                moved[-1] = folder / path.name
+        except OSError as error:
+            _take_out(moved)
+            raise BadUpload(f"the archive's folder takes nothing: {error.strerror}") from error
+        try:
+            yield
+        except DepotwatchError:
+            _take_out(moved)
+            raise
+
+
+@contextmanager
+def _claimed(folder: Path, name: str) -> Iterator[None]:
+    """Hold a name while its files are put in: of two uploads of one name, the second must not write over the first.
+
+    Raises
+    ------
+    NameTaken : another upload holds it, or was broken off while it did
+    """
+    claim = folder / f".{name.lower()}.upload"
     try:
-        for path in parts:
-            beside = folder / f".{path.name}.part"
-            shutil.copyfile(path, beside)
-            os.replace(beside, folder / path.name)
+        claim.touch(exist_ok=False)
+    except FileExistsError as error:
+        raise NameTaken(
+            f"a scene {name!r} is being received; give another ?scene_id=", pointer="/scene_id"
+        ) from error
     except OSError as error:
         raise BadUpload(f"the archive's folder takes nothing: {error.strerror}") from error
+    try:
+        _check_free(folder, name)
+        yield
+    finally:
+        claim.unlink(missing_ok=True)
 
 
-def _index(service: Service, caller: Caller, archive: str, folder: Path, name: str) -> dict[str, Any]:
-    from pipelines.archives import open_archive
+def _take_out(files: list[Path]) -> None:
+    for path in reversed(files):
+        path.unlink(missing_ok=True)
 
-    found = [
-        scene for scene in open_archive(str(folder)).search().scenes if Path(scene.bands[0].path).stem == name
-    ]
+
+def _index(service: Service, caller: Caller, archive: Record, name: str) -> dict[str, Any]:
+    seen = opened(service.settings, archive).search()
+    found = [scene for scene in seen.scenes if Path(scene.bands[0].path).stem == name]
     if not found:
-        raise BadUpload(
-            "the archive shows this acquisition already, under another name; it is kept and not used twice"
+        why = [("/file", r.code, r.sentence) for r in seen.refused if r.where in {name, f"{name}.tif"}]
+        raise ManyErrors(
+            why or [("/file", BadUpload.code, "the archive does not read it as a scene of its own")]
         )
     with service.database.write() as connection:
-        row = find_archive(connection, caller.tenant, archive)
-        fresh = store_scenes(service.database, connection, row.id, found, whole=False)
-        started = submit_for_scenes(service.database, connection, service.settings, row, fresh)
-        record(service.database, connection, caller, "scene.upload", f"{archive}/{name}")
+        fresh = store_scenes(service.database, connection, archive.id, found, whole=False)
+        started = submit_for_scenes(service.database, connection, service.settings, archive, fresh)
+        record(service.database, connection, caller, "scene.upload", f"{archive.name}/{name}")
     scene = found[0]
     return {"time": scene.t_utc.isoformat().replace("+00:00", "Z"), "gsd": scene.gsd_m, "jobs": started}

@@ -16,9 +16,12 @@ import httpx
 import pytest
 from owslib.ogcapi.features import Features
 
+from service.archives import add_archive
 from service.client import Client
+from service.context import open_service
 from service.keys import create_key, pepper
 from service.settings import Settings
+from service.tenancy import ensure_tenant
 from tests.service.support import (
     LiveService,
     environment_of,
@@ -133,6 +136,23 @@ def test_a_body_that_never_comes_is_given_up(live: LiveService) -> None:
     head = (
         f"POST /sites HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer {live.key}\r\n"
         "Content-Type: application/json\r\nContent-Length: 1000\r\nConnection: close\r\n\r\n{"
+    )
+    said = raw(live.address, head.encode())
+    assert b" 408 " in said.split(b"\r\n")[0]
+    assert b'"code":"too-slow"' in said
+
+
+def test_a_scene_that_stops_arriving_is_given_up(
+    live: LiveService, settings: Settings, tmp_path: Path
+) -> None:
+    service = open_service(settings)
+    with service.database.write() as connection:
+        tenant = ensure_tenant(service.database, connection, "first")
+        add_archive(service.database, connection, "stalled", "folder", str(tmp_path), tenant)
+    service.close()
+    head = (
+        f"POST /archives/stalled/scenes HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer {live.key}\r\n"
+        "Content-Type: multipart/form-data; boundary=b\r\nContent-Length: 1000\r\nConnection: close\r\n\r\n--b\r\n"
     )
     said = raw(live.address, head.encode())
     assert b" 408 " in said.split(b"\r\n")[0]

@@ -209,6 +209,65 @@ def test_an_upload_that_lacks_its_time_or_is_no_geotiff_is_refused_and_leaves_no
     assert not any((service.settings.data / "tmp").iterdir())
 
 
+@pytest.mark.parametrize(
+    "name", ["catalog", "Collection", "scenes", "one_mask", "one-cloud-mask", "one_SCL_20m"]
+)
+def test_an_upload_cannot_take_a_name_that_speaks_of_other_scenes(
+    service: Service, folder: Path, tmp_path: Path, name: str
+) -> None:
+    write_scene(folder, "one", "2024-05-01")
+    look(service)
+    before = sorted(p.name for p in folder.iterdir())
+    write_scene(tmp_path / "out", "two", "2024-06-01")
+    client = client_of(service)
+    answer = upload(client, tmp_path / "out" / "two.tif", scene_id=name)
+    assert answer.status_code == 422, answer.text  # type: ignore[attr-defined]
+    assert answer.json()["errors"][0]["pointer"] == "/scene_id"  # type: ignore[attr-defined]
+    assert sorted(p.name for p in folder.iterdir()) == before
+    look(service)
+    assert client.get("/archives/mine").json()["scenes"] == 1
+
+
+@pytest.mark.parametrize("field", ["mask", "file", "id"])
+def test_an_upload_says_nothing_of_other_files(
+    service: Service, folder: Path, tmp_path: Path, field: str
+) -> None:
+    write_scene(folder, "one", "2024-05-01")
+    write_scene(tmp_path / "out", "two", "2024-06-01")
+    side = {"datetime": "2024-06-01T10:00:00Z", field: "one.tif" if field != "id" else "one"}
+    (tmp_path / "out" / "two.json").write_text(json.dumps(side))
+    answer = upload(client_of(service), tmp_path / "out" / "two.tif")
+    assert answer.status_code == 422, answer.text  # type: ignore[attr-defined]
+    assert answer.json()["errors"][0]["pointer"] == f"/item/{field}"  # type: ignore[attr-defined]
+    assert sorted(p.name for p in folder.iterdir()) == ["one.json", "one.tif"]
+
+
+def test_a_second_copy_is_refused_and_not_kept(service: Service, folder: Path, tmp_path: Path) -> None:
+    client = client_of(service)
+    write_scene(tmp_path / "out", "one", "2024-05-01")
+    assert upload(client, tmp_path / "out" / "one.tif").status_code == 201  # type: ignore[attr-defined]
+    for _ in range(2):
+        copy = upload(client, tmp_path / "out" / "one.tif", scene_id="zwei")
+        assert copy.status_code == 422, copy.text  # type: ignore[attr-defined]
+        fault = copy.json()["errors"][0]  # type: ignore[attr-defined]
+        assert (fault["pointer"], fault["code"]) == ("/file", "duplicate-acquisition")
+        assert "one" in fault["detail"]
+    assert sorted(p.name for p in folder.iterdir()) == ["one.json", "one.tif"]
+
+
+def test_an_upload_never_writes_over_what_is_there(service: Service, folder: Path, tmp_path: Path) -> None:
+    """A side file, an ending in capitals, another upload of that name under way."""
+    client = client_of(service)
+    write_scene(tmp_path / "out", "one", "2024-05-01")
+    for there in ("one.json", "ONE.TIFF", "one_mask.tif", ".one.upload"):
+        (folder / there).write_text("theirs")
+        taken = upload(client, tmp_path / "out" / "one.tif")
+        assert (taken.status_code, taken.json()["code"]) == (409, "name-taken"), there  # type: ignore[attr-defined]
+        assert [(p.name, p.read_text()) for p in folder.iterdir()] == [(there, "theirs")]
+        (folder / there).unlink()
+    assert upload(client, tmp_path / "out" / "one.tif").status_code == 201  # type: ignore[attr-defined]
+
+
 def test_an_upload_past_the_limit_is_cut_off(service: Service, folder: Path) -> None:
     service.settings = service.settings.model_copy(update={"max_upload_bytes": 10_000})
     client = client_of(service)
