@@ -7,6 +7,7 @@ handfuls, so that most requests write nothing.
 
 import hashlib
 import hmac
+import math
 import os
 import re
 import secrets
@@ -17,7 +18,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from sqlalchemy import func, select, update
+from sqlalchemy import case, func, select, update
 
 from imagery.errors import DepotwatchError
 from service.audit import Caller, record
@@ -39,6 +40,7 @@ SCOPES = (
 PREFIX = "dw_"
 KEY = re.compile(PREFIX + r"(?P<id>[0-9a-f]{16})_(?P<secret>[A-Za-z0-9_-]{1,100})")
 LAST_USED_STEP_S = 60.0
+MAX_TENANT = 200
 REFILL_STEP_S = 0.5
 # A share of the burst each process may hold in hand; small, so that few tokens are lost with a process.
 HANDFUL_SHARE = 0.1
@@ -62,6 +64,13 @@ class KeyInfo:
     expires: float | None
     last_used: float | None
     revoked: float | None
+    state: str
+
+
+class BadKeyRequest(DepotwatchError):
+    """A key that cannot be meant: of a tenant without a name, or for a time that is none."""
+
+    code = "bad-key-request"
 
 
 def pepper(settings: Settings) -> bytes:
@@ -106,6 +115,11 @@ def _parse_scopes(scopes: Sequence[str]) -> tuple[str, ...]:
     return wanted
 
 
+def _check_lifetime(valid_s: float | None) -> None:
+    if valid_s is not None and not 0 < valid_s < math.inf:
+        raise BadKeyRequest("a key is valid for some time, or until it is revoked", pointer="days")
+
+
 def create_key(
     database: Database,
     secret: bytes,
@@ -121,8 +135,13 @@ def create_key(
     Raises
     ------
     UnknownScope : a scope that does not exist, or none
+    BadKeyRequest : no name, or a time that is none
     """
     wanted = _parse_scopes(scopes)
+    if not (tenant.strip() and tenant.isprintable() and len(tenant) <= MAX_TENANT):
+        told = f"a tenant has a name of 1 to {MAX_TENANT} printable characters, not {tenant[:40]!r}"
+        raise BadKeyRequest(told, pointer="tenant")
+    _check_lifetime(valid_s)
     # Hex without separators, so that the id never holds the underscore that ends it.
     key_id, key_secret = secrets.token_hex(8), secrets.token_urlsafe(32)
     with database.write() as connection:
@@ -146,34 +165,55 @@ def create_key(
 
 def list_keys(database: Database, tenant: str | None = None) -> list[KeyInfo]:
     """List keys, revoked ones included, oldest first."""
-    statement = select(keys, tenants.c.name).join(tenants, tenants.c.id == keys.c.tenant)
+    state = case(
+        (keys.c.revoked.is_not(None), "revoked"), (keys.c.expires <= database.now, "expired"), else_="valid"
+    )
+    statement = select(keys, tenants.c.name, state.label("state")).join(
+        tenants, tenants.c.id == keys.c.tenant
+    )
     if tenant is not None:
         statement = statement.where(tenants.c.name == tenant)
     with database.read() as connection:
         rows = connection.execute(statement.order_by(keys.c.created, keys.c.id)).all()
     return [
-        KeyInfo(r.id, r.name, tuple(r.scopes.split()), r.note, r.created, r.expires, r.last_used, r.revoked)
+        KeyInfo(
+            r.id,
+            r.name,
+            tuple(r.scopes.split()),
+            r.note,
+            r.created,
+            r.expires,
+            r.last_used,
+            r.revoked,
+            r.state,
+        )
         for r in rows
     ]
 
 
-def rotate_key(database: Database, secret: bytes, key_id: str, overlap_s: float) -> str:
-    """Make a key with the scopes of another, which ends ``overlap_s`` from now; return the new one.
+def rotate_key(
+    database: Database, secret: bytes, key_id: str, overlap_s: float, *, valid_s: float | None = None
+) -> str:
+    """Make a key with the scopes of another, which ends ``overlap_s`` from now at the latest; return the new one.
 
     Raises
     ------
     Unauthorised : no valid key of that id
+    BadKeyRequest : a time that is none
     """
+    if not 0 <= overlap_s < math.inf:
+        raise BadKeyRequest("the old key ends some time from now, or at once", pointer="overlap-hours")
+    _check_lifetime(valid_s)
     wanted = _id_of(key_id)
+    until = database.now + overlap_s
     with database.write() as connection:
-        row = connection.execute(
-            update(keys)
-            .where(keys.c.id == wanted, keys.c.revoked.is_(None))
-            .values(expires=func.coalesce(keys.c.expires, database.now + overlap_s))
-            .returning(keys)
-        ).first()
+        valid = [keys.c.id == wanted, keys.c.revoked.is_(None)]
+        valid.append(keys.c.expires.is_(None) | (keys.c.expires > database.now))
+        row = connection.execute(select(keys).where(*valid).with_for_update()).first()
         if row is None:
             raise Unauthorised("there is no valid key of that id")
+        ends = case((keys.c.expires < until, keys.c.expires), else_=until)
+        connection.execute(update(keys).where(keys.c.id == wanted).values(expires=ends))
         made_id, made_secret = secrets.token_hex(8), secrets.token_urlsafe(32)
         connection.execute(
             keys.insert().values(
@@ -183,6 +223,7 @@ def rotate_key(database: Database, secret: bytes, key_id: str, overlap_s: float)
                 scopes=row.scopes,
                 note=row.note,
                 created=database.now,
+                expires=None if valid_s is None else database.now + valid_s,
                 tokens=0.0,
                 tokens_at=database.now,
             )

@@ -22,13 +22,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--scopes", required=True, help="comma-separated, e.g. sites:read,reports:read; or admin"
     )
     create.add_argument("--note", default="", help="what it is for")
-    create.add_argument("--days", type=float, help="valid for so many days (default: until revoked)")
     listing = actions.add_parser("list", help="list keys, without their secrets")
     listing.add_argument("--tenant")
     listing.add_argument("--json", action="store_true", help="print JSON")
     rotate = actions.add_parser("rotate", help="print a new key with the same scopes; the old one ends later")
     rotate.add_argument("id")
     rotate.add_argument("--overlap-hours", type=float, default=24.0, help="how long the old key still works")
+    for action in (create, rotate):
+        action.add_argument("--days", type=float, help="valid for so many days (default: until revoked)")
     revoke = actions.add_parser("revoke", help="end a key at once")
     revoke.add_argument("id")
     for action in (create, listing, rotate, revoke):
@@ -44,9 +45,10 @@ def run(args: argparse.Namespace) -> int:
     settings = settings_from(args)
     database = Database(settings.database_url)
     database.migrate()
+    days = getattr(args, "days", None)
+    valid_s = None if days is None else days * 86_400
     match args.action:
         case "create":
-            valid_s = None if args.days is None else args.days * 86_400
             scopes = args.scopes.split(",")
             print(
                 create_key(
@@ -55,7 +57,8 @@ def run(args: argparse.Namespace) -> int:
                 )
             )  # fmt: skip
         case "rotate":
-            print(rotate_key(database, pepper(settings), args.id, args.overlap_hours * 3_600))
+            overlap_s = args.overlap_hours * 3_600
+            print(rotate_key(database, pepper(settings), args.id, overlap_s, valid_s=valid_s))
         case "revoke":
             if not revoke_key(database, args.id):
                 print("depotwatch keys: no valid key of that id", file=sys.stderr)
@@ -79,7 +82,8 @@ def _print(keys: "list[KeyInfo]", *, as_json: bool) -> None:
         print(json.dumps(rows, indent=2))
         return
     for row in rows:
-        state = "revoked" if row["revoked"] else "valid"
+        used = row["last_used"] or "never used"
+        scopes = ",".join(row["scopes"])
         print(
-            f"{row['id']}  {state:8}  {row['tenant']:16}  {','.join(row['scopes'])}  {row['note']}".rstrip()
+            f"{row['id']}  {row['state']:8}  {used:24}  {row['tenant']:16}  {scopes}  {row['note']}".rstrip()
         )

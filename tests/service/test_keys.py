@@ -12,7 +12,17 @@ from service.app import build_app
 from service.audit import Caller
 from service.context import Service, open_service
 from service.errors import BadSettings, TooManyRequests, Unauthorised
-from service.keys import SCOPES, Gate, UnknownScope, create_key, list_keys, pepper, revoke_key, rotate_key
+from service.keys import (
+    SCOPES,
+    BadKeyRequest,
+    Gate,
+    UnknownScope,
+    create_key,
+    list_keys,
+    pepper,
+    revoke_key,
+    rotate_key,
+)
 from service.server import check_exposure, is_loopback
 from service.tables import audit, keys
 from service.telemetry import JsonLines
@@ -97,6 +107,50 @@ def test_rotation_lets_both_keys_in_for_a_while(service: Service) -> None:
         connection.execute(update(keys).values(tokens=10.0))
     assert admit(gate, old).scopes == admit(gate, new).scopes == {"sites:read"}
     assert {k.expires is None for k in list_keys(service.database)} == {True, False}
+
+
+@pytest.mark.parametrize(("valid_s", "overlap_s", "left_s"), [(1e7, 3600.0, 3600.0), (60.0, 3600.0, 60.0)])
+def test_a_rotated_key_ends_with_the_overlap_and_no_later_than_it_would_have(
+    service: Service, valid_s: float, overlap_s: float, left_s: float
+) -> None:
+    secret = pepper(service.settings)
+    old = create_key(service.database, secret, "first", ["sites:read"], valid_s=valid_s)
+    for days_s in (None, 500.0):
+        rotate_key(service.database, secret, old, overlap_s, valid_s=days_s)
+    known = list_keys(service.database)
+    assert len(known) == 3
+    assert known[0].expires == pytest.approx(known[0].created + left_s, abs=60.0)
+    assert known[1].expires is None
+    assert known[2].expires == pytest.approx(known[2].created + 500.0)
+
+
+def test_a_key_that_has_ended_has_no_successor(service: Service) -> None:
+    secret = pepper(service.settings)
+    old = make_key(service)
+    rotate_key(service.database, secret, old, 0.0)
+    assert [k.state for k in list_keys(service.database)] == ["expired", "valid"]
+    with pytest.raises(Unauthorised):
+        rotate_key(service.database, secret, old, 0.0)
+
+
+@pytest.mark.parametrize("tenant", ["", "  ", "a\nb", "x" * 300])
+def test_a_key_is_some_tenants(lite_service: Service, tenant: str) -> None:
+    with pytest.raises(BadKeyRequest):
+        create_key(lite_service.database, pepper(lite_service.settings), tenant, ["admin"])
+    assert list_keys(lite_service.database) == []
+
+
+@pytest.mark.parametrize("time_s", [float("nan"), float("inf"), -1.0])
+def test_a_key_lasts_for_a_time_that_is_one(lite_service: Service, time_s: float) -> None:
+    secret = pepper(lite_service.settings)
+    with pytest.raises(BadKeyRequest):
+        create_key(lite_service.database, secret, "first", ["admin"], valid_s=time_s)
+    old = make_key(lite_service)
+    with pytest.raises(BadKeyRequest):
+        rotate_key(lite_service.database, secret, old, time_s)
+    with pytest.raises(BadKeyRequest):
+        rotate_key(lite_service.database, secret, old, 60.0, valid_s=time_s)
+    assert [k.state for k in list_keys(lite_service.database)] == ["valid"]
 
 
 def test_the_rate_limit_holds_over_processes_and_says_when_to_come_back(
