@@ -19,7 +19,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from imagery.errors import DepotwatchError
 from imagery.illumination import Sun, View
@@ -188,11 +187,42 @@ def _away_from_missing(observed: NDArray[np.bool_], gsd_m: float) -> NDArray[np.
     """Return the seen pixels that lie at least ``BORDER_M`` from missing ground (specks do not count)."""
     if observed.all():
         return observed
-    missing = ndimage.binary_opening(~observed, np.ones((3, 3)), border_value=1) & ~observed
+    missing = _opened(~observed)
     if not missing.any():
         return observed
-    far: NDArray[np.bool_] = ndimage.distance_transform_edt(~missing) * gsd_m > BORDER_M
-    return observed & far
+    return observed & ~_near(missing, BORDER_M / gsd_m)
+
+
+def _opened(region: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Return a region without what is narrower than three pixels; beyond the edges it is taken to go on.
+
+    Shifted copies in place of ``ndimage.binary_opening``, which takes fifty times as long.
+    """
+    padded = np.pad(region, 1, constant_values=True)
+    rows = padded[:-2] & padded[1:-1] & padded[2:]
+    kept = np.pad(rows[:, :-2] & rows[:, 1:-1] & rows[:, 2:], 1, constant_values=True)
+    rows = kept[:-2] | kept[1:-1] | kept[2:]
+    return (rows[:, :-2] | rows[:, 1:-1] | rows[:, 2:]) & region
+
+
+def _near(region: NDArray[np.bool_], reach_px: float) -> NDArray[np.bool_]:
+    """Return where the nearest pixel of a region is no further than ``reach_px``, centre to centre.
+
+    The distance along the row is found once, then looked up a few rows up and down: a full distance transform, which
+    also tells how far everything else is, takes ten times as long.
+    """
+    most = math.floor(reach_px)
+    cols = np.arange(region.shape[1], dtype=np.int32)
+    far = np.int32(region.shape[1] + most + 1)
+    before = np.maximum.accumulate(np.where(region, cols, -far), axis=1)
+    after = np.minimum.accumulate(np.where(region, cols, 2 * far)[:, ::-1], axis=1)[:, ::-1]
+    along = np.minimum(np.minimum(cols - before, after - cols), most + 1).astype(np.min_scalar_type(most + 1))
+    near = np.zeros_like(region)
+    for down in range(min(most, region.shape[0] - 1) + 1):
+        here = along <= math.floor(math.sqrt(reach_px**2 - down**2))
+        near[down:] |= here[: len(here) - down]
+        near[: len(here) - down] |= here[down:]
+    return near
 
 
 def block_mean(image: Float32Image, factor: int) -> Float32Image:
@@ -253,8 +283,25 @@ def _median_and_spread(values: NDArray[np.float32]) -> tuple[float, float] | Non
     seen = values[np.isfinite(values)]
     if seen.size < min(_MIN_SAMPLES, values.size):
         return None
-    low, middle, high = np.percentile(seen, (5, 50, 95)) if seen.size else (0.0, 0.0, 0.0)
-    return float(middle), float(high - low) / _FIVE_TO_NINETY_FIVE
+    if seen.size == 0:
+        return 0.0, 0.0
+    low, middle, high = _sorted_percentiles(np.sort(seen), (5, 50, 95))
+    return middle, (high - low) / _FIVE_TO_NINETY_FIVE
+
+
+def _sorted_percentiles(ordered: NDArray[np.float32], shares: tuple[int, ...]) -> list[float]:
+    """Return what ``np.percentile`` returns, to the bit, for values in order: it takes three times as long to say so."""
+    found = []
+    for share in shares:
+        at = share / 100 * (ordered.size - 1)
+        low = math.floor(at)
+        first, second = ordered[low], ordered[min(low + 1, ordered.size - 1)]
+        step, part = (
+            float(second - first),
+            at - low,
+        )  # numpy subtracts in single precision, and starts at the nearer end
+        found.append(float(first) + step * part if part < 0.5 else float(second) - step * (1 - part))
+    return found
 
 
 def _enlarged(plane: NDArray[np.float32], factor: int, shape: tuple[int, int]) -> NDArray[np.float32]:

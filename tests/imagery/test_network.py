@@ -7,15 +7,21 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 from scipy import ndimage
 
 from imagery.evidence.network import (
+    BORDER_M,
     CLASSES,
     WEIGHTS,
     NetworkWeightsDamaged,
     NetworkWeightsMissing,
     PresenceNetwork,
+    _away_from_missing,
+    _sorted_percentiles,
     block_mean,
     condition_vector,
     normalised,
@@ -229,3 +235,22 @@ def test_weights_that_are_not_those_of_the_card_are_refused(tmp_path: Path) -> N
     (tmp_path / "presence.json").write_text('{"sha256": "0"}')
     with pytest.raises(NetworkWeightsDamaged, match=r"presence\.json"):
         PresenceNetwork.load(tmp_path / "presence.onnx")
+
+
+@given(
+    hnp.arrays(bool, hnp.array_shapes(min_dims=2, max_dims=2, max_side=40)),
+    st.sampled_from([0.1, 0.3, 0.31, 0.5, 0.8, 1.0, 2.7, 4.0, 10.0]),
+    st.integers(1, 5),
+)
+def test_the_border_of_missing_ground_is_where_a_distance_transform_says(
+    seen: NDArray[np.bool_], gsd_m: float, blocks: int
+) -> None:
+    seen = np.kron(seen, np.ones((blocks, blocks), bool))
+    missing = ndimage.binary_opening(~seen, np.ones((3, 3)), border_value=1) & ~seen
+    far = ndimage.distance_transform_edt(~missing) * gsd_m > BORDER_M if missing.any() else True
+    np.testing.assert_array_equal(_away_from_missing(seen, gsd_m), seen & far)
+
+
+@given(hnp.arrays(np.float32, st.integers(1, 300), elements=st.floats(-2, 2, width=32)))
+def test_percentiles_are_numpys_to_the_bit(values: NDArray[np.float32]) -> None:
+    assert _sorted_percentiles(np.sort(values), (5, 50, 95)) == np.percentile(values, (5, 50, 95)).tolist()
