@@ -45,6 +45,8 @@ ALIGNMENT = 64
 FRONT = "<IQ"
 """After the magic: CRC-32 and length of the JSON header."""
 ZSTD_LEVEL = 3
+SCRATCH = "scratch:"
+"""Before a store's folder: it lasts for one run only, so that packing what lies there would save nobody anything."""
 WORTH_PACKING = 2 / 3
 # Pieces spread over an array that tell whether packing it may be worth the time, and what of them is too much.
 PROBES, PROBE_BYTES = 16, 4096
@@ -143,7 +145,7 @@ def product_key(step: str, version: int, inputs: Sequence[str], parameters: Mapp
     return f"{step}/{hashlib.sha256(text.encode()).hexdigest()}"
 
 
-def encode(header: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> bytes:
+def encode(header: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]], *, pack: bool = True) -> bytes:
     """Lay header and arrays out as one blob; equal values give equal bytes."""
     table: list[dict[str, Any]] = []
     parts: list[bytes] = []
@@ -151,7 +153,7 @@ def encode(header: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> byt
     for name in sorted(arrays):
         array = arrays[name]
         plain = np.ascontiguousarray(array).tobytes()
-        part = _packed(plain)
+        part = _packed(plain) if pack else plain
         entry = {"name": name, "dtype": array.dtype.str, "shape": list(array.shape), "offset": offset}
         entry |= {"bytes": len(part), "packed": part is not plain, "crc32": zlib.crc32(part)}
         table.append(entry)
@@ -238,17 +240,18 @@ def _damaged(key: str, why: str) -> DamagedProduct:
 
 
 class ProductStore:
-    """Write-once products in a folder or in any object store that obstore knows, by URL."""
+    """Write-once products in a folder or in any object store that obstore knows, by URL; see ``SCRATCH`` too."""
 
     def __init__(self, place: str | Path) -> None:
-        self._place = str(place)
+        self._place = str(place).removeprefix(SCRATCH)
+        self._packs = not str(place).startswith(SCRATCH)
         self._folder: Path | None = None
         self._store: ObjectStore
         with self._told():
             if "://" in self._place:
                 self._store = from_url(self._place)
             else:
-                self._folder = Path(place).resolve()
+                self._folder = Path(self._place).resolve()
                 self._folder.mkdir(parents=True, exist_ok=True)
                 self._store = LocalStore(self._folder)
 
@@ -305,7 +308,7 @@ class ProductStore:
         ------
         StoreFailed : the disk is full, or the server does not take it; nothing of it is left
         """
-        blob = encode(header, arrays)
+        blob = encode(header, arrays, pack=self._packs)
         try:
             with self._told():
                 obstore.put(self._store, key, blob, mode="create")

@@ -29,7 +29,7 @@ from pipelines.analysis import Analysis, LookSummary, Site, WindowReader
 from pipelines.aoi import outside_scenes, utm_zone
 from pipelines.archives import ArchiveResult, open_archive
 from pipelines.parameters import COARSE_GSD_M, Parameters
-from pipelines.products import DamagedProduct, Product, ProductStore
+from pipelines.products import SCRATCH, DamagedProduct, Product, ProductStore
 from pipelines.report import write_report
 from pipelines.runner import Runner, open_runner
 from pipelines.steps import (
@@ -606,7 +606,7 @@ def analyse(
             finished = analyse_scenes(
                 site,
                 found,
-                store=place,
+                store=store or SCRATCH + folder,
                 runner=runner,
                 period=period,
                 parameters=parameters,

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from pipelines.products import (
     IN_USE,
+    SCRATCH,
     DamagedProduct,
     ProductStore,
     StoredProduct,
@@ -75,6 +76,14 @@ def test_a_long_array_is_packed_where_enough_of_it_shrinks(flat_share: float, pa
     blob = encode({}, {"array": array})
     assert (len(blob) < 0.6 * array.size) is packed
     np.testing.assert_array_equal(decode("key", blob).arrays["array"], array)
+
+
+def test_what_lasts_for_one_run_only_is_not_packed(tmp_path: Path) -> None:
+    flat = np.zeros(100_000, np.float32)
+    key = product_key("step", 1, [], {})
+    product = ProductStore(f"{SCRATCH}{tmp_path}").put(key, {}, {"flat": flat})
+    assert (tmp_path / key).stat().st_size > flat.nbytes
+    np.testing.assert_array_equal(product.arrays["flat"], flat)
 
 
 @given(st.integers(0, 2**31), st.integers(1, 255))
