@@ -186,4 +186,5 @@ async def _unknown_fault(request: Request, error: Exception) -> Response:
         exc_info=error,
     )
     said = f"something broke here; the log knows more under request {request.scope.get('request_id')}"
-    return _answer(500, problem(500, "internal", said))
+    # The server drops the connection after a fault it was not told of: who sends the next request on it must know.
+    return _answer(500, problem(500, "internal", said), {"Connection": "close"})

@@ -38,7 +38,7 @@ class BadQuery(DepotwatchError):
 
 
 class BadCursor(DepotwatchError):
-    """A cursor this service did not give."""
+    """A cursor this service did not give, or not for this list, or before an older backup was restored."""
 
     code = "bad-cursor"
 

@@ -13,7 +13,8 @@ from typing import Any
 from sqlalchemy import Connection, select, update
 
 from service.database import Database, many
-from service.identifiers import encode_cursor
+from service.errors import BadCursor
+from service.identifiers import decode_cursor, encode_cursor
 from service.moments import rfc3339
 from service.tables import feed, tenants
 
@@ -63,6 +64,35 @@ class FeedPage:
     entries: str
     last: int
     more: bool
+
+
+def number_of(cursor: str, pointer: str = "since") -> int:
+    """Return the number that a cursor of the feed stands for.
+
+    Raises
+    ------
+    BadCursor : none of ours, or one of another list, whose places mean nothing here
+    """
+    kind, seq = decode_cursor(cursor, str, int, pointer=pointer)
+    if kind != "feed" or seq < 0:
+        raise BadCursor("this cursor is not one of the feed; start again without it", pointer=pointer)
+    return int(seq)
+
+
+def check_reached(connection: Connection, tenant: str, seq: int, pointer: str = "since") -> None:
+    """Refuse a cursor that the feed has not come to: what it tells next would count as known.
+
+    Raises
+    ------
+    BadCursor
+    """
+    last = connection.execute(select(tenants.c.feed_seq).where(tenants.c.id == tenant)).scalar_one()
+    if seq > last:
+        raise BadCursor(
+            "this cursor is ahead of the feed, as after a restore from an older backup; "
+            "go on from a cursor you kept before it, or start again without one",
+            pointer=pointer,
+        )
 
 
 def page_after(connection: Connection, tenant: str, seq: int, size: int) -> FeedPage:

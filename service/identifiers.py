@@ -19,7 +19,7 @@ def encode_cursor(*values: Any) -> str:
     return base64.urlsafe_b64encode(text).decode().rstrip("=")
 
 
-def decode_cursor(text: str, *kinds: type) -> list[Any]:
+def decode_cursor(text: str, *kinds: type, pointer: str = "cursor") -> list[Any]:
     """Unpack a cursor that holds values of these kinds.
 
     Raises
@@ -37,8 +37,11 @@ def decode_cursor(text: str, *kinds: type) -> list[Any]:
                 raise ValueError("kind")
             if isinstance(value, int | float) and not -(2**62) < value < 2**62:
                 raise ValueError("range")
-            if isinstance(value, str) and "\x00" in value:
+            if (
+                isinstance(value, str) and "\x00" in value.encode().decode()
+            ):  # half a surrogate pair has no UTF-8
                 raise ValueError("text")
     except (ValueError, RecursionError) as error:
-        raise BadCursor("this cursor is not one this service gave; start again without it") from error
+        told = "this cursor is not one this service gave; start again without it"
+        raise BadCursor(told, pointer=pointer) from error
     return values

@@ -84,7 +84,7 @@ class Intake:
 
 
 def parse_json(body: bytes) -> Any:
-    """Parse JSON as RFC 8259 has it: UTF-8, no NaN, no Infinity.
+    """Parse JSON as RFC 8259 has it: UTF-8, no NaN, no Infinity, no text that UTF-8 cannot hold.
 
     Raises
     ------
@@ -97,9 +97,16 @@ def parse_json(body: bytes) -> Any:
     if not body.strip():
         raise BadBody("the body is empty")
     try:
-        return json.loads(body.decode("utf-8-sig"), parse_constant=refuse)
+        text = body.decode("utf-8-sig")
+        document = json.loads(text, parse_constant=refuse)
+        if "\\u" in text:
+            json.dumps(document, ensure_ascii=False).encode()
+        return document
     except UnicodeDecodeError as error:
         raise BadBody("the body is not UTF-8") from error
+    except UnicodeEncodeError as error:
+        # It could neither be kept nor be answered: no UTF-8 text holds it.
+        raise BadBody("the body is not usable JSON: a \\u escape is half of a surrogate pair") from error
     except json.JSONDecodeError as error:
         raise BadBody(
             f"the body is not JSON: {error.msg} at line {error.lineno}, column {error.colno}"

@@ -43,6 +43,8 @@ STATUS_OF: dict[str, int] = {
     "not-available": 503,
 }
 UNPROCESSABLE = 422
+# Whose ``errors`` name a place, be it the whole input: the empty pointer.
+BAD_INPUT = frozenset({400, UNPROCESSABLE})
 
 TITLES: dict[int, str] = {
     400: "Bad request",
@@ -95,6 +97,8 @@ def problem(
     status: int, code: str, detail: str, *, errors: list[dict[str, str]] | None = None
 ) -> dict[str, Any]:
     """Return the body of a problem; ``type`` names the entry of ``docs/errors.md``."""
+    if not errors and status in BAD_INPUT:
+        errors = [{"pointer": "", "code": code, "detail": detail}]
     body: dict[str, Any] = {
         "type": f"urn:depotwatch:error:{code}",
         "title": TITLES.get(status, "Error"),

@@ -28,8 +28,7 @@ from service.api.reports import blob_answer
 from service.audit import record
 from service.context import Service
 from service.errors import NotFound
-from service.feed import page_after
-from service.identifiers import decode_cursor
+from service.feed import check_reached, number_of, page_after
 from service.problems import ManyErrors
 
 router = APIRouter(prefix="/changes", tags=["changes"])
@@ -46,9 +45,10 @@ def get_feed(
     limit: Limit = DEFAULT_LIMIT,
 ) -> Response:
     """Return what became known after a cursor, over all your sites, in one order that never skips."""
-    seq = decode_cursor(since, str, int)[1] if since else 0
+    seq = number_of(since) if since else 0
     size = capped(limit)
     with service.database.read() as connection:
+        check_reached(connection, caller.tenant, seq)
         page = page_after(connection, caller.tenant, seq, size)
     return feed_answer(request, seq, size, page)
 

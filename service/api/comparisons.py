@@ -114,4 +114,4 @@ def _page(request: Request, found: "Comparison", start: int, size: int, links: l
     if start + size < len(found.sites):
         here.append(next_link(request, encode_cursor(start + size)))
     whole = {**told, "links": [*here, *links]}
-    return json.dumps(whole, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "surrogatepass")
+    return json.dumps(whole, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "backslashreplace")

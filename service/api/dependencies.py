@@ -248,13 +248,13 @@ def words_of(text: str | None, known: Iterable[str] | None, pointer: str) -> tup
 def answer(
     content: Any, *, status: int = 200, media: str = JSON, headers: Mapping[str, str] | None = None
 ) -> Response:
-    """Return JSON; text is taken to be JSON already."""
+    """Return JSON; text is taken to be JSON already. Half a surrogate pair is written as its escape."""
     text = (
         content
         if isinstance(content, str)
         else json.dumps(content, ensure_ascii=False, separators=(",", ":"))
     )
-    return Response(text.encode("utf-8", "surrogatepass"), status, dict(headers or {}), media)
+    return Response(text.encode("utf-8", "backslashreplace"), status, dict(headers or {}), media)
 
 
 def unchanged(request: Request, etag: str, modified: float | None = None) -> bool:

@@ -24,8 +24,8 @@ from service.admission import Admitted
 from service.api.dependencies import DEFAULT_LIMIT, JSON, address, admitted, answer, capped, unchanged
 from service.context import Service
 from service.database import Record
-from service.feed import FeedPage, page_after
-from service.identifiers import decode_cursor, encode_cursor
+from service.feed import FeedPage, number_of, page_after
+from service.identifiers import encode_cursor
 from service.moments import http_date
 from service.rounds import Rounds
 from service.tables import reports as report_table
@@ -105,11 +105,11 @@ class Quick:
         if asked is None or "since" not in asked or not asked.keys() <= {"since", "limit"}:
             return None
         limit = asked.get("limit", str(DEFAULT_LIMIT))
-        seq = decode_cursor(asked["since"], str, int)[1]
-        if seq < 0 or not limit.isdecimal() or len(limit) > 9 or int(limit) < 1:
+        seq = number_of(asked["since"])
+        if not limit.isdecimal() or len(limit) > 9 or int(limit) < 1:
             return None
         known = await self._admitted(request)
-        if known is None or known.feed_seq is None:
+        if known is None or known.feed_seq is None or seq > known.feed_seq:
             return None
         size = capped(int(limit))
         page = FeedPage("[]", seq, False)

@@ -288,7 +288,7 @@ def _search(
 ) -> Found:
     after: Place | None = None
     if token is not None:
-        collection, first, second = decode_cursor(token, str, str, int)
+        collection, first, second = decode_cursor(token, str, str, int, pointer="token")
         after = (collection, first, second)
     with service.database.read() as connection:
         return search(connection, tenant, wanted, after, capped(limit), base_of(request))
@@ -313,7 +313,7 @@ def _page(request: Request, found: Found, links: list[dict[str, Any]]) -> Respon
 def _answer(request: Request, content: Any, media: str = JSON) -> Response:
     """Return JSON with an ETag of its bytes, or 304 where the client has them."""
     text = json.dumps(content, ensure_ascii=False, separators=(",", ":"))
-    tag = f'"{hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:32]}"'
+    tag = f'"{hashlib.sha256(text.encode("utf-8", "backslashreplace")).hexdigest()[:32]}"'
     headers = {"ETag": tag, "Cache-Control": REVALIDATE}
     if request.method == "GET" and unchanged(request, tag):
         return Response(status_code=304, headers=headers)

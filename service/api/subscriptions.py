@@ -28,6 +28,7 @@ from service.api.dependencies import (
 from service.audit import Caller, record
 from service.context import Service, require
 from service.database import Record
+from service.feed import number_of
 from service.idempotency import Answer
 from service.identifiers import decode_cursor, encode_cursor
 from service.keys import pepper
@@ -69,7 +70,7 @@ def post_subscription(
         tuple(dict.fromkeys(wanted.kinds)),
         None if wanted.sites is None else tuple(dict.fromkeys(wanted.sites)),
         wanted.note,
-        decode_cursor(wanted.since, str, int)[1] if wanted.since is not None else None,
+        number_of(wanted.since, "/since") if wanted.since is not None else None,
     )
     with service.replays.once(caller, ROUTE, idempotency_key), service.database.write() as connection:
         made = service.replays.recall(connection, caller, ROUTE, idempotency_key, body)

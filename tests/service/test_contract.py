@@ -1,5 +1,6 @@
 """HTTP as CONTRACT section 4 has it: problems everywhere, idempotency, preconditions, paging, limits."""
 
+import base64
 import json
 import threading
 from typing import Any
@@ -9,6 +10,7 @@ from fastapi import FastAPI
 from starlette.testclient import TestClient
 
 from service.context import Service
+from service.identifiers import encode_cursor
 from service.problems import PROBLEM_JSON
 from tests.service.support import client_of, feature, square, work_off
 
@@ -18,6 +20,8 @@ def is_problem(answer: Any, status: int, code: str) -> None:
     assert answer.headers["content-type"] == PROBLEM_JSON
     body = answer.json()
     assert (body["status"], body["code"]) == (status, code)
+    for fault in body["errors"] if status in {400, 422} else body.get("errors", []):
+        assert fault.keys() == {"pointer", "code", "detail"}
     assert body["detail"]
     assert body["type"].endswith(code)
 
@@ -44,6 +48,8 @@ def test_every_fault_is_a_problem(lite_client: TestClient, lite_service: Service
     is_problem(c.get("/sites", params={"bbox": "1,2"}), 400, "bad-query")
     is_problem(c.get("/sites", params={"cursor": "nonsense"}), 400, "bad-cursor")
     is_problem(c.get("/changes", params={"since": "nonsense"}), 400, "bad-cursor")
+    assert c.get("/changes", params={"since": "nonsense"}).json()["errors"][0]["pointer"] == "since"
+    is_problem(c.post("/archives/none/scenes", content=b"x"), 404, "not-found")
     big = b'{"type":"Feature","x":"' + b"x" * lite_service.settings.max_body_bytes + b'"}'
     is_problem(c.post("/sites", content=big, headers={"Content-Type": "application/json"}), 413, "too-large")
     is_problem(c.patch("/sites/site-0", json={}), 404, "not-found")
@@ -62,6 +68,7 @@ def test_a_bug_is_a_500_problem_without_its_trace(lite_service: Service) -> None
     is_problem(answer, 500, "internal")
     assert "secret detail" not in answer.text
     assert "find-me" in answer.json()["detail"]
+    assert answer.headers["connection"] == "close"
 
 
 def test_a_database_that_is_away_is_503_with_retry_after(lite_service: Service) -> None:
@@ -158,6 +165,53 @@ def test_sites_page_through_once_each(client: TestClient) -> None:
     boxed = client.get("/sites", params={"bbox": "10.95,49,11.15,51"}).json()["features"]
     assert {f["properties"]["name"] for f in boxed} == {"s10", "s11"}
     assert client.get("/sites", params={"q": "%"}).json()["features"] == []
+
+
+HALF = r"\ud800"
+
+
+@pytest.mark.parametrize("member", ["name", "note"])
+def test_text_that_utf8_cannot_hold_is_refused_and_spoils_no_list(client: TestClient, member: str) -> None:
+    site = client.post("/sites", json=feature("a", analyse=False))
+    told = feature("b", note="b", analyse=False)
+    told["properties"][member] = "X"
+    body = json.dumps(told).replace('"X"', f'"{HALF}"').encode()
+    json_type = {"Content-Type": "application/json"}
+    for headers in (json_type, {**json_type, "Idempotency-Key": "k"}):
+        is_problem(client.post("/sites", content=body, headers=headers), 400, "bad-body")
+    here = f"/sites/{site.json()['id']}"
+    patch = f'{{"properties":{{"{member}":"{HALF}"}}}}'.encode()
+    is_problem(client.patch(here, content=patch, headers={**json_type, "If-Match": "*"}), 400, "bad-body")
+    assert len(json.loads(client.get("/sites").content.decode())["features"]) == 1
+
+
+def test_a_pair_of_surrogates_is_a_letter(client: TestClient) -> None:
+    body = json.dumps(feature("\N{BUILDING CONSTRUCTION}", analyse=False)).encode()
+    assert rb"\ud83c\udfd7" in body
+    made = client.post("/sites", content=body, headers={"Content-Type": "application/json"})
+    assert made.json()["properties"]["name"] == "\N{BUILDING CONSTRUCTION}"
+
+
+@pytest.mark.parametrize("place", [[1.0, "\ud800"], [1.0, "a\0"], ["\ud800", 1], [], {"a": 1}])
+def test_a_forged_cursor_is_a_400(client: TestClient, place: Any) -> None:
+    forged = base64.urlsafe_b64encode(json.dumps(place).encode()).decode().rstrip("=")
+    site = client.post("/sites", json=feature("a")).json()["id"]
+    for path in ("/sites", "/jobs", f"/sites/{site}/changes", f"/sites/{site}/looks", "/subscriptions"):
+        answer = client.get(path, params={"cursor": forged})
+        assert answer.status_code in {400, 404}, (path, answer.text)
+        assert answer.json()["code"] in {"bad-cursor", "no-report-yet"}
+
+
+@pytest.mark.parametrize("place", [["feed", 10**9], ["feed", -1], ["report-1", 0]])
+def test_a_cursor_the_feed_never_gave_is_refused_not_believed(client: TestClient, place: Any) -> None:
+    """One of another list, or from before an older backup was restored, would pass news over in silence."""
+    for path in (
+        f"/changes?since={encode_cursor(*place)}",
+        f"/changes?limit=5&since={encode_cursor(*place)}",
+    ):
+        is_problem(client.get(path), 400, "bad-cursor")
+    last = client.get("/changes").json()["cursor"]
+    assert client.get("/changes", params={"since": last}).json()["cursor"] == last
 
 
 def test_jobs_page_newest_first(client: TestClient) -> None:

@@ -85,6 +85,8 @@ def polls(site: str, cursor: str, etag: str, feed_tag: str) -> list[tuple[str, d
         ("/changes?since=WyJmZWVkIiwgMF0", {}),
         (f"/changes?since={encode_cursor('feed', 0)}&limit=2", {}),
         (f"/changes?since={encode_cursor('feed', -(10**30))}", {}),
+        (f"/changes?since={encode_cursor('feed', 10**9)}", {}),
+        (f"/changes?since={encode_cursor('report-1', 1)}", {}),
         ("/changes", {}),
     ]
 
@@ -176,7 +178,8 @@ def test_another_tenant_neither_sees_a_report_nor_learns_of_it(service: Service)
     for tag in (etag, "*"):
         answer = stranger.get(f"/sites/{site}/reports/latest", headers={"If-None-Match": tag})
         assert answer.status_code == 404
-    assert stranger.get(f"/changes?since={cursor}").json()["entries"] == []
+    assert stranger.get(f"/changes?since={cursor}").json()["code"] == "bad-cursor"
+    assert stranger.get("/changes").json()["entries"] == []
 
 
 def test_revocation_holds_with_the_next_poll(service: Service) -> None:
