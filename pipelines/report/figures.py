@@ -23,6 +23,7 @@ from pipelines.report import wording
 from pipelines.report.evidence import Chip, outline_px, png_bytes
 from pipelines.report.features import aoi_on_grid
 from pipelines.report.rendering import Picture
+from pipelines.report.summary import saw_all
 from pipelines.report.timeline import TimelinePoint, classes_shown, timeline
 
 WIDTH = 1000.0
@@ -256,7 +257,7 @@ def _ceiling(value: float) -> float:
         return 1.0
     power = 10.0 ** math.floor(math.log10(value))
     return next(
-        f * power for f in (1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0) if f * power >= value * (1 - 1e-9)
+        f * power for f in (1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0) if f * power >= value * (1 - 1e-9)
     )
 
 
@@ -279,7 +280,7 @@ def _panel(
     )
     unit, factor = ("", 1.0) if counted else _area_unit(highest)
     values = [
-        (axis.x(p.look.scene.t_utc), p.standing.count if counted else p.standing.area_m2)
+        (p.look, p.standing.count if counted else p.standing.area_m2)
         for p in points
         if p.standing is not None
     ]
@@ -300,11 +301,12 @@ def _panel(
         f'<text class="axis" x="{LEFT - 8}" y="{ceiling + 4:.1f}" text-anchor="end">{wording.grouped(most)}</text>',
     ]
     marks.append(_line(points, axis, y, counted, kind))
-    for x, e in values:
+    for look, e in values:
         if e is not None:
+            x, dot = axis.x(look.scene.t_utc), "dot" if saw_all(look) else "dot part"
             marks.append(
                 f'<path class="whisker {kind}" d="M{x:.1f} {y(e.low):.1f}V{y(e.high):.1f}"/>'
-                f'<circle class="dot {kind}" cx="{x:.1f}" cy="{y(e.value):.1f}" r="3.6"/>'
+                f'<circle class="{dot} {kind}" cx="{x:.1f}" cy="{y(e.value):.1f}" r="3.6"/>'
             )
     marks.append(_lane(points, axis, foot + 15))
     return "".join(marks)
@@ -313,11 +315,14 @@ def _panel(
 def _line(
     points: Sequence[TimelinePoint], axis: _Axis, y: Callable[[float], float], counted: bool, kind: str
 ) -> str:
-    """Join looks that follow each other; across a look that was not seen the line is only dotted."""
+    """Join looks that follow each other; across a look that saw nothing, or only a part, the line is only dotted.
+
+    What a part of the site holds is no count of the site: a curve through it would tell of a fall that nobody saw.
+    """
     marks, previous, gap = [], None, False
     for p in points:
         estimate = None if p.standing is None else p.standing.count if counted else p.standing.area_m2
-        if estimate is None:
+        if estimate is None or not saw_all(p.look):
             gap = True
             continue
         here = f"{axis.x(p.look.scene.t_utc):.1f} {y(estimate.value):.1f}"

@@ -25,7 +25,7 @@ from pipelines.report.rendering import (
     overview,
     picture,
 )
-from pipelines.report.summary import Tally, Verdict, all_warnings, tallies, usable_looks, verdict
+from pipelines.report.summary import Tally, Verdict, all_warnings, saw_all, tallies, usable_looks, verdict
 from pipelines.report.timeline import classes_shown
 
 SHOWN_CHANGES = 60
@@ -199,8 +199,10 @@ def _gap_sentence(analysis: Analysis) -> list[str]:
 
 
 def _reasons(look: LookSummary) -> list[str]:
-    """Return, in words, the reasons that cost a look at least a tenth of the site."""
-    return [wording.reason(label) for label, share in look.fractions if label != "observed" and share >= 0.1]
+    """Return, in words, the reasons that cost a look at least a tenth of the site, or else the one that cost most."""
+    lost = [(label, share) for label, share in look.fractions if label != "observed" and share > 0]
+    least = min(0.1, max((share for _, share in lost), default=0.0))
+    return [wording.reason(label) for label, share in lost if share >= least]
 
 
 def _masthead(analysis: Analysis) -> str:
@@ -295,7 +297,7 @@ def _tally_table(analysis: Analysis) -> str:
 
 def _unseen(analysis: Analysis) -> str:
     blind = [look for look in analysis.looks if look not in usable_looks(analysis)]
-    partly = [look for look in usable_looks(analysis) if look.usable_fraction < 0.9]
+    partly = [look for look in usable_looks(analysis) if not saw_all(look)]
     lines = []
     if blind:
         lines.append(f"<li><b>Not at all</b> on {escape(_days(blind))}.</li>")
@@ -376,6 +378,8 @@ def _timeline(analysis: Analysis) -> str:
         if classes_shown(analysis)
         else ""
     )
+    if told and any(not saw_all(look) for look in usable_looks(analysis)):
+        told += "Hollow dots count only the part of the site that their look showed. "
     return (
         f'<section><h2>When</h2><figure><div class="scroll" tabindex="0">{timeline_figure(analysis)}</div><ul class="legend">{keys}</ul>'
         f"<figcaption>{escape(told)}One bar per look: the coloured part of the bar is the share of the site that look "
@@ -462,6 +466,11 @@ def _state_words(look: LookSummary) -> str:
             return "not tried"
 
 
+def _note(text: str) -> str:
+    """Print a look's note as the rest of the page is printed."""
+    return text.rstrip(".").replace("_", " ").replace(" m2", " m²")
+
+
 def _look_row(look: LookSummary, centre: tuple[float, float]) -> str:
     d = look.displacement
     shift = residual = DASH
@@ -473,17 +482,13 @@ def _look_row(look: LookSummary, centre: tuple[float, float]) -> str:
         for label, share in look.fractions
         if label != "observed" and share >= 0.005
     )
-    notes = "; ".join(
-        [lost, *(n.rstrip(".").replace("_", " ") for n in dict.fromkeys(look.notes))]
-        if lost
-        else [n.rstrip(".").replace("_", " ") for n in dict.fromkeys(look.notes)]
-    )
+    notes = "; ".join(filter(None, [lost, *map(_note, dict.fromkeys(look.notes))]))
     shade = "" if look.used else ' class="unused"'
     return (
         f'<tr{shade}><td>{look.scene.t_utc:%Y-%m-%d}</td><td class="id">{escape(look.scene.id)}</td>'
         f'<td class="word">{escape(look.scene.platform or DASH)}</td><td class="num">{look.scene.gsd_m:g}</td>'
         f'<td class="num">{100 * look.usable_fraction:.0f} %</td><td>{_state_words(look)}</td>'
-        f'<td class="num">{shift}</td><td class="num">{residual}</td><td>{escape(notes)}</td></tr>'
+        f'<td class="num">{shift}</td><td class="num">{residual}</td><td class="notes">{escape(notes)}</td></tr>'
     )
 
 
@@ -494,7 +499,7 @@ def _looks(analysis: Analysis) -> str:
     rows = "".join(_look_row(look, centre) for look in analysis.looks)
     heads = (
         ("Date", ""), ("Scene", ""), ("Sensor", ""), ("Pixel, m", "num"), ("Seen", "num"), ("Registration", ""),
-        ("Shift east / north, m", "num"), ("Residual, m", "num"), ("Not seen, and notes", ""),
+        ("Shift east / north, m", "num"), ("Residual,\u00a0m", "num"), ("Not seen, and notes", ""),
     )  # fmt: skip
     head = "".join(f'<th scope="col" class="{c}">{h}</th>' for h, c in heads)
     return (
@@ -515,6 +520,10 @@ def _method(analysis: Analysis) -> str:
     return f'<section class="method"><h2>Method and limits</h2>{"".join(f"<p>{escape(t)}</p>" for t in how)}</section>\n'
 
 
+# How a setting reads to who does not write Python.
+_SAID = {"None": "not set", "True": "yes", "False": "no"}
+
+
 def _colophon(analysis: Analysis) -> str:
     warnings = all_warnings(analysis)
     told = "".join(f"<li>{escape(w)}</li>" for w in warnings)
@@ -524,7 +533,7 @@ def _colophon(analysis: Analysis) -> str:
         terms[look.scene.licence or UNSTATED] = terms.get(look.scene.licence or UNSTATED, 0) + 1
     licences = "; ".join(f"{escape(t)} ({n} scene{'s' if n != 1 else ''})" for t, n in sorted(terms.items()))
     pairs = [*sorted(analysis.parameters), *sorted(analysis.versions)]
-    rows = "".join(f"<div><dt>{escape(k)}</dt><dd>{escape(v)}</dd></div>" for k, v in pairs)
+    rows = "".join(f"<div><dt>{escape(k)}</dt><dd>{escape(_SAID.get(v, v))}</dd></div>" for k, v in pairs)
     return (
         f'<section class="colophon">{block}<h2>Sources and settings</h2><p>Licences: {licences or "none"}.</p>'
         f"<p>Processing version <code>{escape(analysis.processing_version)}</code>. Equal inputs and an equal "

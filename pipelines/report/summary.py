@@ -43,6 +43,15 @@ class Tally:
     gsd_m: float
 
 
+# From this share on a look is taken to have seen the site.
+WHOLE = 0.9
+
+
+def saw_all(look: LookSummary) -> bool:
+    """Tell whether what was counted in a look stands for the site, not for a part of it."""
+    return look.usable_fraction >= WHOLE
+
+
 def usable_looks(analysis: Analysis) -> list[LookSummary]:
     """Return the looks that showed something of the site."""
     return [look for look in analysis.looks if look.used and look.usable_fraction >= LEAST_USABLE]

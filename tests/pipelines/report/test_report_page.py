@@ -89,6 +89,35 @@ def test_a_reader_finds_findings_and_gaps_at_the_top(site: Any) -> None:
     )  # fmt: skip
 
 
+def test_a_look_that_saw_a_part_of_the_site_is_no_fall_of_the_curve(report: Path, site: Any) -> None:
+    """The clouded look counts less because it saw less: a line through it would tell of objects going and coming."""
+    drawing = ElementTree.fromstring(timeline_figure(site.analysis))
+    parts = [e for e in drawing.iter() if "dot part" in (e.get("class") or "")]
+    partial = [look for look in site.analysis.looks if look.used and look.usable_fraction < 0.9]
+    assert len(parts) == 2 * len(partial) > 0  # containers and berms
+    lines = [e for e in drawing.iter() if (e.get("class") or "").startswith("series")]
+    ends = {point.split()[0] for line in lines for point in (line.get("d") or "")[1:].split("L")}
+    assert ends
+    assert not ends & {e.get("cx") for e in parts}
+    text = parsed((report / "report.html").read_text("utf-8")).text
+    assert "Hollow dots count only the part of the site that their look showed." in text
+
+
+def test_every_look_that_saw_a_part_says_why(site: Any, tmp_path: Path) -> None:
+    looks = list(site.analysis.looks)
+    shares = (("observed", 0.88), ("cloud", 0.07), ("cloud_shadow", 0.05))
+    looks[1] = replace(looks[1], usable_fraction=0.88, fractions=shares)
+    page = page_of(replace(site, analysis=replace(site.analysis, looks=tuple(looks))), tmp_path)
+    assert f"{date(looks[1].scene.t_utc)} (cloud)" in page.text
+
+
+def test_settings_read_without_knowing_python(site: Any, tmp_path: Path) -> None:
+    settings = (("gsd_m", "None"), ("network", "True"))
+    page = page_of(replace(site, analysis=replace(site.analysis, parameters=settings)), tmp_path)
+    assert "gsd_mnot set" in page.text
+    assert "networkyes" in page.text
+
+
 def test_numbers_of_looks_that_follow_close_on_each_other_are_all_readable(site: Any) -> None:
     """The looks of two changes are a day apart, and years lie around them: their numbers would lie on one another."""
     looks = list(site.analysis.looks)
