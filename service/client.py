@@ -25,6 +25,7 @@ FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.5, 10.0
 SILENT_S = 3.0
 # What stands before a service says these where there is none behind it.
 NOBODY = frozenset({502, 503, 504})
+IN_FLIGHT = "idempotency-in-flight"
 TIMEOUT = httpx.Timeout(30.0, connect=10.0)
 ENDED = frozenset({"successful", "failed", "dismissed"})
 
@@ -57,8 +58,8 @@ class Client:
     """Talks to one service with one key.
 
     Every call is repeated through 429, 502, 503, 504 and lost connections for up to ``patience_s``, honouring
-    ``Retry-After``; a POST carries an Idempotency-Key, so that repeating it does nothing twice. For the first answer of
-    all it waits ``first_s``, no more: an address that never answered is rather wrong than restarting.
+    ``Retry-After``; a POST carries an Idempotency-Key, so that repeating it does nothing twice, also while the first try
+    of it is still being answered. For the first answer of all it waits ``first_s``, no more: an address that never answered is rather wrong than restarting.
 
     ``notice`` is given one sentence where nothing has come for a while, and how long is still to be waited.
 
@@ -124,7 +125,7 @@ class Client:
             try:
                 response = self._http.request(method, path, **options)
                 self._reached |= response.status_code not in NOBODY
-                if response.status_code not in PASSING:
+                if not _passing(response):
                     return _accepted(response)
                 least_s = _retry_after(response)
                 said = f"{response.status_code}"
@@ -290,6 +291,16 @@ def _accepted(response: httpx.Response) -> httpx.Response:
     except (ValueError, KeyError, AttributeError) as error:
         detail = f"{response.status_code} from {response.url.path}; is this a depotwatch service?"
         raise ServiceRefused(response.status_code, "error", detail) from error
+
+
+def _passing(response: httpx.Response) -> bool:
+    """Tell whether the same call may be answered otherwise in a while: also where its first try is not answered yet."""
+    if response.status_code != 409:
+        return response.status_code in PASSING
+    try:
+        return bool(response.json()["code"] == IN_FLIGHT)
+    except (ValueError, KeyError, TypeError):
+        return False
 
 
 def _retry_after(response: httpx.Response) -> float:

@@ -150,8 +150,8 @@ def list_jobs(
 
 
 def job_progress(connection: Connection, job: str) -> float:
-    """Return how far a job is, 0-100: ended units count whole, running ones by their own progress."""
-    done = case((units.c.state.in_(("ready", "running")), units.c.progress), else_=1.0)
+    """Return how far a job is, 0-100: ended units count whole, running and dismissed ones by their own progress."""
+    done = case((units.c.state.in_(("ready", "running", "dismissed")), units.c.progress), else_=1.0)
     share = connection.execute(select(func.avg(done)).where(units.c.job == job)).scalar()
     return round(100.0 * float(share if share is not None else 1.0), 1)
 

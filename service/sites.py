@@ -1,5 +1,6 @@
 """Sites: made, listed, changed with ``If-Match``, softly deleted; every geometry they ever had is kept."""
 
+import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -214,6 +215,7 @@ class SitePatch:
     aoi: BaseGeometry | None = None
     properties: dict[str, Any] | None = None
     archives: tuple[str, ...] | None = None
+    all_archives: bool = False
     parameters: dict[str, Any] | None = None
 
 
@@ -234,7 +236,9 @@ def change_site(database: Database, connection: Connection, row: Record, patch: 
         if clash is not None:
             raise _taken(patch.name, "")
         values["name"] = patch.name
-    if patch.archives is not None:
+    if patch.all_archives:
+        values["archives"] = json.dumps(None)
+    elif patch.archives is not None:
         usable_archives(connection, row.tenant, patch.archives, "")
         values["archives"] = json.dumps(patch.archives)
     if patch.properties is not None:
@@ -308,9 +312,19 @@ def standing_warnings(connection: Connection, site: str) -> list[dict[str, Any]]
     return [{"code": r.code, "detail": r.detail, "since": rfc3339(r.since)} for r in rows]
 
 
-def etag(row: Record) -> str:
-    """Return a site's strong ETag."""
-    return f'"{row.id}.{row.version}"'
+def etag(row: Record, warned: Sequence[Mapping[str, Any]] = ()) -> str:
+    """Return a site's strong ETag: of what its owner changes, and of what the service adds to it by itself."""
+    added = json.dumps([row.reports, row.current_report, list(warned)])
+    return f'"{row.id}.{row.version}.{hashlib.sha256(added.encode()).hexdigest()[:12]}"'
+
+
+def same_version(if_match: str, row: Record) -> bool:
+    """Tell whether ``If-Match`` names the site as its owner last changed it; weak ETags never do.
+
+    A report that came between is nobody's change: it does not stand in the way of one.
+    """
+    tags = {tag.strip() for tag in if_match.split(",")}
+    return "*" in tags or f'"{row.id}.{row.version}' in {tag.rpartition(".")[0] for tag in tags}
 
 
 def describe(row: Record) -> dict[str, Any]:

@@ -270,12 +270,6 @@ def unchanged(request: Request, etag: str, modified: float | None = None) -> boo
     return False
 
 
-def matches(if_match: str, etag: str) -> bool:
-    """Tell whether ``If-Match`` names an ETag; weak ones never do."""
-    tags = {tag.strip() for tag in if_match.split(",")}
-    return "*" in tags or etag in tags
-
-
 def next_link(request: Request, cursor: str, *, name: str = "cursor", media: str = JSON) -> dict[str, str]:
     """Return the link to the next page: the same call with another cursor."""
     return {"rel": "next", "href": address(request, **{name: cursor}), "type": media}

@@ -28,7 +28,6 @@ from service.api.dependencies import (
     bbox_of,
     body_schema,
     capped,
-    matches,
     media_type_of,
     next_link,
     parse_body,
@@ -64,6 +63,7 @@ from service.sites import (
     find_site,
     geometry_versions,
     list_sites,
+    same_version,
     standing_warnings,
 )
 
@@ -194,14 +194,15 @@ def get_sites(
 
 @router.get("/{site}", responses={200: {"model": schemas.Feature}})
 def get_site(request: Request, service: ServiceOf, caller: SitesReader, site: str) -> Response:
-    """Return one site, with a forecast of what its archives will show of it."""
+    """Return one site, with what the watch warns of, such as that no scenes come any more."""
     with service.database.read() as connection:
         row = find_site(connection, caller.tenant, site)
-        headers = {"ETag": etag(row), "Cache-Control": "no-cache"}
-        if unchanged(request, etag(row)):
+        warned = standing_warnings(connection, row.id)
+        headers = {"ETag": etag(row, warned), "Cache-Control": "no-cache"}
+        if unchanged(request, headers["ETag"]):
             return Response(status_code=304, headers=headers)
         feature = describe(row)
-        feature["standing_warnings"] = standing_warnings(connection, row.id)
+        feature["standing_warnings"] = warned
     return answer(feature, media=GEOJSON, headers=headers)
 
 
@@ -225,7 +226,7 @@ def patch_site(
     wanted = parse_body(request, body, schemas.SitePatchIn)
     with service.database.write() as connection:
         row = find_site(connection, caller.tenant, site, lock=True)
-        _check_match(if_match, etag(row))
+        _check_match(if_match, row)
         changed = change_site(service.database, connection, row, _patch(row, wanted))
         if changed.version != row.version:
             record(service.database, connection, caller, "site.change", row.id)
@@ -234,13 +235,14 @@ def patch_site(
             job = _first_job(service, connection, caller, [row.id])
             feature["job"] = job
             feature["links"].append({"rel": "job", "href": f"/jobs/{job}", "type": "application/json"})
-    return answer(feature, media=GEOJSON, headers={"ETag": etag(changed)})
+        tag = etag(changed, standing_warnings(connection, row.id))
+    return answer(feature, media=GEOJSON, headers={"ETag": tag})
 
 
-def _check_match(if_match: str | None, tag: str) -> None:
+def _check_match(if_match: str | None, row: Record) -> None:
     if if_match is None:
         raise PreconditionRequired("send the site's ETag as If-Match, so that nobody's change is lost")
-    if not matches(if_match, tag):
+    if not same_version(if_match, row):
         raise PreconditionFailed("the site was changed meanwhile; read it again and decide anew")
 
 
@@ -258,11 +260,13 @@ def _patch(row: Record, wanted: schemas.SitePatchIn) -> SitePatch:
         except DepotwatchError as error:
             error.pointer = "/geometry" + error.pointer
             raise
+    archives = check_archives(properties.get("archives"), "/properties/archives")
     return SitePatch(
         check_name(properties["name"], "/properties/name") if "name" in properties else None,
         aoi,
         extra,
-        check_archives(properties.get("archives"), "/properties/archives"),
+        archives,
+        "archives" in properties and archives is None,
         check_parameters(properties["parameters"], "/properties/parameters")
         if "parameters" in properties
         else None,
@@ -275,7 +279,7 @@ def remove_site(service: ServiceOf, caller: SitesWriter, site: str, if_match: If
     with service.database.write() as connection:
         row = find_site(connection, caller.tenant, site, lock=True)
         if if_match is not None:
-            _check_match(if_match, etag(row))
+            _check_match(if_match, row)
         delete_site(service.database, connection, row.id)
         record(service.database, connection, caller, "site.delete", row.id)
     return Response(status_code=204)

@@ -126,6 +126,21 @@ def test_a_repeated_post_carries_the_same_idempotency_key() -> None:
     assert keys[3] != keys[0]
 
 
+def test_a_post_whose_first_try_is_still_being_answered_is_waited_for() -> None:
+    clock = Clock()
+    running = {"code": "idempotency-in-flight", "detail": "still being answered"}
+    answers = iter(
+        [
+            httpx.ReadTimeout("slow"),
+            httpx.Response(409, json=running, headers={"Retry-After": "2"}),
+            httpx.Response(202, json={"id": "j"}),
+        ]
+    )
+    with client_over(answers, clock) as client:
+        assert client.submit("all") == "j"
+    assert clock.slept[1] >= 2 * 0.75
+
+
 def test_the_wait_can_be_limited() -> None:
     clock = Clock()
     with client_over(lambda _r: job("running"), clock) as client, pytest.raises(TimeoutError):

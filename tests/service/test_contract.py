@@ -12,6 +12,8 @@ from starlette.testclient import TestClient
 from service.context import Service
 from service.identifiers import encode_cursor
 from service.problems import PROBLEM_JSON
+from service.tables import warnings
+from service.watch import SILENT
 from tests.service.support import client_of, feature, square, work_off
 
 
@@ -250,6 +252,54 @@ def test_a_patch_merges_properties_and_null_removes(client: TestClient) -> None:
         headers={"If-Match": changed.headers["etag"]},
     )
     assert same.headers["etag"] == changed.headers["etag"]
+
+
+def test_a_sites_etag_tells_of_its_reports_and_warnings_and_lets_its_owner_change_it(
+    service: Service, client: TestClient
+) -> None:
+    made = client.post("/sites", json=feature("a"))
+    here = f"/sites/{made.json()['id']}"
+    known = {"If-None-Match": made.headers["etag"]}
+    assert client.get(here, headers=known).status_code == 304
+    work_off(service)
+    reported = client.get(here, headers=known)
+    assert reported.status_code == 200
+    assert reported.json()["properties"]["current_report"]
+    with service.database.write() as connection:
+        told = {"site": made.json()["id"], "code": SILENT, "detail": "quiet", "since": service.database.now}
+        connection.execute(warnings.insert().values(**told))
+    warned = client.get(here, headers={"If-None-Match": reported.headers["etag"]})
+    assert warned.status_code == 200
+    assert warned.json()["standing_warnings"][0]["code"] == SILENT
+    first = {"If-Match": f'"other", {made.headers["etag"]}'}
+    changed = client.patch(here, json={"properties": {"tag": 1}}, headers=first)
+    assert changed.status_code == 200, changed.text
+    assert changed.headers["etag"] == client.get(here).headers["etag"] != warned.headers["etag"]
+    is_problem(client.patch(here, json={"properties": {"tag": 2}}, headers=first), 412, "precondition-failed")
+    weak = {"If-Match": f"W/{changed.headers['etag']}"}
+    is_problem(client.patch(here, json={"properties": {"tag": 2}}, headers=weak), 412, "precondition-failed")
+    is_problem(client.delete(here, headers=first), 412, "precondition-failed")
+
+
+def test_a_site_kept_to_some_archives_gets_all_of_them_back(client: TestClient) -> None:
+    site = client.post("/sites", json=feature("a", archives=[], analyse=False))
+    here = f"/sites/{site.json()['id']}"
+    assert client.get(here).json()["properties"]["archives"] == []
+    every = client.patch(here, json={"properties": {"archives": None}}, headers={"If-Match": "*"})
+    assert every.json()["properties"]["archives"] is None
+    kept = client.patch(here, json={"properties": {"tag": 1}}, headers={"If-Match": "*"})
+    assert kept.json()["properties"]["archives"] is None
+
+
+def test_a_dismissed_job_says_how_far_it_came(service: Service, client: TestClient) -> None:
+    sites = [
+        client.post("/sites", json=feature(name, analyse=False)).json()["id"] for name in ("a", "b", "c", "d")
+    ]
+    job = client.post("/jobs", json={"sites": sites}).json()["id"]
+    work_off(service, limit=1)
+    dismissed = client.delete(f"/jobs/{job}").json()
+    assert (dismissed["state"], dismissed["progress"]) == ("dismissed", 25.0)
+    assert dismissed["units"]["done"] == 1
 
 
 def test_head_answers_as_get_without_a_body(client: TestClient) -> None:
