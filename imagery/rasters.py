@@ -5,18 +5,20 @@ reading that half of a file is missing. Here the driver is fixed, side files are
 and the table of blocks is checked against the file's length before the first pixel is read.
 """
 
+import os
 import struct
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Lock
 from typing import Any, BinaryIO
 
 import numpy as np
 import rasterio
 from affine import Affine
 from numpy.typing import NDArray
-from rasterio.enums import MaskFlags
+from rasterio.enums import Interleaving, MaskFlags
 from rasterio.errors import RasterioIOError
 from rasterio.windows import Window
 
@@ -165,6 +167,90 @@ def has_mask(dataset: rasterio.DatasetReader, data: Collection[int]) -> bool:
         return False
     alpha = [i for i, c in zip(dataset.indexes, dataset.colorinterp, strict=True) if c.name == "alpha"]
     return not (MaskFlags.alpha in flags and set(alpha) & set(data))
+
+
+# --- pixels that are wanted again ----------------------------------------------------------------------------------
+
+# What is kept of one file and of all together, bytes.
+KEPT_OF_FILE = 32 * 2**20
+KEPT_IN_ALL = 128 * 2**20
+
+Identity = tuple[int, int, int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class _Decoded:
+    """The stored numbers (band, row, col) of some bands of a file's window, read-only."""
+
+    identity: Identity
+    window: Window
+    bands: dict[int, NDArray[Any]]
+
+    def holds(self, window: Window, indexes: Collection[int]) -> bool:
+        (top, bottom), (left, right) = self.window.toranges()
+        (first_row, last_row), (first_col, last_col) = window.toranges()
+        inside = top <= first_row and last_row <= bottom and left <= first_col and last_col <= right
+        return inside and set(indexes) <= set(self.bands)
+
+    def cut(self, window: Window, indexes: Sequence[int]) -> NDArray[Any]:
+        row, col = window.row_off - self.window.row_off, window.col_off - self.window.col_off
+        where = slice(row, row + window.height), slice(col, col + window.width)
+        return np.stack([self.bands[index][where] for index in indexes])
+
+
+class DecodedPixels:
+    """Stored numbers of files, kept from the first read for the next while that is asked for: none is decoded twice.
+
+    What is kept holds while a file's size, inode and times stay what they were. The first files stay, and nothing is
+    pushed out: files are read in turns, so that the oldest is always the next to be wanted.
+    """
+
+    def __init__(self) -> None:
+        self._wanted = False
+        self._kept: dict[str, _Decoded] = {}
+        self._bytes = 0
+        self._lock = Lock()
+
+    def keep(self, wanted: bool) -> None:
+        """Begin to keep what is read, or stop and forget all."""
+        with self._lock:
+            self._wanted = wanted
+            self._kept, self._bytes = {}, 0
+
+    def read(
+        self,
+        dataset: rasterio.DatasetReader,
+        path: str,
+        indexes: Sequence[int],
+        window: Window,
+        scene_indexes: Sequence[int],
+    ) -> NDArray[Any]:
+        """Return (band, row, col) of a window; ``scene_indexes`` are the bands that will be wanted sooner or later."""
+        if not self._wanted:
+            return np.asarray(dataset.read(indexes, window=window))
+        identity = _identity(path)
+        known = self._kept.get(path)
+        if known is not None and known.identity == identity and known.holds(window, indexes):
+            return known.cut(window, indexes)
+        # Bands that lie pixel by pixel are decoded together whichever is asked for.
+        together = dataset.count > 1 and dataset.interleaving is Interleaving.pixel
+        bands = sorted({*indexes, *scene_indexes}) if together else list(indexes)
+        size = window.width * window.height * len(bands) * np.dtype(dataset.dtypes[0]).itemsize
+        if known is not None or size > KEPT_OF_FILE or self._bytes + size > KEPT_IN_ALL:
+            return np.asarray(dataset.read(indexes, window=window))
+        planes = dataset.read(bands, window=window)
+        planes.flags.writeable = False
+        decoded = _Decoded(identity, window, dict(zip(bands, planes, strict=True)))
+        with self._lock:
+            if self._wanted and path not in self._kept:
+                self._kept[path] = decoded
+                self._bytes += size
+        return decoded.cut(window, indexes)
+
+
+def _identity(path: str) -> Identity:
+    status = os.stat(path)
+    return status.st_size, status.st_ino, status.st_mtime_ns, status.st_ctime_ns
 
 
 def _first_line(error: Exception) -> str:

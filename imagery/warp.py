@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import groupby
+from typing import Any
 
 import numpy as np
 import rasterio
@@ -34,7 +35,7 @@ from imagery.illumination import Sun, View
 from imagery.look import Float32Image, Look, StateImage
 from imagery.observability import ObservationState
 from imagery.radiometry import BEYOND_REFLECTANCE
-from imagery.rasters import has_mask, open_raster
+from imagery.rasters import DecodedPixels, has_mask, open_raster
 from imagery.scene import BandSource, MaskSource, Scene
 
 State = ObservationState
@@ -70,6 +71,7 @@ def read_look(
     *,
     displacement: Displacement | None = None,
     bands: Sequence[str] | None = None,
+    pixels: DecodedPixels | None = None,
 ) -> Look:
     """Read one scene onto a grid.
 
@@ -77,6 +79,7 @@ def read_look(
     ----------
     displacement : what must be added to the scene's coordinates to bring it onto the reference; None for none
     bands : common names to read, in that order; all by default. One band is the cheap path for registration
+    pixels : where decoded pixels may be kept from one read to the next; nowhere by default
 
     Returns
     -------
@@ -96,14 +99,16 @@ def read_look(
     for path, group in groupby(numbered, key=lambda pair: pair[1].path):
         rows, sources = zip(*group, strict=True)
         data = [b.index for b in scene.bands if b.path == path]
-        values, found = _read_file(path, sources, data, placed)
-        for row, plane in zip(rows, values, strict=True):
-            reflectance[row] = plane
+        together = rows[-1] - rows[0] == len(rows) - 1
+        values = reflectance[rows[0] : rows[-1] + 1] if together else np.zeros_like(reflectance[: len(rows)])
+        found = _read_file(path, sources, data, placed, values, pixels or DecodedPixels())
+        if not together:
+            reflectance[list(rows)] = values
         state = np.where((state == 0) | (found == State.OUTSIDE_FOOTPRINT), found, state)
     sun, view = _to_grid_north(scene, grid)
     state, notes = _mask(scene, state, placed, wanted, reflectance, sun)
     notes += _below_zero(wanted, reflectance, state == State.OBSERVED)
-    reflectance[:, state != State.OBSERVED] = np.nan
+    np.copyto(reflectance, np.nan, where=state != State.OBSERVED)
     names = tuple(b.name for b in wanted)
     return Look(
         scene.id, scene.t_utc, grid, names, reflectance, state, scene.gsd_m, sun, view, scene.notes + notes
@@ -250,18 +255,22 @@ def _apply(
 
 
 def _read_file(
-    path: str, sources: Sequence[BandSource], data: Sequence[int], placed: _Placement
-) -> tuple[Float32Image, StateImage]:
-    """Warp bands of one file onto the grid: values float32 as reflectance, and what is not there."""
+    path: str,
+    sources: Sequence[BandSource],
+    data: Sequence[int],
+    placed: _Placement,
+    values: Float32Image,
+    pixels: DecodedPixels,
+) -> StateImage:
+    """Warp bands of one file onto the grid: fill zeros with reflectance, and return what is not there."""
     grid = placed.grid
-    values = np.zeros((len(sources), *grid.shape), np.float32)
     state = np.full(grid.shape, State.OUTSIDE_FOOTPRINT, np.uint8)
     with open_raster(path) as dataset:
         if dataset.crs is None:
             raise UnsupportedRaster(f"{path}: has no CRS")
         whole = _native(dataset, placed)
         if whole is None:
-            return values, state
+            return state
         masked = has_mask(dataset, data)
         strips = math.ceil(whole.window.width * whole.window.height * len(sources) / STRIP_SAMPLES)
         height = math.ceil(grid.rows / strips)
@@ -270,12 +279,14 @@ def _read_file(
             where = slice(row, row + part.grid.rows)
             native = _native(dataset, part)
             if native is not None:
-                _warp_strip(dataset, sources, masked, part, native, values[:, where], state[where])
-    return values, state
+                raw = pixels.read(dataset, path, [s.index for s in sources], native.window, data)
+                _warp_strip(dataset, raw, sources, masked, part, native, values[:, where], state[where])
+    return state
 
 
 def _warp_strip(
     dataset: rasterio.DatasetReader,
+    raw: NDArray[Any],
     sources: Sequence[BandSource],
     masked: bool,
     placed: _Placement,
@@ -283,8 +294,7 @@ def _warp_strip(
     values: Float32Image,
     state: StateImage,
 ) -> None:
-    """Fill views of one strip's values and state."""
-    raw = dataset.read([s.index for s in sources], window=native.window)
+    """Fill views of one strip's values and state from its stored numbers."""
     codes = _codes(dataset, raw, sources, masked, native.window)
     numbers = raw.astype(np.float32)
     if codes is not None:
@@ -295,7 +305,8 @@ def _warp_strip(
         limits = np.iinfo(raw.dtype)
         np.clip(values, limits.min, limits.max, out=values)
     for index, source in enumerate(sources):
-        values[index] = values[index] * np.float32(source.scale) + np.float32(source.offset)
+        values[index] *= np.float32(source.scale)
+        values[index] += np.float32(source.offset)
     if codes is None and native.inside:
         state[:] = State.OBSERVED
     else:

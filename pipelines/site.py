@@ -50,6 +50,7 @@ from pipelines.steps import (
     read_scene,
     weights_sha256,
 )
+from pipelines.working_memory import WORKING_MEMORY
 
 # Context for the detectors and the registration beyond the AOI's edge.
 MARGIN_M = 20.0
@@ -155,6 +156,7 @@ def reference_candidates(scenes: Sequence[Scene], chips: Sequence[ChipSummary]) 
     return sorted(readable, key=lambda i: (chips[i].usable_fraction < MIN_REFERENCE_FRACTION, rank(i)))
 
 
+@WORKING_MEMORY
 def analyse_scenes(
     site: Site,
     found: SceneSet,
@@ -565,6 +567,7 @@ def _warnings(looks: Sequence[LookSummary], detection: Detection) -> tuple[str, 
     return (*warnings, *detection.warnings)
 
 
+@WORKING_MEMORY
 def analyse(
     *,
     catalog: str,

@@ -44,6 +44,7 @@ from imagery.registration import Reference, estimate_displacement
 from imagery.scene import Scene
 from imagery.warp import read_look
 from pipelines.products import DamagedProduct, Product, ProductStore, StoreFailed, product_key
+from pipelines.working_memory import WORKING_MEMORY
 
 VERSIONS = {"chip": 2, "displacement": 2, "evidence": 8, "look": 3}
 """Step name to step version."""
@@ -161,7 +162,7 @@ def read_scene(
     VanishedScene : a file that was there when the archive was searched is not
     """
     try:
-        return read_look(scene, grid, displacement=displacement, bands=bands)
+        return read_look(scene, grid, displacement=displacement, bands=bands, pixels=WORKING_MEMORY.pixels)
     except UnreadableRaster as error:
         paths = {band.path for band in scene.bands} | ({scene.mask.path} if scene.mask else set())
         if gone := sorted(path for path in paths if not Path(path).is_file()):

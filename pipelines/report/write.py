@@ -28,6 +28,7 @@ from pipelines.report.registration import registration_bytes
 from pipelines.report.rendering import site_stretch
 from pipelines.report.report_json import file_hashes, report_json
 from pipelines.report.timeline import timeline_csv
+from pipelines.working_memory import WORKING_MEMORY
 
 
 class OutputNotEmpty(DepotwatchError):
@@ -97,6 +98,7 @@ def _umask() -> int:
     return mask
 
 
+@WORKING_MEMORY
 def write_report(analysis: Analysis, read_window: WindowReader, out: Path) -> None:
     """Write all files of one report into ``out``, which must not exist or be empty.
 

@@ -1,5 +1,6 @@
 """Files that others made: whole ones are opened, and nothing else is."""
 
+import os
 import struct
 from pathlib import Path
 
@@ -7,9 +8,10 @@ import numpy as np
 import pytest
 import rasterio
 from affine import Affine
+from rasterio.windows import Window
 
 from imagery.errors import UnreadableRaster, UnsupportedRaster
-from imagery.rasters import open_raster, read_header
+from imagery.rasters import DecodedPixels, open_raster, read_header
 
 TRANSFORM = Affine(10.0, 0.0, 500_000.0, 0.0, -10.0, 5_000_000.0)
 
@@ -181,3 +183,52 @@ def test_what_cannot_be_placed_or_counted_is_refused(tmp_path: Path) -> None:
 )
 def test_south_up_and_rotated_files_are_taken_as_they_are(tmp_path: Path, transform: Affine) -> None:
     assert read_header(write(tmp_path / "a.tif", transform=transform)).transform == transform
+
+
+def decoded(pixels: DecodedPixels, path: Path, indexes: list[int], window: Window) -> np.ndarray:
+    with open_raster(path) as file:
+        return pixels.read(file, str(path), indexes, window, [1, 2, 3])
+
+
+@pytest.mark.parametrize("interleave", ["pixel", "band"])
+def test_what_was_decoded_is_what_a_file_holds(tmp_path: Path, interleave: str) -> None:
+    path = write(tmp_path / "a.tif", count=4, interleave=interleave, tiled=True, blockxsize=64, blockysize=64)
+    pixels = DecodedPixels()
+    pixels.keep(True)
+    for indexes, window in (
+        ([2], Window(10, 20, 90, 80)),
+        ([2], Window(15, 20, 40, 80)),
+        ([3, 1], Window(15, 30, 40, 50)),
+        ([4], Window(15, 30, 40, 50)),
+        ([2, 3], Window(0, 30, 40, 50)),
+        ([2], Window(15, 90, 10, 30)),
+    ):
+        with rasterio.open(path) as file:
+            expected = file.read(indexes, window=window)
+        np.testing.assert_array_equal(decoded(pixels, path, indexes, window), expected)
+
+
+def test_decoded_pixels_are_kept_for_the_same_file_only_and_only_while_wanted(tmp_path: Path) -> None:
+    path, window = write(tmp_path / "a.tif", count=3), Window(0, 0, 128, 128)
+    pixels = DecodedPixels()
+    pixels.keep(True)
+    first = decoded(pixels, path, [1], window)
+    with rasterio.open(path, "r+") as file:
+        file.write(first[0] + 1, 1)
+    os.utime(path, ns=(0, 0))  # clocks of file systems are coarse
+    np.testing.assert_array_equal(decoded(pixels, path, [1], window), first + 1)
+    pixels.keep(False)
+    with rasterio.open(path, "r+") as file:
+        file.write(first[0] + 2, 1)
+    np.testing.assert_array_equal(decoded(pixels, path, [1], window), first + 2)
+
+
+def test_a_file_is_decoded_once_for_all_its_bands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write(tmp_path / "a.tif", count=3, interleave="pixel")
+    pixels = DecodedPixels()
+    pixels.keep(True)
+    decoded(pixels, path, [1], Window(0, 0, 128, 128))
+    with open_raster(path) as file:
+        monkeypatch.setattr(type(file), "read", None)
+        again = pixels.read(file, str(path), [3, 2], Window(5, 6, 7, 8), [1, 2, 3])
+    assert again.shape == (2, 8, 7)
