@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import lru_cache
 from pathlib import Path
+from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection
@@ -344,14 +345,23 @@ def _unmasked(scene: "Scene", epsg: int) -> "Scene":
     return replace(scene, mask=MaskSource(_nothing_masked(epsg), 1, "cloud-mask"))
 
 
+# A cache lets two threads make the same thing at once, and the folder of the one that comes second is removed again.
+_MAKING = Lock()
+
+
+def _nothing_masked(epsg: int) -> str:
+    """Return the path of a mask of one clear pixel over a whole UTM zone and more, written once."""
+    with _MAKING:
+        return _written_mask(epsg)
+
+
 @lru_cache(maxsize=1)
 def _scratch() -> "tempfile.TemporaryDirectory[str]":
     return tempfile.TemporaryDirectory(prefix="depotwatch-tiles-")
 
 
 @lru_cache(maxsize=120)
-def _nothing_masked(epsg: int) -> str:
-    """Write a mask of one clear pixel over a whole UTM zone and more."""
+def _written_mask(epsg: int) -> str:
     import numpy as np
     import rasterio
     from rasterio.transform import from_bounds

@@ -7,7 +7,12 @@ import os
 import re
 import subprocess
 import sys
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from functools import lru_cache
 from pathlib import Path
+from threading import Barrier, BrokenBarrierError
 from typing import Any
 
 import numpy as np
@@ -20,12 +25,15 @@ from starlette.testclient import TestClient
 
 from benchmarks.service_fake import write_fake_report
 from pipelines.steps import project
+from service import tiles
 from service.analysis_unit import AnalyseUnit, Step
 from service.archives import add_archive
 from service.context import Service
 from service.tenancy import ensure_tenant
 from tests.service.loopback import served
 from tests.service.support import client_of, feature, work_off
+
+MEETING_S = 0.3
 
 EPSG, EAST, NORTH, GSD = 32636, 500_000.0, 5_600_000.0, 0.5
 ROWS, COLS = 300, 600
@@ -334,3 +342,27 @@ def test_the_snippets_of_the_standards_page_run_as_printed(
     assert owslib == "3 looks in 2024, the first 3\n"
     assert len(stac.splitlines()) == 3
     assert site in stac
+
+
+def test_two_first_readers_at_once_both_get_their_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A map asks for its first tiles all at once: were a folder made for each, all but one would be gone again."""
+    together = Barrier(2)
+    made: list[str] = []
+
+    class Met(tempfile.TemporaryDirectory[str]):
+        """Waits for the other reader, who never comes where one folder serves both."""
+
+        def __init__(self, prefix: str) -> None:
+            with suppress(BrokenBarrierError):
+                together.wait(MEETING_S)
+            super().__init__(prefix=prefix)
+            made.append(self.name)
+
+    for name in ("_scratch", "_written_mask"):
+        monkeypatch.setattr(tiles, name, lru_cache(getattr(tiles, name).__wrapped__))
+    monkeypatch.setattr(tempfile, "TemporaryDirectory", Met)
+    with ThreadPoolExecutor(2) as readers:
+        paths = list(readers.map(tiles._nothing_masked, [EPSG, EPSG + 1]))
+    assert len(made) == 1
+    assert all(Path(path).is_file() for path in paths)
+    tiles._scratch().cleanup()
