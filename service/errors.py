@@ -92,9 +92,13 @@ class PreconditionFailed(DepotwatchError):
 
 
 class RangeNotSatisfiable(DepotwatchError):
-    """A byte range outside the file."""
+    """A byte range outside the file; ``size`` is the file's, in bytes."""
 
     code = "range-not-satisfiable"
+
+    def __init__(self, detail: str, *, size: int) -> None:
+        super().__init__(detail)
+        self.size = size
 
 
 class ResultNotReady(DepotwatchError):

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from imagery.errors import DepotwatchError
+from service.errors import RangeNotSatisfiable
 
 PROBLEM_JSON = "application/problem+json"
 
@@ -125,6 +126,8 @@ def problem_of(error: DepotwatchError) -> tuple[dict[str, Any], Mapping[str, str
         headers["Retry-After"] = str(max(1, math.ceil(retry_after)))
     elif status in {409, 503} and error.code in {"idempotency-in-flight", "not-available"}:
         headers["Retry-After"] = "2"
+    if isinstance(error, RangeNotSatisfiable):
+        headers["Content-Range"] = f"bytes */{error.size}"
     if status == 401:
         headers["WWW-Authenticate"] = 'Bearer realm="depotwatch"'
     return problem(status, error.code, error.detail, errors=faults), headers

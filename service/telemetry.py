@@ -145,7 +145,9 @@ class Observed:
         request_id = given.decode() if REQUEST_ID.fullmatch(given) else secrets.token_hex(8)
         method = scope["method"]
         if method == "HEAD":
-            scope = {**scope, "method": "GET"}
+            # Range is defined for GET alone (RFC 9110 section 14.2): HEAD tells of the whole.
+            headers = [(name, value) for name, value in scope["headers"] if name != b"range"]
+            scope = {**scope, "method": "GET", "headers": headers}
         scope["request_id"] = request_id
         status = 500
 

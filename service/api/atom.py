@@ -11,6 +11,7 @@ from service import feed_tokens
 from service.api import schemas
 from service.api.dependencies import (
     JSON,
+    UNCHANGED,
     Body,
     ReportsReader,
     ServiceOf,
@@ -65,7 +66,7 @@ def _by_key(service: Service, tenant: str, site: str) -> Record:
         return find_site(connection, tenant, site)
 
 
-@router.get("/feed.atom", response_class=Response, responses={200: {"content": {ATOM: {}}}})
+@router.get("/feed.atom", response_class=Response, responses={**UNCHANGED, 200: {"content": {ATOM: {}}}})
 def get_feed_document(
     request: Request,
     service: ServiceOf,

@@ -12,6 +12,7 @@ from service.api.dependencies import (
     DEFAULT_LIMIT,
     GEOJSON,
     JSON,
+    UNCHANGED,
     Body,
     Limit,
     ReportsReader,
@@ -21,6 +22,7 @@ from service.api.dependencies import (
     body_schema,
     capped,
     parse_body,
+    stored,
     unchanged,
 )
 from service.api.quick import REVALIDATE, feed_answer
@@ -34,7 +36,7 @@ from service.problems import ManyErrors
 router = APIRouter(prefix="/changes", tags=["changes"])
 
 
-@router.get("", responses={200: {"model": schemas.FeedPage}})
+@router.get("", responses={**UNCHANGED, 200: {"model": schemas.FeedPage}})
 def get_feed(
     request: Request,
     service: ServiceOf,
@@ -53,7 +55,7 @@ def get_feed(
     return feed_answer(request, seq, size, page)
 
 
-@router.get("/{change}", responses={200: {"model": schemas.Feature}})
+@router.get("/{change}", responses={**UNCHANGED, 200: {"model": schemas.Feature}})
 def get_change(request: Request, service: ServiceOf, caller: ReportsReader, change: str) -> Response:
     """Return one change with its site, report and latest review."""
     with service.database.read() as connection:
@@ -92,25 +94,25 @@ def _evidence(request: Request, service: Service, tenant: str, change: str, name
     return blob_answer(request, service, name, file.sha256, file.size, row.created, REVALIDATE)
 
 
-@router.get("/{change}/before.png", responses={200: {"content": {"image/png": {}}}})
+@router.get("/{change}/before.png", responses=stored("image/png"))
 def get_before(request: Request, service: ServiceOf, caller: ReportsReader, change: str) -> Response:
     """Return the look before, at the stretch of the one after."""
     return _evidence(request, service, caller.tenant, change, "before.png")
 
 
-@router.get("/{change}/after.png", responses={200: {"content": {"image/png": {}}}})
+@router.get("/{change}/after.png", responses=stored("image/png"))
 def get_after(request: Request, service: ServiceOf, caller: ReportsReader, change: str) -> Response:
     """Return the look after, at the stretch of the one before."""
     return _evidence(request, service, caller.tenant, change, "after.png")
 
 
-@router.get("/{change}/flicker.gif", responses={200: {"content": {"image/gif": {}}}})
+@router.get("/{change}/flicker.gif", responses=stored("image/gif"))
 def get_flicker(request: Request, service: ServiceOf, caller: ReportsReader, change: str) -> Response:
     """Return both looks in turn."""
     return _evidence(request, service, caller.tenant, change, "flicker.gif")
 
 
-@router.get("/{change}/provenance", responses={200: {"content": {JSON: {"schema": {"type": "object"}}}}})
+@router.get("/{change}/provenance", responses=stored(JSON))
 def get_provenance(request: Request, service: ServiceOf, caller: ReportsReader, change: str) -> Response:
     """Return scenes with hashes, shifts applied, parameters and versions."""
     return _evidence(request, service, caller.tenant, change, "provenance.json")

@@ -14,6 +14,7 @@ from service.api import schemas
 from service.api.dependencies import (
     DEFAULT_LIMIT,
     JSON,
+    UNCHANGED,
     Cursor,
     Limit,
     ReportsReader,
@@ -35,7 +36,8 @@ router = APIRouter(tags=["comparisons"])
 Format = Literal["json", "html", "csv"]
 AsFormat = Annotated[Format, Query(description="html and csv hold all sites, json a page of them")]
 ANSWERS: dict[int | str, dict[str, Any]] = {
-    200: {"model": schemas.Comparison, "content": {"text/html": {}, "text/csv": {}}}
+    **UNCHANGED,
+    200: {"model": schemas.Comparison, "content": {"text/html": {}, "text/csv": {}}},
 }
 
 

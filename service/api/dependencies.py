@@ -27,6 +27,18 @@ GEOJSON = "application/geo+json"
 MAX_LIMIT, DEFAULT_LIMIT = 1_000, 100
 ADMITTED = "depotwatch.admitted"
 
+# What OpenAPI is told of calls that know ETags, and of those that answer with a stored file or a part of it.
+UNCHANGED: dict[int | str, dict[str, Any]] = {
+    304: {"description": "as it was when you got the ETag you sent"}
+}
+
+
+def stored(media: str) -> dict[int | str, dict[str, Any]]:
+    """Return the responses of a call that answers with a stored file."""
+    content: dict[str, Any] = {"content": {media: {}}}
+    return {200: content, 206: {**content, "description": "the part that `Range` asks for"}, **UNCHANGED}
+
+
 Model = TypeVar("Model", bound=BaseModel)
 
 # Declares the scheme for OpenAPI; who is let in is decided by ``Service.admit``.

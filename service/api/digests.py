@@ -12,6 +12,7 @@ from service.api import schemas
 from service.api.dependencies import (
     DEFAULT_LIMIT,
     JSON,
+    UNCHANGED,
     Cursor,
     Limit,
     ReportsReader,
@@ -61,7 +62,11 @@ def get_digests(
 
 
 @router.get(
-    "/{day}", responses={200: {"model": schemas.Digest, "content": {"text/markdown": {}, "text/html": {}}}}
+    "/{day}",
+    responses={
+        **UNCHANGED,
+        200: {"model": schemas.Digest, "content": {"text/markdown": {}, "text/html": {}}},
+    },
 )
 def get_digest(
     request: Request,

@@ -12,6 +12,7 @@ from service.api import schemas
 from service.api.dependencies import (
     DEFAULT_LIMIT,
     JSON,
+    UNCHANGED,
     Body,
     Cursor,
     IdempotencyKey,
@@ -144,7 +145,7 @@ def remove_event(service: ServiceOf, caller: Reviewer, site: str, event: str) ->
     return Response(status_code=204)
 
 
-@router.get("/corroboration", responses={200: {"model": schemas.Corroboration}})
+@router.get("/corroboration", responses={**UNCHANGED, 200: {"model": schemas.Corroboration}})
 def get_corroboration(
     request: Request,
     service: ServiceOf,

@@ -211,7 +211,10 @@ def get_results(
 
 @router.get(
     "/{job}/events",
-    responses={200: {"content": {"text/event-stream": {}}, "description": "the job, at every change"}},
+    responses={
+        200: {"content": {"text/event-stream": {}}, "description": "the job, at every change"},
+        204: {"description": "the job has ended, and you have its last event: do not come back"},
+    },
 )
 def get_events(
     service: ServiceOf,

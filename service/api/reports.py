@@ -7,7 +7,7 @@ import io
 import json
 import re
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from fastapi import APIRouter, Query, Request
 from sqlalchemy import select
@@ -21,6 +21,7 @@ from service.api.dependencies import (
     DEFAULT_LIMIT,
     GEOJSON,
     JSON,
+    UNCHANGED,
     Cursor,
     Limit,
     ReportsReader,
@@ -31,6 +32,7 @@ from service.api.dependencies import (
     capped,
     interval_of,
     next_link,
+    stored,
     unchanged,
     words_of,
 )
@@ -76,7 +78,7 @@ def get_reports(
     return answer({"reports": [reports.describe(row) for row in rows[:size]], "links": links})
 
 
-@router.get("/reports/latest", responses={200: {"model": schemas.Report}})
+@router.get("/reports/latest", responses={**UNCHANGED, 200: {"model": schemas.Report}})
 def get_latest(request: Request, service: ServiceOf, caller: ReportsReader, site: str) -> Response:
     """Return the current report; poll it with `If-None-Match`."""
     with service.database.read() as connection:
@@ -87,13 +89,13 @@ def get_latest(request: Request, service: ServiceOf, caller: ReportsReader, site
         return answer(reports.body(connection, head.id), headers=headers)
 
 
-@router.get("/reports/{report}.html", responses={200: {"content": {"text/html": {}}}})
+@router.get("/reports/{report}.html", responses=stored("text/html"))
 def get_page(request: Request, service: ServiceOf, caller: ReportsReader, site: str, report: str) -> Response:
     """Return the report as one page to read and print."""
     return _report_file(request, service, caller.tenant, site, report, "report.html")
 
 
-@router.get("/reports/{report}/bundle.zip", responses={200: {"content": {"application/zip": {}}}})
+@router.get("/reports/{report}/bundle.zip", responses=stored("application/zip"))
 def get_bundle(
     request: Request, service: ServiceOf, caller: ReportsReader, site: str, report: str
 ) -> Response:
@@ -101,9 +103,7 @@ def get_bundle(
     return _report_file(request, service, caller.tenant, site, report, "bundle.zip")
 
 
-@router.get(
-    "/reports/{report}/files/{path:path}", responses={200: {"content": {"application/octet-stream": {}}}}
-)
+@router.get("/reports/{report}/files/{path:path}", responses=stored("*/*"))
 def get_file(
     request: Request, service: ServiceOf, caller: ReportsReader, site: str, report: str, path: str
 ) -> Response:
@@ -111,7 +111,7 @@ def get_file(
     return _report_file(request, service, caller.tenant, site, report, path)
 
 
-@router.get("/reports/{report}", responses={200: {"model": schemas.Report}})
+@router.get("/reports/{report}", responses={**UNCHANGED, 200: {"model": schemas.Report}})
 def get_report(
     request: Request, service: ServiceOf, caller: ReportsReader, site: str, report: str
 ) -> Response:
@@ -204,18 +204,27 @@ def byte_range(text: str, size: int) -> tuple[int, int] | None:
     if first == "":
         length = min(int(last), size)
         if length == 0:
-            raise RangeNotSatisfiable(f"the file has {size} bytes")
+            raise RangeNotSatisfiable(f"the file has {size} bytes", size=size)
         return size - length, size
     start, stop = int(first), min(int(last) + 1 if last else size, size)
     if start >= size:
-        raise RangeNotSatisfiable(f"the file has {size} bytes; the range begins behind them")
+        raise RangeNotSatisfiable(f"the file has {size} bytes; the range begins behind them", size=size)
     return (start, stop) if start < stop else None
 
 
 @router.get(
     "/changes",
     tags=["changes"],
-    responses={200: {"content": {GEOJSON: {"schema": {"type": "object"}}}, "description": "changes"}},
+    responses={
+        **UNCHANGED,
+        200: {
+            "content": {
+                GEOJSON: {"schema": {"type": "object"}},
+                **{media_type(f"changes.{f}").partition(";")[0]: {} for f in get_args(Format)[1:]},
+            },
+            "description": "changes",
+        },
+    },
 )
 def get_changes(
     request: Request,
@@ -280,7 +289,7 @@ def _query_mark(request: Request) -> str:
     return hashlib.sha256(address(request).encode()).hexdigest()[:12]
 
 
-@router.get("/looks", tags=["looks"], responses={200: {"model": schemas.FeatureCollection}})
+@router.get("/looks", tags=["looks"], responses={**UNCHANGED, 200: {"model": schemas.FeatureCollection}})
 def get_looks(
     request: Request,
     service: ServiceOf,
@@ -327,7 +336,8 @@ NUMBERS = frozenset(
 @router.get(
     "/timeline",
     responses={
-        200: {"content": {JSON: {"schema": {"type": "object"}}, "text/csv": {}}, "description": "series"}
+        **UNCHANGED,
+        200: {"content": {JSON: {"schema": {"type": "object"}}, "text/csv": {}}, "description": "series"},
     },
 )
 def get_timeline(

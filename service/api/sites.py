@@ -15,6 +15,7 @@ from service.api import schemas
 from service.api.dependencies import (
     DEFAULT_LIMIT,
     GEOJSON,
+    UNCHANGED,
     Body,
     Cursor,
     IdempotencyKey,
@@ -192,7 +193,7 @@ def get_sites(
     )
 
 
-@router.get("/{site}", responses={200: {"model": schemas.Feature}})
+@router.get("/{site}", responses={**UNCHANGED, 200: {"model": schemas.Feature}})
 def get_site(request: Request, service: ServiceOf, caller: SitesReader, site: str) -> Response:
     """Return one site, with what the watch warns of, such as that no scenes come any more."""
     with service.database.read() as connection:

@@ -16,6 +16,7 @@ from service.api.dependencies import (
     DEFAULT_LIMIT,
     GEOJSON,
     JSON,
+    UNCHANGED,
     Body,
     Limit,
     ReportsReader,
@@ -81,7 +82,7 @@ class StacSearch(BaseModel):
     token: str | None = Field(default=None, max_length=1024)
 
 
-@router.get("", responses={200: {"model": schemas.Listing}})
+@router.get("", responses={**UNCHANGED, 200: {"model": schemas.Listing}})
 def get_catalog(request: Request, caller: ReportsReader) -> Response:
     """Return the catalog at the root of the STAC API."""
     base = base_of(request)
@@ -116,13 +117,13 @@ def get_catalog(request: Request, caller: ReportsReader) -> Response:
     )
 
 
-@router.get("/conformance", responses={200: {"model": schemas.Conformance}})
+@router.get("/conformance", responses={**UNCHANGED, 200: {"model": schemas.Conformance}})
 def get_conformance(request: Request, caller: ReportsReader) -> Response:
     """Return the STAC API's conformance classes."""
     return _answer(request, {"conformsTo": CONFORMANCE})
 
 
-@router.get("/collections", responses={200: {"model": schemas.Listing}})
+@router.get("/collections", responses={**UNCHANGED, 200: {"model": schemas.Listing}})
 def get_collections(request: Request, service: ServiceOf, caller: ReportsReader) -> Response:
     """List the collections."""
     base = base_of(request)
@@ -135,7 +136,7 @@ def get_collections(request: Request, service: ServiceOf, caller: ReportsReader)
     return _answer(request, {"collections": shown, "links": links})
 
 
-@router.get("/collections/{kind}", responses={200: {"model": schemas.Listing}})
+@router.get("/collections/{kind}", responses={**UNCHANGED, 200: {"model": schemas.Listing}})
 def get_collection(request: Request, service: ServiceOf, caller: ReportsReader, kind: str) -> Response:
     """Describe one collection."""
     _known(kind)
@@ -143,7 +144,7 @@ def get_collection(request: Request, service: ServiceOf, caller: ReportsReader, 
         return _answer(request, describe_collection(connection, caller.tenant, kind, base_of(request)))
 
 
-@router.get("/collections/{kind}/items", responses={200: {"model": schemas.FeatureCollection}})
+@router.get("/collections/{kind}/items", responses={**UNCHANGED, 200: {"model": schemas.FeatureCollection}})
 def get_items(
     request: Request,
     service: ServiceOf,
@@ -166,7 +167,7 @@ def get_items(
     return _page(request, found, _get_next(request, found))
 
 
-@router.get("/collections/{kind}/items/{entry}", responses={200: {"model": schemas.Feature}})
+@router.get("/collections/{kind}/items/{entry}", responses={**UNCHANGED, 200: {"model": schemas.Feature}})
 def get_item(request: Request, service: ServiceOf, caller: ReportsReader, kind: str, entry: str) -> Response:
     """Return one Item."""
     _known(kind)
@@ -175,7 +176,7 @@ def get_item(request: Request, service: ServiceOf, caller: ReportsReader, kind: 
     return _answer(request, found, GEOJSON)
 
 
-@router.get("/search", responses={200: {"model": schemas.FeatureCollection}})
+@router.get("/search", responses={**UNCHANGED, 200: {"model": schemas.FeatureCollection}})
 def get_search(
     request: Request,
     service: ServiceOf,

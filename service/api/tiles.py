@@ -19,6 +19,7 @@ from service.api import schemas
 from service.api.dependencies import (
     DEFAULT_LIMIT,
     JSON,
+    UNCHANGED,
     Cursor,
     Limit,
     ReportsReader,
@@ -169,7 +170,7 @@ def _asked(service: Service, desk: Drawing, tenant: str, site: str, report: str 
     return _Asked(row, report, None if report is None else desk.tiles(report), archives)
 
 
-@router.get("/sites/{site}/tiles", responses={200: {"model": schemas.SiteTiles}})
+@router.get("/sites/{site}/tiles", responses={**UNCHANGED, 200: {"model": schemas.SiteTiles}})
 def get_site_tiles(
     request: Request,
     service: ServiceOf,
@@ -213,7 +214,7 @@ def get_site_tiles(
     return answer(body, headers=headers)
 
 
-@router.get("/sites/{site}/wmts", responses={200: {"content": {XML: {}}}, 304: {}})
+@router.get("/sites/{site}/wmts", responses={**UNCHANGED, 200: {"content": {XML: {}}}})
 def get_wmts(
     request: Request,
     service: ServiceOf,
@@ -306,7 +307,7 @@ def _tileset_links(
 
 
 @router.get(
-    "/sites/{site}/tiles/{scene:path}/{z}/{x}/{y}.png", responses={200: {"content": {PNG: {}}}, 304: {}}
+    "/sites/{site}/tiles/{scene:path}/{z}/{x}/{y}.png", responses={**UNCHANGED, 200: {"content": {PNG: {}}}}
 )
 async def get_tile(
     request: Request,
@@ -362,7 +363,7 @@ def _on_web(matrix_set: str | None, site: str) -> bool | None:
     return matrix_set in {mercator.NAME, mercator.URI}
 
 
-@router.get("/sites/{site}/tiles/{scene:path}", responses={200: {"model": schemas.Listing}, 304: {}})
+@router.get("/sites/{site}/tiles/{scene:path}", responses={**UNCHANGED, 200: {"model": schemas.Listing}})
 def get_tileset(
     request: Request,
     service: ServiceOf,
@@ -454,7 +455,10 @@ def _listed_web(base: str) -> dict[str, Any]:
 
 @router.get(
     "/tileMatrixSets/{site}",
-    responses={200: {"content": {JSON: {"schema": {"type": "object"}}}, "description": "a tile matrix set"}},
+    responses={
+        **UNCHANGED,
+        200: {"content": {JSON: {"schema": {"type": "object"}}}, "description": "a tile matrix set"},
+    },
 )
 def get_tile_matrix_set(
     request: Request, service: ServiceOf, caller: ReportsReader, desk: DrawingOf, site: str
