@@ -17,6 +17,7 @@ from scipy import ndimage
 from imagery.illumination import Sun
 from imagery.look import Float32Image, StateImage
 from imagery.observability import ObservationState
+from imagery.order_statistics import median, quantile
 
 # Decisions are made on pixels of about this size: clouds have no smaller features that matter, roofs have.
 WORKING_GSD_M = 4.0
@@ -177,7 +178,7 @@ def _cloud(coarse: _Coarse, relative: bool) -> NDArray[np.bool_]:
     threshold = BRIGHT[relative]
     if len(coarse.bands) == 1 or relative:
         # Without colour, or without units, brightness means something only against the rest of the look.
-        floor = float(np.percentile(coarse.bright[coarse.seen], 20))
+        floor = float(quantile(coarse.bright[coarse.seen], 0.2))
         threshold = max(threshold, min(1.6 * floor, 0.9) if relative else 1.6 * floor)
     core = coarse.seen & (coarse.bright >= threshold) & colourless
     least = max(MIN_CLOUD_M2 / coarse.gsd_m**2, MIN_CLOUD_PX)
@@ -223,7 +224,7 @@ def _cloudlike(
         for s, n in zip(where, region.shape, strict=True)
     )
     region, bright, seen = region[rows, cols], coarse.bright[rows, cols], coarse.seen[rows, cols]
-    inside = float(np.median(bright[region]))
+    inside = float(median(bright[region]))
     outside = ndimage.binary_dilation(region, iterations=margin) & ~ndimage.binary_dilation(
         region, iterations=4
     )
@@ -250,7 +251,7 @@ def _shadow(coarse: _Coarse, cloud: NDArray[np.bool_], sun: Sun | None) -> NDArr
     ground = coarse.seen & ~cloud
     if np.count_nonzero(ground) < 0.05 * ground.size or cloud.mean() > 0.6:
         return nothing
-    usual = float(np.median(lead[ground]))
+    usual = float(median(lead[ground]))
     dark = np.where(ground, np.clip(1.0 - lead / max(usual, 1e-6), -0.5, 1.0), 0.0).astype(np.float32)
     reach = int(min(MAX_SHADOW_M / coarse.gsd_m, max(cloud.shape)))
     rows, cols = (n + reach for n in cloud.shape)

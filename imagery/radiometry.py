@@ -8,15 +8,18 @@ Source: A. Nielsen (2007), The regularized iteratively reweighted MAD method, IE
 A. Nielsen (2008), Automatic radiometric normalization, RSE 112(3), 1025-1036.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import linalg, ndimage, special
 
 from imagery.look import Float32Image, Look
+from imagery.order_statistics import median, medians, quantile
 
 Float64 = NDArray[np.float64]
 Mask = NDArray[np.bool_]
@@ -77,14 +80,50 @@ class Normalisation:
         return tuple(zip(self.bands, self.gains, self.offsets, strict=True))
 
 
+class Yardstick:
+    """A look that many others are brought to the scale of: what its pixels alone decide is kept from one to the next.
+
+    It depends on where both looks see the ground too, so that it is worked out again for a target that sees other places.
+    """
+
+    def __init__(self, look: Look) -> None:
+        self.look = look
+        self._kept: dict[str, tuple[tuple[str, ...], Mask, NDArray[Any]]] = {}
+
+    def flat(self, names: tuple[str, ...], common: Mask) -> Mask:
+        """Return where no strong edge lies, see ``_flat``."""
+        return self._once("flat", names, common, _flat)
+
+    def fine(self, names: tuple[str, ...], seen: Mask) -> Float32Image:
+        """Return the fine pattern, see ``_fine``."""
+        return self._once("fine", names, seen, _fine)
+
+    def _once(
+        self,
+        what: str,
+        names: tuple[str, ...],
+        seen: Mask,
+        make: Callable[[Float32Image, Mask], NDArray[Any]],
+    ) -> NDArray[Any]:
+        kept = self._kept.get(what)
+        if kept is None or kept[0] != names or not np.array_equal(kept[1], seen):
+            kept = self._kept[what] = (names, seen.copy(), make(_mean(self.look, names), seen))
+        return kept[2]
+
+
 def normalise(
-    reference: Look, target: Look, options: NormalisationOptions | None = None, *, exclude: Mask | None = None
+    reference: Look | Yardstick,
+    target: Look,
+    options: NormalisationOptions | None = None,
+    *,
+    exclude: Mask | None = None,
 ) -> Normalisation:
     """Fit gain and offset per common band on invariant pixels.
 
     Parameters
     ----------
-    reference, target : registered looks on one grid
+    reference, target : registered looks on one grid; a ``Yardstick`` spares time where several targets follow each
+        other, and changes no answer
     exclude : (row, col) bool, True where objects or candidates lie: never part of the fit
 
     Returns
@@ -93,22 +132,23 @@ def normalise(
         ``capped_offset``
     """
     options = options or NormalisationOptions()
-    names = tuple(b for b in target.bands if b in reference.bands)
+    known = reference if isinstance(reference, Yardstick) else Yardstick(reference)
+    names = tuple(b for b in target.bands if b in known.look.bands)
     if not names:
         return Normalisation((), (), (), 0.0, None, ("no_common_band",))
-    pick = _samples(reference, target, names, exclude, options)
+    pick = _samples(known, target, names, exclude, options)
     if pick is None:
         n = len(names)
         return Normalisation(names, (1.0,) * n, (0.0,) * n, 0.0, None, ("too_few_common_pixels",))
     first, second = pick
-    if max(float(np.median(first)), float(np.median(second))) > BEYOND_REFLECTANCE:
+    if max(float(median(first)), float(median(second))) > BEYOND_REFLECTANCE:
         options = replace(options, relative=True)
     invariant = _invariance(first, second, options.iterations)
     chosen = invariant > 0.5
     if chosen.sum() < options.min_samples:
         chosen = invariant >= np.sort(invariant)[-min(options.min_samples, invariant.size)]
     fits = [_band_fit(first[k][chosen], second[k][chosen], options) for k in range(len(names))]
-    change = _whole_site(names, first, second, _structure(reference, target, names), options)
+    change = _whole_site(names, first, second, _structure(known, target, names), options)
     if change is not None and change.hides_objects:
         # Snow on one side and ground on the other have no common scale: a fit would only invent one.
         fits = [(1.0, 0.0, ()) for _ in names]
@@ -144,17 +184,21 @@ MAJORITY_SAMPLES = 2000
 
 
 def _samples(
-    reference: Look, target: Look, names: tuple[str, ...], exclude: Mask | None, options: NormalisationOptions
+    reference: Yardstick,
+    target: Look,
+    names: tuple[str, ...],
+    exclude: Mask | None,
+    options: NormalisationOptions,
 ) -> tuple[Float64, Float64] | None:
     """Return (band, n) values of common flat places, at most ``max_samples``, on a fixed raster."""
-    common = reference.observed & target.observed
+    common = reference.look.observed & target.observed
     if exclude is not None:
         common &= ~ndimage.binary_dilation(exclude, iterations=2)
-    first = np.stack([reference.band(b) for b in names])
+    first = np.stack([reference.look.band(b) for b in names])
     second = np.stack([target.band(b) for b in names])
     common &= np.isfinite(first).all(axis=0) & np.isfinite(second).all(axis=0)
     stride = max(1, int(np.sqrt(common.sum() / options.max_samples)))
-    common &= _flat(first.mean(axis=0), common) & _flat(second.mean(axis=0), common)
+    common = common & reference.flat(names, common) & _flat(second.mean(axis=0), common)
     taken = np.zeros_like(common)
     taken[stride // 2 :: stride, stride // 2 :: stride] = True
     taken &= common
@@ -171,7 +215,7 @@ def _flat(image: Float32Image, valid: Mask) -> Mask:
     steep = ndimage.gaussian_gradient_magnitude(safe, 1.0)
     if not valid.any():
         return valid
-    quiet: Mask = steep <= np.percentile(steep[valid], 80.0)
+    quiet: Mask = steep <= quantile(steep[valid], 0.8)
     return quiet
 
 
@@ -233,8 +277,8 @@ def _majority_line(first: Float64, second: Float64) -> tuple[float, float, float
 def _best_line(x: Float64, y: Float64, gains: Float64) -> tuple[float, float, float]:
     """Return the gain of ``gains`` with the least median misfit, its offset and that misfit."""
     left = y - gains[:, None] * x
-    middle = np.median(left, axis=1)
-    off = np.median(np.abs(left - middle[:, None]), axis=1)
+    middle = medians(left)
+    off = medians(np.abs(left - middle[:, None]))
     # In units of both looks together, or the flattest line would always win.
     best = int(np.argmin(off / np.sqrt(1.0 + gains**2)))
     return float(gains[best]), float(middle[best]), float(off[best])
@@ -275,11 +319,11 @@ def _band_fit(
     covariance = np.cov(second, first)
     spread = covariance[0, 0]
     # Reflectance stays below one; numbers of any other size carry their caps with them.
-    scale = max(1.0, float(np.percentile(np.abs(first), 99.0)))
+    scale = max(1.0, float(quantile(np.abs(first), 0.99)))
     if not (spread > 1e-12 and covariance[1, 1] > 1e-12):
         return (
             1.0,
-            _capped_offset(float(np.median(first) - np.median(second)), scale, options)[0],
+            _capped_offset(float(median(first) - median(second)), scale, options)[0],
             ("no_contrast",),
         )
     difference = covariance[1, 1] - covariance[0, 0]
@@ -292,7 +336,7 @@ def _band_fit(
     low, high = options.gain_limits
     if not low <= gain <= high:
         gain, why = float(np.clip(gain, low, high)), [*why, "capped_gain"]
-    offset, capped = _capped_offset(float(np.median(first) - gain * np.median(second)), scale, options)
+    offset, capped = _capped_offset(float(median(first) - gain * median(second)), scale, options)
     return gain, offset, (*why, *(("capped_offset",) if capped else ()))
 
 
@@ -313,27 +357,30 @@ SIMILAR_STRUCTURE = 0.35
 TILES = 6
 
 
-def _structure(reference: Look, target: Look, names: tuple[str, ...]) -> float:
+def _structure(reference: Yardstick, target: Look, names: tuple[str, ...]) -> float:
     """Return how well the fine pattern of both looks goes together, -1 to 1: the median over tiles of the site.
 
     A median, so that one filled yard does not speak for the whole site.
     """
-    seen = reference.observed & target.observed
-    layers = []
-    for look in (reference, target):
-        image = np.stack([look.band(b) for b in names]).mean(axis=0)
-        seen = seen & np.isfinite(image)
-        layers.append(image)
+    before, after = _mean(reference.look, names), _mean(target, names)
+    seen = reference.look.observed & target.observed & np.isfinite(before) & np.isfinite(after)
     if not seen.any():
         return 0.0
-    fine = []
-    for image in layers:
-        safe = np.where(seen, image, np.float32(np.mean(image, where=seen)))
-        fine.append(ndimage.gaussian_filter(safe, 1.5) - ndimage.gaussian_filter(safe, 8.0))
+    fine = (reference.fine(names, seen), _fine(after, seen))
     rows, cols = (_parts(n) for n in seen.shape)
     found = [_correlation(*(f[r, c][seen[r, c]] for f in fine)) for r in rows for c in cols]
     known = [value for value in found if value is not None]
     return float(np.median(known)) if known else 0.0
+
+
+def _mean(look: Look, names: tuple[str, ...]) -> Float32Image:
+    return np.asarray(np.stack([look.band(b) for b in names]).mean(axis=0))
+
+
+def _fine(image: Float32Image, seen: Mask) -> Float32Image:
+    """Return the pattern of some pixels, without shading and noise."""
+    safe = np.where(seen, image, np.float32(np.mean(image, where=seen)))
+    return np.asarray(ndimage.gaussian_filter(safe, 1.5) - ndimage.gaussian_filter(safe, 8.0))
 
 
 def _parts(size: int) -> list[slice]:
@@ -369,9 +416,9 @@ def _whole_site(
     visible = [k for k, b in enumerate(names) if b in _VISIBLE] or list(range(len(names)))
     before, after = first[visible].mean(axis=0), second[visible].mean(axis=0)
     ratio = np.log(np.maximum(after, 0.01) / np.maximum(before, 0.01))
-    middle = float(np.median(ratio))
+    middle = float(median(ratio))
     share = float(np.mean(ratio * np.sign(middle) > MOVED_LOG))
-    snow = float(np.median(after)) > SNOW_REFLECTANCE and float(np.median(before)) < 0.8 * SNOW_REFLECTANCE
+    snow = float(median(after)) > SNOW_REFLECTANCE and float(median(before)) < 0.8 * SNOW_REFLECTANCE
     if snow and share > MOST:
         return WholeSiteChange(WholeSiteKind.SNOW, share, middle, True)
     if found is not None:
@@ -406,7 +453,7 @@ def _greenness(names: tuple[str, ...], first: Float64, second: Float64) -> tuple
         return np.asarray(np.clip((values[infrared] - values[red]) / total, -1.0, 1.0))
 
     moved = ndvi(second) - ndvi(first)
-    middle = float(np.median(moved))
+    middle = float(median(moved))
     return middle, float(np.mean(moved * np.sign(middle) > 0.5 * NDVI_MOVED))
 
 

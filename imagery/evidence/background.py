@@ -5,6 +5,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from imagery.look import Look
+from imagery.order_statistics import median
 
 Float32Image = NDArray[np.float32]
 Mask = NDArray[np.bool_]
@@ -53,7 +54,7 @@ def filled(image: NDArray[np.floating], radius_px: float) -> tuple[Float32Image,
     known = np.where(seen, image, 0.0).astype(np.float32)
     weight = smooth(seen.astype(np.float32), radius_px)
     near = smooth(known, radius_px) / np.maximum(weight, 1e-6)
-    middle = np.float32(np.median(known[seen]))
+    middle = np.float32(median(known[seen]))
     return np.where(seen, known, np.where(weight > 1e-3, near, middle)).astype(np.float32), seen
 
 
@@ -69,5 +70,5 @@ def smooth(image: Float32Image, radius_px: float) -> Float32Image:
 def local_contrast(image: Float32Image, radius_px: float) -> Float32Image:
     """Return the image less its surroundings, over the look's own median contrast at that scale."""
     high = image - smooth(image, radius_px)
-    scale = float(np.median(np.abs(high[::2, ::2]))) * 1.4826
+    scale = float(median(np.abs(high[::2, ::2]))) * 1.4826
     return np.asarray(high / max(scale, 1e-6), np.float32)

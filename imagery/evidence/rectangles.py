@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from imagery.evidence.background import Float32Image, Mask, smooth
+from imagery.order_statistics import quantile
 
 CONTAINER_WIDTH_M = 2.44
 MAX_GSD_M = 1.25
@@ -44,11 +45,11 @@ def rectangle_response(image: Float32Image, seen: Mask, gsd_m: float) -> tuple[F
     usable = ndimage.binary_erosion(seen, iterations=max(1, round(2.0 / gsd_m)))
     if not usable.any() or gsd_m > MAX_GSD_M:
         return np.zeros_like(image), np.inf
-    strong = np.quantile(magnitude[usable], 1.0 - _EDGE_SHARE)
+    strong = quantile(magnitude[usable], 1.0 - _EDGE_SHARE)
     rows, cols = np.nonzero(usable & (magnitude > strong) & _crest(gradient, magnitude))
     facing = _votes(gradient, magnitude, rows, cols, gsd_m, -1.0)
     null = _votes(gradient, magnitude, rows, cols, gsd_m, 1.0)
-    level = float(np.quantile(null[usable], 1.0 - _NULL_SHARE))
+    level = float(quantile(null[usable], 1.0 - _NULL_SHARE))
     return facing, max(level, 1e-6)
 
 

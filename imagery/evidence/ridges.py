@@ -13,6 +13,7 @@ from scipy import ndimage
 
 from imagery.evidence.background import Float32Image, Mask, local_contrast, smooth
 from imagery.illumination import Sun
+from imagery.order_statistics import quantile
 
 WORK_GSD_M = 1.5
 MIN_BERM_LENGTH_M = 10.0
@@ -64,7 +65,7 @@ def ridge_log_odds(image: Float32Image, seen: Mask, gsd_m: float, sun: Sun | Non
     if sun is None or not seen.any():
         return np.zeros_like(image)
     true, reverse, factor = ridge_response(image, seen, gsd_m, sun)
-    level = float(np.quantile(reverse, 1.0 - _NULL_SHARE))
+    level = float(quantile(reverse, 1.0 - _NULL_SHARE))
     elongated = _long_components(true > level, gsd_m * factor)
     core = np.where(elongated, true / max(level, 1e-6), 0.0).astype(np.float32)
     core = ndimage.maximum_filter(core, 3)

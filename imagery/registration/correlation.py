@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import fft, ndimage
 
+from imagery.order_statistics import median
 from imagery.registration.prefilter import Mask
 
 Complex64Image = NDArray[np.complex64]
@@ -76,8 +77,8 @@ def masked_correlation(
 
 def best_peaks(correlation: NDArray[np.float32]) -> list[Peak]:
     """Return up to four local maxima, best first; none where the surface is flat."""
-    middle = float(np.median(correlation))
-    spread = 1.4826 * float(np.median(np.abs(correlation - middle)))
+    middle = float(median(correlation))
+    spread = 1.4826 * float(median(np.abs(correlation - middle)))
     if not spread > 0.0:
         return []
     height = (correlation - middle) / spread

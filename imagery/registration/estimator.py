@@ -11,6 +11,7 @@ import numpy as np
 from scipy import ndimage
 
 from imagery.displacement import RegistrationState
+from imagery.order_statistics import median
 from imagery.registration import prefilter
 from imagery.registration.correlation import Complex64Image, Peak, best_peaks, masked_correlation
 from imagery.registration.field import LocalField, local_field, target_nodes
@@ -122,7 +123,7 @@ class Side:
         """The image band-passed and normalised; None where there is nothing but ramps and rounding."""
         band = prefilter.band_passed(self.image)
         sample = np.abs(band[::4, ::4][self.valid[::4, ::4]])
-        if sample.size == 0 or float(np.median(sample)) < FLAT_SHARE * float(self.image.std()):
+        if sample.size == 0 or float(median(sample)) < FLAT_SHARE * float(self.image.std()):
             return None
         return prefilter.normalised(band, self.valid)
 
@@ -224,7 +225,7 @@ def register_prepared(
             break
         coarser = step > 0 and levels[step - 1].reference.image.size <= options.finest_pixels
         answer = _refine(level, motion, 1 if coarser else options.rounds, options)
-        if answer is not None and not coarser and float(np.median(answer.fit.residuals)) > SHADOW_DOUBT_PX:
+        if answer is not None and not coarser and float(median(answer.fit.residuals)) > SHADOW_DOUBT_PX:
             answer = _without_shadows(level, answer, motion, options)
         if answer is not None:
             refined = (answer, step)
@@ -277,7 +278,7 @@ def _without_shadows(level: _Level, plain: _Refined, start: Motion, options: Opt
     lit = _refine(level, start, options.rounds, options, SUN_EVIDENCE)
     if lit is None:
         return plain
-    doubt_plain, doubt_lit = (1.0 - float(np.median(np.abs(a.windows.correlation))) for a in (plain, lit))
+    doubt_plain, doubt_lit = (1.0 - float(median(np.abs(a.windows.correlation))) for a in (plain, lit))
     return replace(lit, shadows_masked=True) if doubt_lit < SHADOW_GAIN * doubt_plain else plain
 
 
@@ -343,12 +344,12 @@ def _judge(
     reasons = list(_reasons(evidence))
     motion = fit.motion.scaled(scale).moved(level.centre)
     field = None
-    if options.local_field and float(np.median(fit.residuals)) > FIELD_DOUBT_PX:
+    if options.local_field and float(median(fit.residuals)) > FIELD_DOUBT_PX:
         field = local_field(refined.bands, fit.motion, refined.cells)
     if float(np.abs(motion.shift).max()) > max_shift_px + 1.5:
         quality, reasons = 0.0, ["beyond_search_range", *reasons]
     used = int(np.count_nonzero(fit.weights > 0.25))
-    inverted = bool(np.median(windows.correlation) < 0)
+    inverted = bool(median(windows.correlation) < 0)
     return _answer(
         motion,
         quality,

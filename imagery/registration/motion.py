@@ -9,6 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from imagery.order_statistics import median
+
 Float64 = NDArray[np.float64]
 
 # Slopes are expected to stay within a pixel over 256: stops affine extrapolation where most of a scene is cloud.
@@ -89,7 +91,7 @@ def fit_motion(
     base = 1.0 / variances
     start = _weighted_median(shifts, base)
     residual = np.hypot(*(shifts - start).T)
-    scale = max(SCALE_START_PX, 1.5 * float(np.median(residual)))
+    scale = max(SCALE_START_PX, 1.5 * float(median(residual)))
     weights = base * _down_weight(residual, scale)
     solution = np.zeros((design.shape[1], 2))
     inverse = np.eye(design.shape[1])

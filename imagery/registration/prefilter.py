@@ -8,6 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import fft, ndimage
 
+from imagery.order_statistics import median
+
 Float32Image = NDArray[np.float32]
 Mask = NDArray[np.bool_]
 
@@ -109,7 +111,7 @@ def normalised(band: Float32Image, valid: Mask) -> Float32Image:
     weight = valid.astype(np.float32)
     energy = local_mean(band * band, weight, FILL_SIGMA_PX)
     inside = energy[::_BLOCK, ::_BLOCK][valid[::_BLOCK, ::_BLOCK]]
-    floor = ENERGY_FLOOR * float(np.median(inside)) if inside.size else 1.0
+    floor = ENERGY_FLOOR * float(median(inside)) if inside.size else 1.0
     return (band / np.sqrt(np.maximum(energy, max(floor, 1e-20)))).astype(np.float32)
 
 
@@ -145,7 +147,7 @@ def orientation(image: Float32Image, valid: Mask, sigma_px: float) -> NDArray[np
     across[:, 1:-1] = smooth[:, 2:] - smooth[:, :-2]
     power = down * down + across * across
     inside = power[valid]
-    middle = float(np.median(inside)) if inside.size else 0.0
+    middle = float(median(inside)) if inside.size else 0.0
     feature = np.empty(image.shape, np.complex64)
     scale = 1.0 / (power + max(4.0 * middle, 1e-30))
     feature.real = (across * across - down * down) * scale

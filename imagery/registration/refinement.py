@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from imagery.order_statistics import quantile
 from imagery.registration.motion import Float64, Motion
 from imagery.registration.prefilter import Float32Image, Mask
 from imagery.registration.windows import Lattice
@@ -232,7 +233,7 @@ def _solve(
     index = np.flatnonzero(keep)
     if index.size:
         # A window that matches worse than the good ones has changed; its misfit alone would understate its error.
-        good = np.percentile(np.abs(rho[index]), 80.0)
+        good = quantile(np.abs(rho[index]), 0.8)
         variances = variances * np.maximum(good / np.maximum(np.abs(rho), 1e-3), 1.0) ** DISTRUST
     return WindowShifts(
         index, cells.centres[index], shifts[index], variances[index], rho[index], valid[index]

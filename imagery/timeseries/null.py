@@ -12,6 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import gammainc, gammaincinv
 
+from imagery.order_statistics import median, medians, quantile
+
 Float32 = NDArray[np.float32]
 Float64 = NDArray[np.float64]
 
@@ -55,7 +57,7 @@ def fit_null(difference: Float64, covariates: Float64, floor: float) -> SpatialN
         residual = joint @ np.concatenate([-slopes, np.eye(difference.shape[1])])
         covariance = _trimmed_covariance(residual, keep, floor)
         distance = np.sqrt(np.einsum("ni,ni->n", residual @ np.linalg.inv(covariance), residual))
-        keep = distance <= np.quantile(distance, 0.8)
+        keep = distance <= quantile(distance, 0.8)
     whiten = np.linalg.cholesky(np.linalg.inv(covariance))
     kind_at, kind_spread = _spread_by_kind(distance, covariates[:, 0], difference.shape[1])
     return SpatialNull(
@@ -92,23 +94,23 @@ def _trimmed_covariance(residual: Float64, keep: NDArray[np.bool_], floor: float
         half_cut = gammaincinv(bands / 2, share)
         covariance /= gammainc(bands / 2 + 1, half_cut) / share
     else:  # first round: nothing is trimmed yet, so start from robust spreads alone
-        spread = 1.4826 * np.median(np.abs(residual), axis=0)
+        spread = 1.4826 * medians(np.ascontiguousarray(np.abs(residual).T))
         covariance = np.diag(spread**2)
     return covariance + floor**2 * np.eye(bands)
 
 
 def _spread_by_kind(distance: Float64, kind: Float64, bands: int) -> tuple[Float64, Float64]:
     """Spread of distances against their chi distribution, per quantile bin of ``kind``; never below 0.7."""
-    edges = np.quantile(kind, np.linspace(0, 1, KINDS + 1))
+    edges = [quantile(kind, share) for share in np.linspace(0, 1, KINDS + 1).tolist()]
     at, spread = [], []
     for low, high in pairwise(edges):
         inside = (kind >= low) & (kind <= high)
         if np.count_nonzero(inside) < MIN_SAMPLE // KINDS:
             continue
-        ratios = np.quantile(distance[inside], (0.5, 0.9)) / np.sqrt(
+        ratios = np.array([quantile(distance[inside], share) for share in (0.5, 0.9)]) / np.sqrt(
             2.0 * gammaincinv(bands / 2, np.array([0.5, 0.9]))
         )
-        at.append(float(np.median(kind[inside])))
+        at.append(float(median(kind[inside])))
         spread.append(max(float(ratios.max()), 0.7))
     order = np.argsort(np.array(at), kind="stable")
     return np.array(at)[order], np.array(spread)[order]

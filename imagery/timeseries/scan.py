@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from imagery.order_statistics import median, medians, quantile
 from imagery.timeseries.null import SpatialNull, deviation, equivalent_z, fit_null
 
 Float32 = NDArray[np.float32]
@@ -119,7 +120,7 @@ def scan(
             null = fit_null(difference[:, chosen].T.astype(np.float64), described, floor)
             if null is None:
                 continue
-            usual = np.float32(np.median(noise[chosen]))
+            usual = median(noise[chosen])
             z, whitened = _significance(null, difference, ground, noise / usual, misregistration_px)
             z[~(usable & inside.ravel())] = -np.inf
             yield from _spots(z, whitened, null, difference, ground.shape, (split, window), high_z, low_z)
@@ -174,9 +175,9 @@ def _spots(
     for start, end in zip(starts, ends, strict=True):
         mine = pixels[start:end]
         strength = z[mine]
-        core = mine[strength >= np.quantile(strength, 0.6)]
-        effect = np.median(difference[:, core], axis=1)
-        weights = null.whiten @ np.median(whitened[:, core], axis=1)
+        core = mine[strength >= quantile(strength, 0.6)]
+        effect = medians(difference[:, core])
+        weights = null.whiten @ medians(whitened[:, core])
         yield Spot(
             where[0],
             where[1],

@@ -1,5 +1,6 @@
 """Normalisation is fitted on what did not change, and a site that changed as a whole is named."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import numpy as np
@@ -15,6 +16,7 @@ from imagery.observability import ObservationState
 from imagery.radiometry import (
     NormalisationOptions,
     WholeSiteKind,
+    Yardstick,
     apply_normalisation,
     chance_beyond,
     normalise,
@@ -165,3 +167,16 @@ def test_the_closed_form_of_a_chi_square_is_the_incomplete_gamma_function(freedo
     np.testing.assert_allclose(
         chance_beyond(chi, freedom), special.gammaincc(freedom / 2.0, chi / 2.0), rtol=1e-12, atol=1e-300
     )
+
+
+def test_what_is_kept_of_a_reference_changes_no_answer() -> None:
+    reference, kept = look(scene(0)), Yardstick(look(scene(0)))
+    hidden = np.zeros((SIDE, SIDE), np.uint8)
+    hidden[:9, 20:50] = ObservationState.CLOUD
+    for target in (
+        look(noisy(scene(0))),
+        replace(look(noisy(scene(0), 8)), state=hidden),
+        look(noisy(scene(0), 9)),
+        look(noisy(scene(0))[:2], BANDS[:2]),
+    ):
+        assert normalise(kept, target) == normalise(reference, target)
