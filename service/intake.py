@@ -10,7 +10,7 @@ import json
 import math
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree as ET
@@ -21,7 +21,7 @@ from shapely.geometry.base import BaseGeometry
 from imagery.errors import DepotwatchError
 from pipelines.antimeridian import crosses, uncut
 from pipelines.aoi import AoiEmpty, parse_aoi
-from service.errors import BadBody, UnsupportedMediaType
+from service.errors import BadBody, NameTaken, UnsupportedMediaType
 from service.problems import ManyErrors
 
 MAX_SITES = 2_000
@@ -127,14 +127,50 @@ def read_sites(body: bytes, media_type: str) -> Intake:
         case "application/geo+json" | "application/json":
             document = parse_json(body)
         case "application/vnd.google-earth.kml+xml":
-            document = kml_to_geojson(body)
+            return _read_placed(_kml_features(body))
         case "text/csv":
-            document = csv_to_geojson(body)
+            return _read_placed(_csv_features(body))
         case _:
             raise UnsupportedMediaType(
                 f"sites come as {', '.join(MEDIA_TYPES)}, not {media_type or 'untyped'}"
             )
     return read_document(document)
+
+
+@dataclass(frozen=True, slots=True)
+class _Placed:
+    """A Feature made of part of what a client sent, and that part: its pointer, and in words."""
+
+    pointer: str
+    words: str
+    feature: dict[str, Any]
+
+
+def _read_placed(found: list[_Placed]) -> Intake:
+    """Turn Features into drafts; faults point to where the client drew or wrote them, not into our GeoJSON."""
+    try:
+        made = read_document(_collection(found))
+    except ManyErrors as error:
+        raise ManyErrors([_placed_fault(fault, found) for fault in error.faults]) from error
+    return Intake(
+        tuple(replace(draft, pointer=place.pointer) for draft, place in zip(made.drafts, found, strict=True)),
+        made.many,
+    )
+
+
+def _placed_fault(fault: tuple[str, str, str], found: list[_Placed]) -> tuple[str, str, str]:
+    pointer, code, detail = fault
+    index = re.match(r"/features/(\d+)/", f"{pointer}/")
+    if index is None:
+        return fault
+    place = found[int(index[1])]
+    if code == NameTaken.code:
+        detail = re.sub(r"/features/(\d+)$", lambda other: found[int(other[1])].words, detail)
+    return place.pointer, code, f"{place.words}: {detail}"
+
+
+def _collection(found: list[_Placed]) -> dict[str, Any]:
+    return {"type": "FeatureCollection", "features": [place.feature for place in found]}
 
 
 def read_document(document: Any) -> Intake:
@@ -176,7 +212,7 @@ def _all(features: list[Any], common: dict[str, Any]) -> list[SiteDraft]:
     for draft in drafts:
         if draft.name in seen:
             pointer = f"{draft.pointer}/properties/name"
-            faults.append((pointer, "name-taken", f"{draft.name!r} is also the name of {seen[draft.name]}"))
+            faults.append((pointer, NameTaken.code, f"{draft.name!r} is also the name of {seen[draft.name]}"))
         seen[draft.name] = draft.pointer
     if faults:
         raise ManyErrors(faults)
@@ -296,6 +332,10 @@ def kml_to_geojson(body: bytes) -> dict[str, Any]:
     ------
     BadKml : no XML, a document type declaration (entities are a known way to exhaust a parser), no polygon
     """
+    return _collection(_kml_features(body))
+
+
+def _kml_features(body: bytes) -> list[_Placed]:
     if body.startswith(b"PK"):
         raise BadKml("this is a KMZ, which is KML zipped: unzip it and send the doc.kml in it")
     if re.search(rb"<!\s*(DOCTYPE|ENTITY)", body, re.IGNORECASE):
@@ -313,10 +353,12 @@ def kml_to_geojson(body: bytes) -> dict[str, Any]:
         properties = {"name": (placemark.findtext("{*}name") or "").strip() or f"place {number}"}
         if note := (placemark.findtext("{*}description") or "").strip():
             properties["description"] = note
-        features.append({"type": "Feature", "properties": properties, "geometry": geometry})
+        feature = {"type": "Feature", "properties": properties, "geometry": geometry}
+        words = f"placemark {number} ({properties['name'][:40]})"
+        features.append(_Placed(f"/Placemark/{number}", words, feature))
     if not features:
         raise BadKml("the KML holds no Placemark with a Polygon; draw one around each site")
-    return {"type": "FeatureCollection", "features": features}
+    return features
 
 
 def _kml_polygon(node: ET.Element, number: int) -> list[list[list[float]]]:
@@ -328,7 +370,8 @@ def _kml_ring(text: str, number: int) -> list[list[float]]:
     try:
         return [[float(v) for v in position.split(",")[:2]] for position in text.split()]
     except ValueError as error:
-        raise BadKml(f"placemark {number}: a coordinate is no number ({error})") from error
+        told = f"placemark {number}: a coordinate is no number ({error})"
+        raise BadKml(told, pointer=f"/Placemark/{number}") from error
 
 
 def csv_to_geojson(body: bytes) -> dict[str, Any]:
@@ -338,6 +381,10 @@ def csv_to_geojson(body: bytes) -> dict[str, Any]:
     ------
     BadBody, BadCsv : not UTF-8, a column missing, a value that is no number
     """
+    return _collection(_csv_features(body))
+
+
+def _csv_features(body: bytes) -> list[_Placed]:
     try:
         text = body.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -348,12 +395,16 @@ def csv_to_geojson(body: bytes) -> dict[str, Any]:
     try:
         header = [column.strip().lower() for column in next(rows, [])]
         where = {name: _column(header, names) for name, names in _COLUMNS.items()}
-        features = [_circle(row, where, header, line, comma) for line, row in enumerate(rows, 2) if any(row)]
+        features = [
+            _Placed(f"/{line}", f"line {line}", _circle(row, where, header, line, comma))
+            for line, row in enumerate(rows, 2)
+            if any(row)
+        ]
     except csv.Error as error:
         raise BadCsv(f"the table cannot be read: {error}") from error
     if not features:
         raise BadCsv("the table has a header and no rows")
-    return {"type": "FeatureCollection", "features": features}
+    return features
 
 
 _COLUMNS = {

@@ -13,7 +13,7 @@ from starlette.testclient import TestClient
 from imagery.errors import DepotwatchError
 from pipelines.aoi import area_m2
 from service.errors import BadBody
-from service.intake import circle, parse_json, read_document, read_sites
+from service.intake import CSV_TYPE, KML_TYPE, circle, parse_json, read_document, read_sites
 from service.problems import ManyErrors
 from tests.service.support import feature, square
 
@@ -135,6 +135,40 @@ def test_tables_that_make_no_place_are_refused(table: bytes, code: str) -> None:
         read_sites(table, "text/csv")
     found = raised.value.faults[0][1] if isinstance(raised.value, ManyErrors) else raised.value.code
     assert found == code
+
+
+RING = "30,50 30.01,50 30.01,50.01 30,50.01 30,50"
+
+
+def placemark(name: str, ring: str) -> str:
+    return (
+        f"<Placemark><name>{name}</name><Polygon><outerBoundaryIs><LinearRing><coordinates>{ring}</coordinates>"
+        "</LinearRing></outerBoundaryIs></Polygon></Placemark>"
+    )
+
+
+@pytest.mark.parametrize(
+    ("body", "media", "pointer", "code", "words"),
+    [
+        ("name,lon,lat,radius_m\nok,30,50,200\n\nfar,30,95,200\n", CSV_TYPE, "/4", "aoi-out-of-range", "line 4: "),
+        ("name,lon,lat,radius_m\n,30,50,200\n", CSV_TYPE, "/2", "bad-site", "line 2: "),
+        ("name,lon,lat,radius_m\na,30,50,200\na,30,51,200\n", CSV_TYPE, "/3", "name-taken", "line 3: "),
+        (
+            f"<kml><Placemark><name>pin</name></Placemark>{placemark('ok', RING)}{placemark('eight', '30,50 31,51 31,50 30,51 30,50')}</kml>",
+            KML_TYPE, "/Placemark/3", "aoi-self-crossing", "placemark 3 (eight): ",
+        ),
+        (f"<kml>{placemark('a', 'x,y')}</kml>", KML_TYPE, "/Placemark/1", "bad-kml", "placemark 1: "),
+    ],
+)  # fmt: skip
+def test_faults_of_tables_and_kml_point_to_where_they_were_written(
+    lite_client: TestClient, body: str, media: str, pointer: str, code: str, words: str
+) -> None:
+    answer = lite_client.post("/sites", content=body.encode(), headers={"Content-Type": media})
+    assert answer.status_code == 422, answer.text
+    fault = answer.json()["errors"][0]
+    assert (fault["pointer"], fault["code"]) == (pointer, code)
+    assert fault["detail"].startswith(words)
+    assert "/features" not in answer.text
 
 
 @given(st.floats(-179, 179), st.floats(-79, 79), st.floats(10, 10_000))
