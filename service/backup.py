@@ -39,6 +39,8 @@ def write_backup(service: Service, out: Path) -> dict[str, int]:
     part = out.with_name(out.name + ".part")
     counts: dict[str, int] = {}
     try:
+        part.unlink(missing_ok=True)
+        part.touch(0o600)  # from the first byte on: it holds every tenant's reports
         with tarfile.open(part, "w") as archive, service.database.read() as connection:
             if not service.database.is_sqlite:
                 connection.execute(text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ"))
@@ -51,7 +53,6 @@ def write_backup(service: Service, out: Path) -> dict[str, int]:
                 _add(archive, f"blobs/{digest}", service.store.get(digest))
             _add(archive, "secret", pepper(service.settings))
             _add(archive, "manifest.json", json.dumps({"rows": counts}).encode())
-        part.chmod(0o600)
         os.replace(part, out)
     finally:
         part.unlink(missing_ok=True)

@@ -3,6 +3,8 @@
 import argparse
 import importlib
 import importlib.util
+import os
+import signal
 import sys
 import warnings
 
@@ -78,11 +80,17 @@ def main(argv: list[str] | None = None) -> int:
     # A raster without CRS is told in the command's own one line.
     warnings.filterwarnings("ignore", message="Dataset has no geotransform")
     try:
-        return int(module.run(parsed))
+        code = int(module.run(parsed))
+        sys.stdout.flush()
+        return code
     except DepotwatchError as error:
         where = f" ({error.pointer})" if error.pointer else ""
         print(f"depotwatch {name}: {error.code}: {error.detail}{where}", file=sys.stderr)
         return 2
+    except BrokenPipeError:
+        # Whoever read had enough; Python would complain once more when it closes stdout.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 128 + signal.SIGPIPE
     except KeyboardInterrupt:
         print(f"depotwatch {name}: interrupted", file=sys.stderr)
         return 130

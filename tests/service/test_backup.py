@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from starlette.testclient import TestClient
 
+from service import backup
 from service.app import build_app
 from service.backup import restore_backup, write_backup
 from service.context import Service, open_service
@@ -73,6 +74,22 @@ def check(restored: Service, saved: Path, key: str, before: list[object]) -> Non
     assert work_off(again) == 1, "what somebody held is worked on again"
     assert client.post("/sites", json=feature("c", geometry=square(32))).status_code == 201
     again.close()
+
+
+def test_nobody_else_may_read_a_backup_while_it_is_written(
+    service: Service, filled: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    modes = set()
+
+    def watched(archive: tarfile.TarFile, name: str, data: bytes) -> None:
+        modes.add((tmp_path / "all.tar.part").stat().st_mode & 0o777)
+        add(archive, name, data)
+
+    add = backup._add
+    monkeypatch.setattr(backup, "_add", watched)
+    (tmp_path / "all.tar.part").touch(0o644)  # left by a crash
+    write_backup(service, tmp_path / "all.tar")
+    assert modes == {0o600}
 
 
 def test_a_torn_or_foreign_file_is_refused(service: Service, filled: str, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -217,3 +218,13 @@ def test_a_folder_of_pictures_without_place_gets_one_line(tmp_path: Path) -> Non
         sink.write(np.ones((3, 64, 64), "uint16"))
     said = told("analyse", "--catalog", str(folder), "--aoi", str(aoi), "--out", str(tmp_path / "out"))
     assert "has no CRS" in said
+
+
+def test_a_reader_that_has_enough_ends_the_command_quietly(tmp_path: Path) -> None:
+    code = "import sys; from service.cli import main; sys.exit(main())"
+    command = [sys.executable, "-c", code, "archive", "list", "--json", "--data", str(tmp_path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        process.stdout.close()
+        _, said = process.communicate(timeout=60)
+    assert (process.returncode, said) == (128 + signal.SIGPIPE, b"")
