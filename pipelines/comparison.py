@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from math import hypot
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 from imagery.errors import DepotwatchError
@@ -324,10 +324,11 @@ def _refuse_elsewhere(before: Told, after: Told) -> None:
 
 @dataclass(frozen=True, slots=True)
 class _Looks:
-    """The looks of one report by scene, and the hashes of their files."""
+    """The looks of one report by scene, the hashes of their files, and why some could not be read."""
 
     rows: Mapping[str, Mapping[str, Any]]
     files: Mapping[str, frozenset[str]]
+    refused: Mapping[str, str]
 
     def words(self, scene: str) -> str:
         row = self.rows.get(scene)
@@ -340,6 +341,12 @@ def _looks_of(report: Mapping[str, Any]) -> _Looks:
         {
             str(source["scene_id"]): frozenset(file["sha256"] for file in source["files"])
             for source in report.get("generated_from", ())
+        },
+        # By the item's id, or of a folder by the file's name, whose stem is the scene's.
+        {
+            scene: str(refusal["detail"]).rstrip(".")
+            for refusal in report.get("refused", ())
+            for scene in (str(refusal["where"]), PurePath(str(refusal["where"])).stem)
         },
     )
 
@@ -628,12 +635,22 @@ def _look_causes(was: _Looks, now: _Looks) -> Iterator[Cause]:
     for scene in sorted(times, key=lambda scene: (times[scene], scene)):
         if scene not in was.rows:
             yield Cause(
-                "scenes", f"Scene {now.words(scene)} is new among the scenes{_unused(now, scene)}.", scene
+                "scenes",
+                f"Scene {now.words(scene)} {_unread(was, scene, 'before') or 'is new among the scenes'}"
+                f"{_unused(now, scene)}.",
+                scene,
             )
         elif scene not in now.rows:
-            yield Cause("scenes", f"Scene {was.words(scene)} is no longer among the scenes.", scene)
+            gone = _unread(now, scene, "now") or "is no longer among the scenes"
+            yield Cause("scenes", f"Scene {was.words(scene)} {gone}.", scene)
         else:
             yield from _one_look(scene, was, now)
+
+
+def _unread(looks: _Looks, scene: str, when: str) -> str:
+    """Say that a scene was there and could not be read: somebody has to mend it, which is no news of the archive."""
+    why = looks.refused.get(scene)
+    return f"could not be read {when}: {why}" if why else ""
 
 
 def _unused(looks: _Looks, scene: str) -> str:

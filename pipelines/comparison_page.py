@@ -2,6 +2,7 @@
 
 import csv
 import io
+import math
 from collections.abc import Sequence
 from datetime import datetime
 from html import escape
@@ -38,6 +39,8 @@ MEANINGS = (
 ROWS_SHOWN = 500
 NUMBERED = 200
 MARGIN = 0.06
+# Of marks on the map: nearer ones lie over each other; how far apart they then are drawn.
+NEAR, MARK_PX = 18.0, 20.0
 ARROW, DASH = "\u2192", "\u2013"
 
 _SIDES = (
@@ -319,7 +322,8 @@ def _map(site: SiteComparison) -> str:
     frame = _Frame(shown)
     ring = "".join(frame.path(outline) for outline in shown[: len(outlines)])
     placed = zip(some, shown[len(outlines) :], strict=True)
-    marks = "".join(_mark(n, entry, geometry, frame) for (n, entry), geometry in reversed(list(placed)))
+    spots = [(n, entry, *frame.points(geometry.centroid)[0]) for (n, entry), geometry in placed]
+    marks = "".join(_marks(group) for group in reversed(_near(spots)))
     size = f'viewBox="0 0 {WIDTH:g} {frame.height:.1f}" width="{WIDTH:g}" height="{frame.height:.1f}"'
     return (
         f'<section><figure><svg class="map" {size} role="img" aria-label="Where the reports differ">'
@@ -329,12 +333,34 @@ def _map(site: SiteComparison) -> str:
     )
 
 
-def _mark(number: int, entry: Entry, geometry: BaseGeometry, frame: "_Frame") -> str:
-    ((x, y),) = frame.points(geometry.centroid)
-    label = (
-        f'<text class="tag" x="{x + 11:.1f}" y="{y + 5:.1f}">{number}</text>' if number <= NUMBERED else ""
-    )
-    return f"{_marker(entry.told, x, y)}{label}"
+_Spot = tuple[int, Entry, float, float]
+
+
+def _near(spots: Sequence[_Spot]) -> list[list[_Spot]]:
+    """Gather what would lie over each other: what went and came at one place has two marks and two numbers there."""
+    groups: list[list[_Spot]] = []
+    for spot in spots:
+        _, _, x, y = spot
+        reach = ((group, NEAR + MARK_PX * (len(group) - 1)) for group in groups)
+        near = (g for g, wide in reach if abs(x - g[0][2]) < wide and abs(y - g[0][3]) < NEAR)
+        group = next(near, None)
+        if group is None:
+            groups.append([spot])
+        else:
+            group.append(spot)
+    return groups
+
+
+def _marks(group: Sequence[_Spot]) -> str:
+    """Draw the marks of one place side by side, the first where it is, and all their numbers behind them."""
+    _, _, x, y = group[0]
+    step = -MARK_PX if x > WIDTH / 2 else MARK_PX
+    in_order = group if step > 0 else group[::-1]
+    numbers = ", ".join(str(number) for number, *_ in in_order if number <= NUMBERED)
+    drawn = "".join(_marker(entry.told, x + step * i, y) for i, (_, entry, *_) in enumerate(group))
+    at, anchor = x + step * (len(group) - 1) + math.copysign(11, step), "end" if step < 0 else "start"
+    label = f'<text class="tag" x="{at:.1f}" y="{y + 5:.1f}" text-anchor="{anchor}">{numbers}</text>'
+    return drawn + (label if numbers else "")
 
 
 class _Frame:

@@ -3,6 +3,8 @@
 import csv
 import io
 import json
+import re
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -206,6 +208,30 @@ def test_what_is_published_is_told_apart() -> None:
     assert "The published reports of 1 of 2 sites differ." in headline(both)
     quiet = compare_reports(told(change("a", 10), current=True), told(change("a", 10, confidence=0.7)))
     assert (quiet.entries, quiet.retold, quiet.changes_published) == ((), 1, True)
+
+
+def test_a_scene_that_cannot_be_read_is_not_told_as_gone() -> None:
+    looks, why = [look(0), look(1), look(3)], "s2.tif: is truncated; copy it again"
+    for where in ("s2", "s2.tif"):
+        refused = [{"where": where, "code": "unreadable-raster", "detail": why}]
+        (cause,) = compare_reports(told(), told(looks=looks, refused=refused)).causes
+        assert cause.sentence == f"Scene s2 of 1 July 2024 could not be read now: {why}."
+        (cause,) = compare_reports(told(looks=looks, refused=refused), told()).causes
+        assert cause.sentence == f"Scene s2 of 1 July 2024 could not be read before: {why}."
+
+
+def test_every_difference_has_its_number_on_the_map_however_near_another_lies() -> None:
+    """What went and came at one place lies under one mark otherwise, and the map shows fewer than the table lists."""
+    there = [change(name, east) for name, east in (("a", 10), ("b", 11), ("c", 12), ("d", 700))]
+    page = comparison_html(Comparison((compare_reports(told(), told(*there)),))).decode()
+    drawing = re.search(r'<svg class="map".*?</svg>', page, re.DOTALL)
+    assert drawing is not None
+    numbers = ", ".join(re.findall(r'class="tag"[^>]*>([^<]+)<', drawing.group()))
+    assert sorted(numbers.split(", ")) == ["1", "2", "3", "4"]
+    places = re.findall(r'<polygon class="mark[^>]*points="([^ ]+)', drawing.group())
+    across = sorted(float(place.split(",")[0]) for place in places)
+    assert len(across) == 4
+    assert all(right - left >= 18 for left, right in pairwise(across))
 
 
 def test_the_table_and_the_page_tell_what_the_json_does() -> None:
