@@ -193,13 +193,52 @@ def _side_fields(item: Any) -> dict[str, Any] | None:
         raise BadUpload("item is a STAC Item, or an object with datetime, sun_azimuth, ...", pointer="/item")
     properties = document.get("properties")
     if not isinstance(properties, dict):
-        if told := [field for field in FOLDER_FIELDS if field in document]:
-            raise BadUpload(
-                f"item: {told[0]} is not taken from an upload; a mask is the part 'mask', an id ?scene_id=",
-                pointer=f"/item/{told[0]}",
-            )
+        for field in FOLDER_FIELDS:
+            if field in document:
+                raise BadUpload(
+                    f"item: {field} is not taken from an upload; a mask is the part 'mask', an id ?scene_id=",
+                    pointer=f"/item/{field}",
+                )
         return document
-    return {ours: properties[stac] for stac, ours in SIDE_FIELDS.items() if stac in properties}
+    told = {ours: properties[stac] for stac, ours in SIDE_FIELDS.items() if stac in properties}
+    return {**told, **_pixels_told(document, properties)}
+
+
+def _pixels_told(item: dict[str, Any], properties: dict[str, Any]) -> dict[str, Any]:
+    """Return what an Item's assets say of the file's numbers: which band is which, and how they become reflectance.
+
+    Raises
+    ------
+    BadUpload : it describes other than one file of pixels, or what one side file cannot say
+    """
+    from pipelines.archives.errors import SceneWithoutBands
+    from pipelines.archives.items import parse_item
+
+    if not item.get("assets"):
+        return {}
+    # Whether the time is told elsewhere is judged with the file; here it is only in the way.
+    timed = {**properties, "datetime": properties.get("datetime") or "2000-01-01T00:00:00Z"}
+    try:
+        files = parse_item({**item, "id": "item", "properties": timed}, Path()).files
+    except SceneWithoutBands:
+        return {}
+    if len(files) != 1:
+        raise BadUpload(
+            f"item describes {len(files)} files of pixels, and an upload is one; put the bands into one GeoTIFF",
+            pointer="/item/assets",
+        )
+    bands = files[0].bands
+    told: dict[str, Any] = {"bands": [b.name for b in bands]} if all(b.name for b in bands) else {}
+    for field in ("scale", "offset", "nodata"):
+        # By their text: NaN, as nodata may be, is not even itself.
+        values = {str(value): value for b in bands if (value := getattr(b, field)) is not None}
+        if len(values) > 1:
+            raise BadUpload(
+                f"item gives its bands more than one {field}; bring them to one", pointer="/item/assets"
+            )
+        if values:
+            told[field] = next(iter(values.values()))
+    return told if bands else {}
 
 
 def _check(staged: Path) -> list[str]:

@@ -34,7 +34,10 @@ UPLOAD_BODY = {
                     "properties": {
                         "file": {"type": "string", "format": "binary", "description": "GeoTIFF"},
                         "mask": {"type": "string", "format": "binary", "description": "cloud mask, GeoTIFF"},
-                        "item": {"type": "string", "description": "STAC Item as JSON: time, angles, licence"},
+                        "item": {
+                            "type": "string",
+                            "description": "STAC Item as JSON: time, angles, licence, bands and their scale",
+                        },
                     },
                 }
             }

@@ -10,6 +10,7 @@ from affine import Affine
 from sqlalchemy import select, update
 from starlette.testclient import TestClient
 
+from pipelines.archives import open_archive
 from service.archives import add_archive
 from service.context import Service
 from service.tables import archives, scenes
@@ -21,15 +22,19 @@ from tests.service.support import client_of, feature, square, work_off
 EAST_M, NORTH_M = 284_000.0, 5_546_000.0
 
 
-def write_scene(folder: Path, name: str, day: str, *, east_m: float = EAST_M, side: bool = True) -> None:
+def write_scene(
+    folder: Path, name: str, day: str, *, east_m: float = EAST_M, side: bool = True, bands: int = 1
+) -> None:
     """A small GeoTIFF over the square, with its time beside it."""
     folder.mkdir(parents=True, exist_ok=True)
-    pixels = np.random.default_rng(int(day.replace("-", ""))).integers(1, 4000, (1, 64, 64), dtype=np.uint16)
+    pixels = np.random.default_rng(int(day.replace("-", ""))).integers(
+        1, 4000, (bands, 64, 64), dtype=np.uint16
+    )
     profile = {
         "driver": "GTiff",
         "width": 64,
         "height": 64,
-        "count": 1,
+        "count": bands,
         "dtype": "uint16",
         "crs": "EPSG:32636",
     }
@@ -240,6 +245,49 @@ def test_an_upload_says_nothing_of_other_files(
     assert answer.status_code == 422, answer.text  # type: ignore[attr-defined]
     assert answer.json()["errors"][0]["pointer"] == f"/item/{field}"  # type: ignore[attr-defined]
     assert sorted(p.name for p in folder.iterdir()) == ["one.json", "one.tif"]
+
+
+def described(*bands: dict[str, object], **more: object) -> str:
+    """A STAC Item with one asset of pixels."""
+    asset = {"href": "./there.tif", "type": "image/tiff", "roles": ["data"], **more}
+    if bands:
+        asset["eo:bands"] = list(bands)
+    item = {"type": "Feature", "id": "x", "properties": {"datetime": "2024-05-01T10:00:00Z"}}
+    return json.dumps({**item, "assets": {"data": asset}})
+
+
+def test_an_uploaded_item_says_which_band_is_which_and_how_they_are_scaled(
+    service: Service, folder: Path, tmp_path: Path
+) -> None:
+    write_scene(tmp_path / "out", "one", "2024-05-01", bands=3)
+    item = described(
+        {"name": "blue"}, {"name": "B03"}, {"common_name": "red"},
+        **{"raster:bands": [{"scale": 0.0002, "offset": -0.1, "nodata": "nan"}] * 3},
+    )  # fmt: skip
+    (tmp_path / "out" / "one.json").write_text(item)
+    made = upload(client_of(service), tmp_path / "out" / "one.tif")
+    assert made.status_code == 201, made.text  # type: ignore[attr-defined]
+    bands = open_archive(str(folder)).search().scenes[0].bands
+    assert [band.name for band in bands] == ["blue", "green", "red"]
+    assert {(band.scale, band.offset, str(band.nodata)) for band in bands} == {(0.0002, -0.1, "nan")}
+
+
+def test_an_uploaded_item_that_one_side_file_cannot_say_is_refused(
+    service: Service, folder: Path, tmp_path: Path
+) -> None:
+    write_scene(tmp_path / "out", "one", "2024-05-01", bands=3)
+    unlike = [{"scale": 0.1}, {"scale": 0.2}, {"scale": 0.1}]
+    for item in (
+        described(**{"raster:bands": unlike}),
+        described()
+        .replace('"data":', '"B02":')
+        .replace("}}}", '}, "B03": {"href": "b.tif", "roles": ["data"]}}}'),
+    ):
+        (tmp_path / "out" / "one.json").write_text(item)
+        answer = upload(client_of(service), tmp_path / "out" / "one.tif")
+        assert answer.status_code == 422, answer.text  # type: ignore[attr-defined]
+        assert answer.json()["errors"][0]["pointer"] == "/item/assets"  # type: ignore[attr-defined]
+    assert list(folder.iterdir()) == []
 
 
 def test_a_second_copy_is_refused_and_not_kept(service: Service, folder: Path, tmp_path: Path) -> None:
