@@ -277,7 +277,7 @@ def _read_file(
         for row in range(0, grid.rows, height):
             part = placed.strip(row, min(height, grid.rows - row))
             where = slice(row, row + part.grid.rows)
-            native = _native(dataset, part)
+            native = whole if height >= grid.rows else _native(dataset, part)
             if native is not None:
                 raw = pixels.read(dataset, path, [s.index for s in sources], native.window, data)
                 _warp_strip(dataset, raw, sources, masked, part, native, values[:, where], state[where])

@@ -307,11 +307,19 @@ def make_chip(unit: ChipUnit) -> ChipSummary:
             raise
         except DepotwatchError as error:
             return ChipSummary(key, 0.0, 0.0, (error.code, error.detail))
-        header = _look_header(look) | {"sharpness": _sharpness(look.reflectance[0])}
+        header = _look_header(look) | {
+            "sharpness": _sharpness(look.reflectance[0]),
+            "usable": _usable(look.state),
+        }
         product = store.put(key, header, {"reflectance": look.reflectance, "state": look.state})
-    state = product.arrays["state"]
-    usable = np.count_nonzero(state == ObservationState.OBSERVED) / state.size
-    return ChipSummary(key, usable, float(product.header["sharpness"]))
+    usable = product.header.get("usable")
+    if usable is None:  # made before it was noted, which spares the next runs the array
+        usable = _usable(product.arrays["state"])
+    return ChipSummary(key, float(usable), float(product.header["sharpness"]))
+
+
+def _usable(state: NDArray[np.uint8]) -> float:
+    return int(np.count_nonzero(state == ObservationState.OBSERVED)) / state.size
 
 
 def _sharpness(image: NDArray[np.float32]) -> float:
@@ -349,7 +357,8 @@ def _displacement(unit: LookUnit, store: ProductStore) -> Displacement:
             # A lost chip is made again under its old name, so that it was lost is not to be remembered.
             _reference.cache_clear()
             raise LostProduct(f"a chip of scene {unit.scene.id} was deleted while it was needed; run again")
-        found = estimate_displacement(reference, look_from(target), max_shift_m=unit.max_shift_m)
+        look = reference.look if unit.chip == unit.reference_chip else look_from(target)
+        found = estimate_displacement(reference, look, max_shift_m=unit.max_shift_m)
         arrays = {}
         if found.field is not None:
             arrays = {"field_east_m": found.field.east_m, "field_north_m": found.field.north_m}

@@ -72,7 +72,9 @@ def estimate_displacement(
     # Candidates differ from target to target.
     key = object() if reference_weight is not None else (names[0], coarse_px, part, options)
     first = known.prepared(key, lambda: made(reference, 0, seen))
-    second = made(target, 1, target.observed)
+    # A reference is held against itself too, to tell how well its pattern can be placed: all of it is there already.
+    itself = target is reference and reference_weight is None
+    second = first if itself else made(target, 1, target.observed)
     result = register_prepared(first, second, max_shift_px=max_shift_m / gsd_m, options=options)
     rows, cols = part
     grid = reference.grid.window(rows.start, cols.start, rows.stop - rows.start, cols.stop - cols.start)
