@@ -377,6 +377,44 @@ def test_a_site_shows_its_changes_by_class_and_direction(visit: Open, sites: dic
     expect(page.locator(".list-said")).to_contain_text("of")
 
 
+@pytest.mark.parametrize("screen", [DESKTOP, PHONE])
+def test_no_number_in_the_list_is_cut_off(
+    visit: Open, http: httpx.Client, sites: dict[str, str], screen: dict[str, int]
+) -> None:
+    page = visit("", viewport=screen)
+    told = http.get(f"/sites/{sites[DEPOT]}/changes?limit=1000").json()
+    for made in told["features"]:
+        made["properties"] |= {"change_type": "other", "count": None, "area_m2": 21_000.0}
+    page.route("**/sites/*/changes?*", lambda route: route.fulfill(json=told))
+    page.evaluate(f"location.hash = '#/sites/{sites[DEPOT]}'")
+    expect(page.locator(".change-row").first).to_contain_text("21\u202f000 m²")
+    gaps = page.locator(".change-row").evaluate_all(
+        """rows => rows.map(row => {
+          const size = row.querySelector(".change-size");
+          const room = row.querySelector(".confidence").getBoundingClientRect().left - size.getBoundingClientRect().right;
+          return Math.min(room, size.clientWidth + 1 - size.scrollWidth);
+        })"""
+    )
+    assert gaps
+    assert min(gaps) >= 0, "a number is cut off, or lies under the confidence"
+
+
+def test_a_short_list_takes_no_more_of_a_phone_than_its_rows(
+    visit: Open, http: httpx.Client, sites: dict[str, str]
+) -> None:
+    page = visit("", viewport=PHONE)
+    told = http.get(f"/sites/{sites[DEPOT]}/changes?limit=1000").json()
+    told["features"] = told["features"][:3]
+    page.route("**/sites/*/changes?*", lambda route: route.fulfill(json=told))
+    page.evaluate(f"location.hash = '#/sites/{sites[DEPOT]}'")
+    expect(page.locator(".change-row")).to_have_count(3)
+    heights = (
+        "['.change-list', '.rows'].map(part => document.querySelector(part).getBoundingClientRect().height)"
+    )
+    listed, rows = page.evaluate(heights)
+    assert rows <= listed <= rows + 2
+
+
 INKED = "(() => { const c = document.querySelector('canvas.marks'); return c.getContext('2d').getImageData(0, 0, c.width, c.height).data.filter((v, i) => i % 4 === 3 && v > 0).length; })()"
 
 
@@ -470,6 +508,58 @@ def test_the_timeline_tells_every_look_and_picks_it(visit: Open, sites: dict[str
     assert box is not None
     page.mouse.click(box["x"] + 4, box["y"] + 40)
     expect(slider).to_have_attribute("aria-valuetext", re.compile("2 May 2023"))
+
+
+def test_an_open_change_is_shown_on_the_curve_of_its_own_class(
+    visit: Open, http: httpx.Client, sites: dict[str, str]
+) -> None:
+    page = visit("")
+    told = http.get(f"/sites/{sites[DEPOT]}/timeline").json()
+    told["points"] += [p | {"class": "berm", "count": None, "area_m2": 900.0} for p in told["points"]]
+    page.route("**/timeline*", lambda route: route.fulfill(json=told))
+    page.evaluate(f"location.hash = '#/sites/{sites[DEPOT]}'")
+    curve = page.get_by_label("What the curve shows").locator("option:checked")
+    expect(curve).to_have_text("Containers standing, number")
+    page.locator(".change-row").filter(has_text="Berm").first.click()
+    expect(curve).to_have_text("Berms standing, m²")
+    expect(page.locator(".timeline-said")).to_contain_text("berms")
+
+
+WRITTEN = """(() => {
+  const write = CanvasRenderingContext2D.prototype.fillText;
+  window.written = [];
+  CanvasRenderingContext2D.prototype.fillText = function (text, x, y) {
+    window.written.push([text, x - (this.textAlign === "right" ? this.measureText(text).width : 0)]);
+    write.call(this, text, x, y);
+  };
+})()"""
+
+
+def test_names_of_events_stay_inside_the_timeline(
+    visit: Open, http: httpx.Client, sites: dict[str, str]
+) -> None:
+    """An event of years before leaves no room outside the plot for the name of the next one."""
+    long = "Shipment of trucks to the eastern gate, as three newspapers tell of it on the same day"
+    posted = [
+        http.post(
+            f"/sites/{sites[DEPOT]}/events",
+            json={"label": label, "kind": "claim", "when": day, "lag_days": [0, 30], "source": "Newspaper"},
+        )
+        for label, day in (("Long before", "2019-01-01"), (long, "2023-06-25"), ("Next", "2023-06-27"))
+    ]  # fmt: skip
+    assert [answer.status_code for answer in posted] == [201] * 3
+    page = visit(f"/sites/{sites[DEPOT]}")
+    expect(page.locator(".event-card")).to_have_count(3)
+    page.evaluate(WRITTEN)
+    page.set_viewport_size({"width": 1100, "height": 800})
+    until(page, "window.written.length > 0")
+    left = page.evaluate("document.querySelector('.u-over').offsetLeft")
+    names = [
+        (text, x) for text, x in page.evaluate("window.written") if text[:4] in long or text == "Long before"
+    ]
+    assert all(x >= left for _, x in names), names
+    for answer in posted:
+        http.delete(answer.headers["location"]).raise_for_status()
 
 
 LEVEL = {"cellSize": 2.0, "pointOfOrigin": [0, 0], "tileWidth": 256, "tileHeight": 256, "matrixWidth": 2, "matrixHeight": 2}  # fmt: skip
@@ -881,6 +971,18 @@ def test_files_of_every_kind_are_forecast(visit: Open, name: str, text: str) -> 
     expect(page.get_by_role("button", name="Add and analyse")).to_be_enabled()
 
 
+def test_a_file_that_names_its_site_is_added_without_typing(visit: Open, http: httpx.Client) -> None:
+    page = visit("/add")
+    ring = [[15.3, 50.1], [15.31, 50.1], [15.31, 50.11], [15.3, 50.1]]
+    made = {"type": "Feature", "properties": {"name": "Named in its file"}, "geometry": {"type": "Polygon", "coordinates": [ring]}}  # fmt: skip
+    drop(page, "outline.geojson", json.dumps(made))
+    expect(page.locator(".verdict-box")).to_contain_text("Named in its file")
+    page.get_by_role("button", name="Add and analyse").click()
+    expect(page.get_by_role("heading", name="Named in its file", level=1)).to_be_visible()
+    found = http.get("/sites?q=Named+in+its+file").json()["features"]
+    http.delete(f"/sites/{found[0]['id']}").raise_for_status()
+
+
 def test_a_drawn_site_is_added_and_waits_for_its_report(visit: Open, http: httpx.Client) -> None:
     page = visit("/add")
     page.get_by_label("Latitude").fill("-33.9")
@@ -969,6 +1071,26 @@ def test_nothing_on_paper_is_cut_off_or_lies_over_something_else(visit: Open, si
     page.emulate_media(media="screen")
     page.set_viewport_size(DESKTOP)
     until(page, "document.querySelector('.timeline canvas').clientWidth > 800")
+
+
+CLEARED = """(() => {
+  const clear = CanvasRenderingContext2D.prototype.clearRect;
+  window.cleared = 0;
+  CanvasRenderingContext2D.prototype.clearRect = function (...box) {
+    if (this.canvas.className === "marks") window.cleared += 1;
+    clear.apply(this, box);
+  };
+})()"""
+
+
+def test_the_map_is_printed_under_its_signs(visit: Open, sites: dict[str, str]) -> None:
+    """Chromium prints what is drawn meanwhile as vectors, and a cleared rectangle as a white one over all below it."""
+    page = visit(f"/sites/{sites[DEPOT]}")
+    until(page, f"{INKED} > 300")
+    page.evaluate(CLEARED)
+    printed(page)
+    until(page, f"{INKED} > 300")
+    assert page.evaluate("window.cleared") == 0
 
 
 def test_a_change_is_printed_with_both_pictures_side_by_side(
@@ -1078,8 +1200,14 @@ def test_the_reports_of_a_reprocess_are_made_current_and_taken_back(
         job["promoted"] = "2026-01-02T03:04:05Z" if route.request.method == "POST" else None
         route.fulfill(json={})
 
+    def tell(route: Route) -> None:
+        told = compared(http, sites[DEPOT])
+        told["sites"][0]["before"]["current"] = job["promoted"] is None
+        told["sites"][0]["after"]["current"] = job["promoted"] is not None
+        route.fulfill(json=told)
+
     page.route("**/jobs/*", lambda route: route.fulfill(json=job))
-    page.route("**/jobs/*/comparison?*", lambda route: route.fulfill(json=compared(http, sites[DEPOT])))
+    page.route("**/jobs/*/comparison?*", tell)
     page.route("**/jobs/*/promote", promote)
     page.evaluate(f"location.hash = '#/jobs/{job['id']}'")
     page.get_by_role("link", name="Compare with what was current").click()
@@ -1092,6 +1220,9 @@ def test_the_reports_of_a_reprocess_are_made_current_and_taken_back(
     page.get_by_role("button", name="Make them current").click()
     dialog.get_by_role("button", name="Make them current").click()
     expect(page.locator(".notice")).to_contain_text("are the current ones")
+    expect(page.locator(".sides")).to_have_text(
+        re.compile(r"report 1 .*[0-9a-f]{12} → report 2 .*, current$")
+    )
     page.get_by_role("button", name="Take it back").click()
     expect(page.locator(".notice")).to_contain_text("wait beside the current ones")
     assert asked == ["POST", "DELETE"]

@@ -174,6 +174,7 @@ class AddPage implements Page {
     this.clear();
     this.name.value = "";
     this.name.disabled = false;
+    this.unnamed(null);
     this.submit.disabled = true;
     replace(this.verdict);
   }
@@ -234,6 +235,7 @@ class AddPage implements Page {
     const taken = found.filter((one) => one.properties.name_taken);
     const named = file !== null || this.name.value.trim() !== "";
     this.name.disabled = file !== null && (file.type !== GEOJSON || found.length > 1);
+    this.unnamed(file === null ? null : found);
     this.submit.disabled = taken.length > 0 || !named;
     replace(
       this.verdict,
@@ -242,6 +244,12 @@ class AddPage implements Page {
       found.length > 20 && h("p", { class: "quiet" }, `and ${found.length - 20} more`),
       !named && h("p", { class: "quiet" }, "Give it a name to add it."),
     );
+  }
+
+  /** A file names its sites itself: nobody need type a name again, and the browser must not ask for one. */
+  private unnamed(inFile: Forecast[] | null): void {
+    this.name.required = inFile === null;
+    this.name.placeholder = inFile?.length === 1 ? (inFile[0]?.properties.name ?? "") : "";
   }
 
   private display(shape: Shape): void {
@@ -343,6 +351,11 @@ function isPosition(value: unknown): value is Position {
   return Array.isArray(value) && value.length >= 2 && value.every((part) => typeof part === "number" && Math.abs(part) <= 360);
 }
 
+/** A forecast is no measurement: as many digits as it deserves. */
+function rounded(value: number): string {
+  return value >= 10 ? String(Math.round(value)) : String(Math.round(value * 10) / 10 || value);
+}
+
 function forecastBox(one: Forecast): HTMLElement {
   const { coverage, properties } = one;
   const said = coverage.scenes
@@ -350,8 +363,8 @@ function forecastBox(one: Forecast): HTMLElement {
         `${plural(coverage.scenes, "scene")} cover it`,
         coverage.first && coverage.last ? `${shortDate(coverage.first)} – ${shortDate(coverage.last)}` : "",
         coverage.finest_gsd_m ? `finest pixels ${coverage.finest_gsd_m} m` : "",
-        coverage.scenes_per_month ? `about ${coverage.scenes_per_month} a month` : "",
-        coverage.median_gap_days ? `usually ${coverage.median_gap_days} days apart` : "",
+        coverage.scenes_per_month ? `about ${rounded(coverage.scenes_per_month)} a month` : "",
+        coverage.median_gap_days ? `usually ${rounded(coverage.median_gap_days)} days apart` : "",
       ].filter(Boolean).join(" · ")
     : "No scene covers it";
   return h(

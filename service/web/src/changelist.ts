@@ -206,7 +206,8 @@ export class ChangeList {
       h(
         "div",
         { class: "change-line" },
-        h("span", { class: "change-title", title: size ? `${heading(change)} · ${size}` : null }, news && h("span", { class: "badge news-badge" }, news), news && " ", heading(change), size && h("span", { class: "quiet" }, ` · ${size}`)),
+        h("span", { class: "change-title", title: size ? `${heading(change)} · ${size}` : null }, news && h("span", { class: "badge news-badge" }, news), news && " ", heading(change)),
+        size && h("span", { class: "quiet change-size" }, size),
         h("span", { class: "confidence", title: "Confidence" }, percent(p.confidence)),
       ),
       h(

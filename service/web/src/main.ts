@@ -4,6 +4,7 @@ import { ApiError, forgetKey, get, hasKey, keepKey, takeKeyFromAddress, whenWait
 import { append, h, liveRegion, replace } from "./dom";
 import { placeOf, type Page, type Place } from "./places";
 import { toastPlace } from "./toast";
+import { sentence } from "./words";
 
 const main = h("main", { id: "main" });
 const waiting = h("p", { class: "waiting", role: "status", hidden: true });
@@ -150,7 +151,7 @@ function askForKey(fault: string): void {
       "section",
       { class: "empty keyhole" },
       h("h1", { tabindex: "-1" }, "Your key, please"),
-      fault && h("p", { class: "fault", role: "alert" }, fault),
+      fault && h("p", { class: "fault", role: "alert" }, sentence(fault)),
       form,
       h("p", { class: "quiet", id: "key-help" }, "It is kept in this tab only and forgotten when the tab closes. Who runs the service makes keys with ", h("code", {}, "depotwatch keys create"), "."),
     ),

@@ -43,10 +43,12 @@ export class MarksLayer extends Layer {
     const ratio = frame.pixelRatio;
     const [wide, tall] = [Math.round(width * ratio), Math.round(height * ratio)];
     const { canvas } = this;
-    if (canvas.width !== wide || canvas.height !== tall) [canvas.width, canvas.height] = [wide, tall];
     const context = canvas.getContext("2d");
     if (!context) return canvas;
-    context.clearRect(0, 0, wide, tall);
+    // A new size empties the canvas. While a page is printed nothing else may: Chromium prints a cleared rectangle white, over all below it.
+    const printing = document.documentElement.hasAttribute("data-printing");
+    if (printing || canvas.width !== wide || canvas.height !== tall) [canvas.width, canvas.height] = [wide, tall];
+    else context.clearRect(0, 0, wide, tall);
     const drawn = this.drawn(frame, wide, tall);
     for (let index = drawn.length - 1; index >= 0; index -= 1) {
       const { picture, x, y } = drawn[index] as Drawn;

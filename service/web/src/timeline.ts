@@ -100,6 +100,7 @@ export class Timeline {
       this.metrics().map((metric, index) => h("option", { value: String(index) }, label(metric))),
     );
     this.chooser.hidden = this.metrics().length === 0;
+    this.mark(this.marked);
     replace(this.key(), this.keyEntries());
     this.draw();
     this.tell();
@@ -119,9 +120,15 @@ export class Timeline {
     this.draw();
   }
 
+  /** An open change stands on the curve of its own class, or its onset would lie beside a curve of something else. */
   mark(change: Change | null): void {
     this.marked = change;
-    this.plot?.redraw(false, false);
+    const own = change ? this.metrics().findIndex((metric) => metric.kind === change.properties.change_type) : -1;
+    if (own >= 0 && this.metric()?.kind !== change?.properties.change_type) {
+      this.chooser.value = String(own);
+      this.draw();
+      this.tell();
+    } else this.plot?.redraw(false, false);
   }
 
   private key(): HTMLElement {
@@ -338,7 +345,9 @@ export class Timeline {
     const { ctx } = u;
     const gap = 3 * devicePixelRatio;
     const at = (text: string): number => u.valToPos(Date.parse(text) / 1000, "x", true);
-    const marks = this.events.map((event) => ({ label: event.label, from: at(event.start), to: Math.max(at(event.start) + gap, at(event.end)) }));
+    const all = this.events.map((event) => ({ label: event.label, from: at(event.start), to: Math.max(at(event.start) + gap, at(event.end)) }));
+    // What lies outside the plot is not named in it, and leaves its neighbours no room out there.
+    const marks = all.filter((mark) => mark.to > u.bbox.left && mark.from < u.bbox.left + u.bbox.width);
     marks.sort((one, two) => one.from - two.from);
     ctx.font = `${11 * devicePixelRatio}px system-ui, sans-serif`;
     ctx.textBaseline = "top";

@@ -126,10 +126,12 @@ class ComparisonPage implements Page {
   private readonly list = h("div", { class: "compared" });
   private readonly said = h("p", { class: "quiet", role: "status" });
   private readonly standing = h("div", {});
+  private readonly deck = h("p", { class: "deck" });
   private limit = SHOWN;
+  private readonly ended = new AbortController();
 
   constructor(
-    private readonly found: Comparison,
+    private found: Comparison,
     private readonly path: string,
     private job: Job | null,
     root: HTMLElement,
@@ -142,7 +144,7 @@ class ComparisonPage implements Page {
         { class: "narrow wide" },
         h("p", { class: "crumbs" }, job ? h("a", { href: `#/jobs/${job.id}` }, "Job") : single ? h("a", { href: `#/sites/${single.site}` }, single.name) : h("a", { href: "#/" }, "All sites")),
         h("h1", { tabindex: "-1" }, single ? `${single.name}: two versions` : `${plural(found.sites.length, "site")}: two versions`),
-        h("p", { class: "deck" }, this.headline()),
+        this.deck,
         !single && found.reasons?.length ? h("ul", { class: "note" }, found.reasons.map((reason) => h("li", {}, reason))) : null,
         this.standing,
         this.downloads(),
@@ -157,6 +159,7 @@ class ComparisonPage implements Page {
   }
 
   dispose(): void {
+    this.ended.abort();
     this.list.replaceChildren();
   }
 
@@ -204,6 +207,7 @@ class ComparisonPage implements Page {
   }
 
   private render(): void {
+    this.deck.textContent = this.headline();
     let left = this.limit;
     let matching = 0;
     const blocks = this.found.sites.map((site) => {
@@ -267,6 +271,12 @@ class ComparisonPage implements Page {
     dialog.showModal();
   }
 
+  /** Which report of each site is current is told by the comparison, too. */
+  private async reload(): Promise<void> {
+    this.found = await whole(`${this.path}?limit=1000`, this.ended.signal);
+    this.render();
+  }
+
   private async turn(method: "POST" | "DELETE"): Promise<void> {
     const { job } = this;
     if (!job) return;
@@ -274,6 +284,7 @@ class ComparisonPage implements Page {
       await request(`/jobs/${job.id}/promote`, { method });
       this.job = await get<Job>(`/jobs/${job.id}`);
       this.showStanding();
+      await this.reload();
       toast(method === "POST" ? "These reports are the current ones now." : "The reports that were current before are so again.", null);
     } catch (error) {
       const why = error instanceof ApiError && error.status === 403 ? "your key may not do that" : (error as Error).message;
