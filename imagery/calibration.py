@@ -1,8 +1,10 @@
-"""From evidence to a probability: a few monotone terms, summed, and a last correction by pixel size.
+"""From evidence to a probability: small decision trees, summed, that never turn against what physics says.
 
-The coefficients are fitted by ``training/fit_verifier.py`` on rendered sites that no other part was fitted on, and lie
-beside the network's weights. Terms whose sign physics fixes are fitted with that sign. Without the file a plain prior
-stands in, and everything is ``unverified``.
+The trees are fitted by ``training/fit_verifier.py`` on rendered sites that no other part was fitted on, and lie beside
+the network's weights. A number whose sign physics fixes can only ever raise (or lower) the odds. Without the file a few
+plain terms stand in, and everything is ``unverified``.
+
+Source: J. H. Friedman (2001), Greedy function approximation: a gradient boosting machine, Annals of Statistics 29(5).
 """
 
 import json
@@ -11,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib import resources
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,27 +41,108 @@ class OperatingPoint:
     recall: float
 
 
+class Judge(Protocol):
+    """What weighs the numbers of one candidate of one class."""
+
+    @property
+    def bias(self) -> float:
+        """Log-odds before anything is known."""
+        ...
+
+    def contributions(self, values: Mapping[str, float]) -> list[tuple[str, float]]:
+        """Return what each number adds to the bias, in log-odds by name, in stored order."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Term:
-    """One additive term: ``weight * (clip(value, low, high) - usual)``.
-
-    ``usual`` is the value's mean over the candidates it was fitted on: what could not be measured, and so adds nothing,
-    speaks neither for nor against.
-    """
+    """One additive term: ``weight * clip(value, low, high)``."""
 
     name: str
     weight: float
     low: float
     high: float
-    usual: float = 0.0
-
-    def of(self, value: float) -> float:
-        """Return what the term adds, in log-odds."""
-        return self.weight * (min(max(value, self.low), self.high) - self.usual)
 
 
-# Log-odds of one look: odds of 7 to 1 that nothing stands there; how far below an emission's zero quiet ground lies.
-_EMPTY, _QUIET = -2.0, 2.0
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """A sum of terms; values that are missing or NaN add nothing."""
+
+    bias: float
+    terms: tuple[Term, ...]
+
+    def contributions(self, values: Mapping[str, float]) -> list[tuple[str, float]]:
+        """Return each known term's log-odds by name."""
+        return [
+            (term.name, term.weight * min(max(values[term.name], term.low), term.high))
+            for term in self.terms
+            if math.isfinite(values.get(term.name, math.nan))
+        ]
+
+
+@dataclass(frozen=True, slots=True)
+class Tree:
+    """One decision tree by node number, the root first; a node's children are numbered higher than itself.
+
+    A node asks for the value numbered ``asks`` (-1: it is a leaf): up to ``least`` the way goes to ``low``, above it to ``high``,
+    and to ``unknown`` where the value is NaN. ``odds`` is what a node adds so far, in log-odds; a leaf's is the tree's answer.
+    """
+
+    asks: tuple[int, ...]
+    least: tuple[float, ...]
+    low: tuple[int, ...]
+    high: tuple[int, ...]
+    unknown: tuple[int, ...]
+    odds: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        """Refuse what would never end or leave the tree."""
+        count = len(self.asks)
+        columns = (self.least, self.low, self.high, self.unknown, self.odds)
+        ways = zip(self.asks, self.low, self.high, self.unknown, strict=True)
+        if any(len(column) != count for column in columns) or not all(
+            asks < 0 or all(node < to < count for to in (low, high, unknown))
+            for node, (asks, low, high, unknown) in enumerate(ways)
+        ):
+            raise ValueError("nodes that lead nowhere")
+
+    def add_to(self, sums: list[float], values: Sequence[float]) -> None:
+        """Add what each question on the way to the leaf changed to the sum of the value it asked for."""
+        node = 0
+        while (asked := self.asks[node]) >= 0:
+            value = values[asked]
+            if math.isnan(value):
+                after = self.unknown[node]
+            else:
+                after = self.low[node] if value <= self.least[node] else self.high[node]
+            sums[asked] += self.odds[after] - self.odds[node]
+            node = after
+
+
+@dataclass(frozen=True, slots=True)
+class Trees:
+    """A sum of trees over the values of ``names``. ``signs`` are those physics fixes: 1 speaks for, -1 against, 0 either way.
+
+    The root of every tree adds nothing: what all of them add on average lies in ``bias``.
+    """
+
+    bias: float
+    names: tuple[str, ...]
+    signs: tuple[int, ...]
+    trees: tuple[Tree, ...]
+
+    def contributions(self, values: Mapping[str, float]) -> list[tuple[str, float]]:
+        """Return each value's log-odds by name: what the questions about it changed on the way through all trees."""
+        known = [values.get(name, math.nan) for name in self.names]
+        sums = [0.0] * len(self.names)
+        for tree in self.trees:
+            tree.add_to(sums, known)
+        return list(zip(self.names, sums, strict=True))
+
+
+# Log-odds of one look: odds of 7 to 1 that nothing stands there; how far below an emission's zero usual ground lies, and
+# how much further down quiet ground is followed.
+_EMPTY, _QUIET, _QUIETEST = -2.0, 2.0, 3.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,43 +150,42 @@ class Emission:
     """How a detector's log-odds turn into evidence for one whole object: ``gain * (log odds - zero)``.
 
     ``zero`` is the pooled log-odds at which presence and absence are equally likely. A detector that knows how rare
-    objects are answers far below 0 where it is in doubt, so ``zero`` is negative.
+    objects are answers far below 0 where it is in doubt, so ``zero`` is negative. ``quiet`` is how far it follows a place
+    down that is quieter than most when empty: there less is needed to stand out.
     """
 
     gain: float = 1.0
     zero: float = 0.0
+    quiet: float = 0.0
 
     def excess(self, low: NDArray[np.floating]) -> NDArray[np.float64]:
         """Return by how much a place's log-odds are to be lowered, ``low`` being the least of all its looks.
 
-        On restless ground even a look that calls a place empty in so many words can lie above ``zero``. All looks are then
-        lowered alike until that one says absent as clearly as quiet ground does, so that they are compared with each other.
+        Each place is its own reference. On restless ground even a look that calls a place empty in so many words can lie above
+        ``zero``: all looks are then lowered alike until that one says absent as clearly as usual ground does. On quiet
+        ground they are raised, by the share ``quiet`` of the difference.
         """
-        return np.where(low <= _EMPTY, np.maximum(low - (self.zero - _QUIET), 0.0), 0.0)
+        over = low - (self.zero - _QUIET)
+        moved = np.maximum(over, 0.0) + self.quiet * np.clip(over, -_QUIETEST, 0.0)
+        return np.where(low <= _EMPTY, moved, 0.0)
 
 
 @dataclass(frozen=True, slots=True)
 class Verifier:
-    """Additive log-odds that a candidate is a real change of its class, and what one look's evidence weighs."""
+    """How likely a candidate is a real change of its class, and what one look's evidence weighs."""
 
     emissions: Mapping[str, Emission]
-    bias: Mapping[str, float]
-    terms: Mapping[str, tuple[Term, ...]]
+    judges: Mapping[str, Judge]
     points: tuple[OperatingPoint, ...]
     fitted: bool
 
     def contributions(self, kind: str, values: Mapping[str, float]) -> list[tuple[str, float]]:
-        """Return each term's log-odds by name, in stored order; values that are missing or NaN add nothing."""
-        return [
-            (term.name, term.of(values[term.name]))
-            for term in self.terms[kind]
-            if math.isfinite(values.get(term.name, math.nan))
-        ]
+        """Return what each number adds, in log-odds by name, in stored order."""
+        return self.judges[kind].contributions(values)
 
     def confidence(self, kind: str, values: Mapping[str, float]) -> float:
         """Return the probability that the candidate is real."""
-        total = self.bias[kind] + sum(value for _, value in self.contributions(kind, values))
-        return logistic(total)
+        return logistic(self.judges[kind].bias + sum(value for _, value in self.contributions(kind, values)))
 
     def operating_point(self, false_alarms: float) -> OperatingPoint | None:
         """Return the lowest confidence that keeps within a false-alarm budget; the strictest known where none does."""
@@ -162,14 +245,13 @@ def log_odds(probability: float) -> float:
 
 _PRIOR_TERMS = (
     Term("series", 0.8, -6.0, 6.0),
-    Term("after", 0.5, -3.0, 3.0),
-    Term("before", 0.5, -3.0, 3.0),
+    Term("stands", 0.5, -3.0, 3.0),
+    Term("missing", 0.5, -3.0, 3.0),
     Term("structure", 1.0, -2.0, 2.0),
 )
 PRIOR = Verifier(
     dict.fromkeys(("container", "berm", "other"), Emission()),
-    {"container": -2.5, "berm": -2.5, "other": -2.5},
-    dict.fromkeys(("container", "berm", "other"), _PRIOR_TERMS),
+    dict.fromkeys(("container", "berm", "other"), Terms(-2.5, _PRIOR_TERMS)),
     (),
     False,
 )
@@ -189,21 +271,11 @@ def parse_verifier(text: str) -> Verifier:
     try:
         found = json.loads(text)
         return Verifier(
-            {str(k): Emission(float(e["gain"]), float(e["zero"])) for k, e in found["emissions"].items()},
-            {str(k): float(v) for k, v in found["bias"].items()},
             {
-                str(kind): tuple(
-                    Term(
-                        str(t["name"]),
-                        float(t["weight"]),
-                        float(t["low"]),
-                        float(t["high"]),
-                        float(t.get("usual", 0.0)),
-                    )
-                    for t in terms
-                )
-                for kind, terms in found["terms"].items()
+                str(kind): Emission(float(e["gain"]), float(e["zero"]), float(e["quiet"]))
+                for kind, e in found["emissions"].items()
             },
+            {str(kind): _judge(said, found["judges"]) for kind, said in found["judges"].items()},
             tuple(
                 OperatingPoint(float(p["confidence"]), float(p["false_alarms"]), float(p["recall"]))
                 for p in found["points"]
@@ -214,3 +286,23 @@ def parse_verifier(text: str) -> Verifier:
         raise BadCalibration(
             f"{WEIGHTS} lacks or spoils {error}; make it again with training/fit_verifier.py"
         ) from error
+
+
+def _judge(said: Mapping[str, Any], all_of_them: Mapping[str, Any]) -> Trees:
+    """Read one class's trees; a class may be judged ``like`` another, at a bias of its own."""
+    named = all_of_them[said["like"]] if "like" in said else said
+    trees = tuple(
+        Tree(
+            tuple(map(int, tree["asks"])),
+            tuple(map(float, tree["least"])),
+            tuple(map(int, tree["low"])),
+            tuple(map(int, tree["high"])),
+            tuple(map(int, tree["unknown"])),
+            tuple(map(float, tree["odds"])),
+        )
+        for tree in named["trees"]
+    )
+    names, signs = tuple(map(str, named["names"])), tuple(map(int, named["signs"]))
+    if any(asked >= len(names) for tree in trees for asked in tree.asks) or len(signs) != len(names):
+        raise ValueError("values without a name")
+    return Trees(float(said["bias"]), names, signs, trees)

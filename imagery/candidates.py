@@ -24,6 +24,10 @@ Float32Array = NDArray[np.float32]
 Box = tuple[slice, slice]
 
 
+# Further below an emission's zero all evidence weighs the same, with the cap that is put on a look.
+_OUT_OF_REACH = 4.0
+
+
 @dataclass(frozen=True, slots=True)
 class CandidateOptions:
     """Where to look: low thresholds, since a candidate costs only its own verification."""
@@ -166,10 +170,14 @@ def _tile_transitions(
 
 
 def quietened(raw: NDArray[np.int8], emission: Emission) -> NDArray[np.int8]:
-    """Return (look, row, col) stored log-odds with restless ground lowered as ``Emission.excess`` says; ``UNSEEN`` stays."""
+    """Return (look, row, col) stored log-odds moved as ``Emission.excess`` says; ``UNSEEN`` stays.
+
+    Quiet ground is raised only where some look then comes near enough to ``zero`` to count, which is little of a site.
+    """
     low = np.minimum(_above_least(raw).min(0), np.uint8(254)).astype(np.int16) - 127
     excess = emission.excess(low * LOG_ODDS_STEP) / LOG_ODDS_STEP
-    row, col = np.nonzero(excess)  # little of a site, as a rule
+    near = raw.max(0) - excess > (emission.zero - _OUT_OF_REACH) / LOG_ODDS_STEP
+    row, col = np.nonzero((excess > 0.0) | ((excess < 0.0) & near))
     if row.size:
         restless = raw[:, row, col]
         lowered = np.clip(np.rint(restless - excess[row, col]), UNSEEN + 1, 127).astype(np.int8)

@@ -21,7 +21,7 @@ from imagery.changes import Direction, ObjectClass, Status
 
 Float64Array = NDArray[np.float64]
 
-_CONFIRMED_FROM = 0.8
+_CONFIRMED_FROM = 0.9
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,7 +249,7 @@ def status_of(found: Lifecycle, object_class: ObjectClass, confidence: float, *,
     """Return the rung of CONTRACT section 1 that a change has reached.
 
     ``verified`` tells that the learned detector spoke, and for this class before any other. Nothing else climbs above
-    ``provisional``, nor does what is less than 0.8 likely.
+    ``provisional``, nor does what is less than 0.9 likely.
     """
     if found.independent < 2 or found.shown < 2 or not found.earlier:
         return Status.FIRST

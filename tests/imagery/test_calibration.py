@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 from importlib import resources
 
 import pytest
@@ -12,6 +13,7 @@ from imagery.calibration import (
     PRIOR,
     BadCalibration,
     OperatingPoint,
+    Trees,
     Verifier,
     log_odds,
     logistic,
@@ -20,20 +22,78 @@ from imagery.calibration import (
     within_budget,
 )
 
+STORED = stored_verifier()
+PLAIN = json.dumps(
+    {
+        "emissions": {},
+        "points": [],
+        "judges": {
+            "berm": {
+                "bias": -1.0,
+                "names": ["shadow", "width"],
+                "signs": [1, 0],
+                "trees": [
+                    {
+                        "asks": [0, -1, 1, -1, -1],
+                        "least": [0.5, 0, 6.0, 0, 0],
+                        "low": [1, 0, 3, 0, 0],
+                        "high": [2, 0, 4, 0, 0],
+                        "unknown": [1, 0, 3, 0, 0],
+                        "odds": [0, -1.0, 0.5, 0.25, 2.0],
+                    }
+                ],
+            },
+            "other": {"like": "berm", "bias": -3.0},
+        },
+    }
+)
 
-@pytest.mark.parametrize("verifier", [PRIOR, stored_verifier()], ids=["prior", "stored"])
-def test_more_evidence_never_lowers_the_confidence(verifier: Verifier) -> None:
-    for kind, terms in verifier.terms.items():
-        middle = {term.name: (term.low + term.high) / 2 for term in terms}
-        for term in terms:
-            weak, strong = (
-                verifier.confidence(kind, middle | {term.name: value}) for value in (term.low, term.high)
-            )
-            assert (weak >= strong) if term.name == "shift" else (weak <= strong)
+
+@given(
+    st.sampled_from(["container", "berm", "other"]),
+    st.lists(st.one_of(st.just(math.nan), st.floats(-8.0, 8.0)), min_size=26, max_size=26),
+    st.integers(0, 25),
+    st.floats(0.0, 8.0),
+)
+def test_more_evidence_never_lowers_the_confidence(
+    kind: str, numbers: list[float], which: int, more: float
+) -> None:
+    judge = STORED.judges[kind]
+    assert isinstance(judge, Trees)
+    values = dict(zip(judge.names, numbers, strict=True))
+    name, sign = judge.names[which], judge.signs[which]
+    raised = STORED.confidence(kind, values | {name: values[name] + more})
+    assert sign * raised >= sign * STORED.confidence(kind, values) or math.isnan(values[name])
 
 
-def test_a_missing_number_adds_nothing() -> None:
-    assert PRIOR.contributions("berm", {"series": 1.0, "structure": float("nan")}) == [("series", 0.8)]
+def test_what_each_number_adds_sums_up_to_the_confidence() -> None:
+    judge = parse_verifier(PLAIN).judges["berm"]
+    assert judge.contributions({"shadow": 0.7, "width": 9.0}) == [("shadow", 0.5), ("width", 1.5)]
+    assert parse_verifier(PLAIN).confidence("berm", {"shadow": 0.7, "width": 9.0}) == pytest.approx(
+        logistic(1.0)
+    )
+
+
+def test_a_number_that_is_missing_goes_the_way_that_was_fitted_for_it() -> None:
+    judge = parse_verifier(PLAIN).judges["berm"]
+    assert judge.contributions({"width": 9.0}) == [("shadow", -1.0), ("width", 0.0)]
+    assert PRIOR.contributions("berm", {"series": 1.0, "structure": math.nan}) == [("series", 0.8)]
+
+
+def test_a_class_may_be_judged_like_another_at_other_odds() -> None:
+    verifier = parse_verifier(PLAIN)
+    values = {"shadow": 0.7, "width": 9.0}
+    assert verifier.confidence("other", values) == pytest.approx(logistic(-1.0))
+
+
+@pytest.mark.parametrize(
+    "spoilt", [{"low": [0, 0, 3, 0, 0]}, {"high": [9, 0, 4, 0, 0]}, {"asks": [7, -1, 1, -1, -1]}]
+)
+def test_trees_that_lead_nowhere_are_refused(spoilt: dict[str, list[int]]) -> None:
+    said = json.loads(PLAIN)
+    said["judges"]["berm"]["trees"][0] |= spoilt
+    with pytest.raises(BadCalibration, match="fit_verifier"):
+        parse_verifier(json.dumps(said))
 
 
 @given(st.floats(0.01, 0.99))
@@ -43,7 +103,7 @@ def test_log_odds_and_logistic_undo_each_other(probability: float) -> None:
 
 def test_a_budget_picks_the_lowest_confidence_that_keeps_it() -> None:
     points = (OperatingPoint(0.3, 9.0, 0.8), OperatingPoint(0.6, 2.0, 0.6), OperatingPoint(0.9, 0.5, 0.2))
-    verifier = Verifier(PRIOR.emissions, PRIOR.bias, PRIOR.terms, points, True)
+    verifier = Verifier(PRIOR.emissions, PRIOR.judges, points, True)
     assert verifier.operating_point(3.0) == points[1]
     assert verifier.operating_point(0.1) == points[2]
     assert PRIOR.operating_point(1.0) is None
@@ -55,7 +115,7 @@ def test_the_stored_points_trade_recall_for_quiet() -> None:
     assert [p.recall for p in points] == sorted((p.recall for p in points), reverse=True)
 
 
-@pytest.mark.parametrize("text", ["{}", "[]", "not json", json.dumps({"bias": {"berm": "x"}})])
+@pytest.mark.parametrize("text", ["{}", "[]", "not json", json.dumps({"judges": {"berm": "x"}})])
 def test_a_spoilt_file_is_named_as_such(text: str) -> None:
     with pytest.raises(BadCalibration, match="fit_verifier"):
         parse_verifier(text)

@@ -98,6 +98,30 @@ def test_restless_ground_is_judged_by_its_own_quietest_look_and_quiet_ground_as_
     assert quietened(unchanged, weighing) is unchanged
 
 
+def test_less_is_needed_to_stand_out_on_ground_that_is_quieter_than_most() -> None:
+    weighing = Emission(1.0, -4.0, 0.5)
+    assert weighing.excess(np.array([-6.0, -8.0, -9.0, -12.0])).tolist() == [0.0, -1.0, -1.5, -1.5]
+    quiet, faint = (round(level / LOG_ODDS_STEP) for level in (-9.0, -4.1))
+    ground = np.full((2, 40, 40), quiet, np.int8)
+    ground[1, 10:16, 5:29] = faint
+    (found,) = find_candidates(list(ground), INSIDE, 0.5, 9.0, OPTIONS, weighing)
+    assert found.direction is Direction.APPEARED
+    assert find_candidates(list(ground), INSIDE, 0.5, 9.0, OPTIONS, Emission(1.0, -4.0)) == []
+
+
+def test_raising_quiet_ground_only_where_it_could_matter_weighs_as_raising_all_of_it() -> None:
+    weighing = Emission(1.2, -4.0, 0.5)
+    raw = np.random.default_rng(3).integers(-100, 40, (4, 30, 30)).astype(np.int8)
+    raw[2, :4] = UNSEEN
+    seen = raw != UNSEEN
+    low = np.where(seen, raw, 127).min(0) * LOG_ODDS_STEP
+    everywhere = np.where(seen, np.rint(raw - weighing.excess(low) / LOG_ODDS_STEP), UNSEEN).astype(np.int8)
+    one, other = (
+        weighed(layers, 3, OPTIONS.cap, weighing) for layers in (quietened(raw, weighing), everywhere)
+    )
+    np.testing.assert_array_equal(one, other)
+
+
 def test_what_no_look_calls_empty_keeps_standing() -> None:
     """Weaker in one look than in another is not gone."""
     standing = [np.full((40, 40), round(level / LOG_ODDS_STEP), np.int8) for level in (-1.5, 3.0, -1.0, 2.0)]
