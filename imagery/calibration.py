@@ -123,21 +123,22 @@ class Tree:
 class Trees:
     """A sum of trees over the values of ``names``. ``signs`` are those physics fixes: 1 speaks for, -1 against, 0 either way.
 
-    The root of every tree adds nothing: what all of them add on average lies in ``bias``.
+    The root of every tree adds nothing: what all of them add on average lies in ``bias``. A value whose name is None is
+    never known, and adds nothing.
     """
 
     bias: float
-    names: tuple[str, ...]
+    names: tuple[str | None, ...]
     signs: tuple[int, ...]
     trees: tuple[Tree, ...]
 
     def contributions(self, values: Mapping[str, float]) -> list[tuple[str, float]]:
         """Return each value's log-odds by name: what the questions about it changed on the way through all trees."""
-        known = [values.get(name, math.nan) for name in self.names]
+        known = [math.nan if name is None else values.get(name, math.nan) for name in self.names]
         sums = [0.0] * len(self.names)
         for tree in self.trees:
             tree.add_to(sums, known)
-        return list(zip(self.names, sums, strict=True))
+        return [(name, added) for name, added in zip(self.names, sums, strict=True) if name is not None]
 
 
 # Log-odds of one look: odds of 7 to 1 that nothing stands there; how far below an emission's zero usual ground lies, and
@@ -289,7 +290,7 @@ def parse_verifier(text: str) -> Verifier:
 
 
 def _judge(said: Mapping[str, Any], all_of_them: Mapping[str, Any]) -> Trees:
-    """Read one class's trees; a class may be judged ``like`` another, at a bias of its own."""
+    """Read one class's trees; a class may be judged ``like`` another ``without`` some values, at a bias of its own."""
     named = all_of_them[said["like"]] if "like" in said else said
     trees = tuple(
         Tree(
@@ -302,7 +303,9 @@ def _judge(said: Mapping[str, Any], all_of_them: Mapping[str, Any]) -> Trees:
         )
         for tree in named["trees"]
     )
-    names, signs = tuple(map(str, named["names"])), tuple(map(int, named["signs"]))
+    left_out = said.get("without", ())
+    names = tuple(None if name in left_out else str(name) for name in named["names"])
+    signs = tuple(map(int, named["signs"]))
     if any(asked >= len(names) for tree in trees for asked in tree.asks) or len(signs) != len(names):
         raise ValueError("values without a name")
     return Trees(float(said["bias"]), names, signs, trees)

@@ -485,8 +485,13 @@ def write(
             f"{(truth & (confidence >= 0.5)).sum() / max(truth.sum(), 1):.2f}; real pairs: {(real >= 0.5).sum()} of {real.size}; "
             f"{total} true events in all, so recall at 0.5 is {(truth & (confidence >= 0.5)).sum() / total:.2f}"
         )
-    # The renderer has no truth for structures of no known class: they are judged like containers, at worse odds.
-    judges["other"] = {"like": "container", "bias": round(judges["container"]["bias"] + log_odds(0.12), 4)}
+    # The renderer has no truth for structures of no known class: they are judged like containers whatever their shape, at
+    # worse odds.
+    judges["other"] = {
+        "like": "container",
+        "without": ["fill", "length", "size", "width"],
+        "bias": round(judges["container"]["bias"] + log_odds(0.12), 4),
+    }
     confidence, truth = np.concatenate(confidences), np.concatenate(truths)
     area = sum(_span(site) for site in sites if not site.real)
     events = sum(_switches(site, kind) for site in sites for kind in CLASSES[:2])

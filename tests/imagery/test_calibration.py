@@ -6,7 +6,7 @@ import math
 from importlib import resources
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from imagery.calibration import (
@@ -43,7 +43,7 @@ PLAIN = json.dumps(
                     }
                 ],
             },
-            "other": {"like": "berm", "bias": -3.0},
+            "other": {"like": "berm", "without": ["width"], "bias": -3.0},
         },
     }
 )
@@ -60,8 +60,9 @@ def test_more_evidence_never_lowers_the_confidence(
 ) -> None:
     judge = STORED.judges[kind]
     assert isinstance(judge, Trees)
-    values = dict(zip(judge.names, numbers, strict=True))
+    values = {name: number for name, number in zip(judge.names, numbers, strict=True) if name is not None}
     name, sign = judge.names[which], judge.signs[which]
+    assume(name is not None)
     raised = STORED.confidence(kind, values | {name: values[name] + more})
     assert sign * raised >= sign * STORED.confidence(kind, values) or math.isnan(values[name])
 
@@ -82,8 +83,10 @@ def test_a_number_that_is_missing_goes_the_way_that_was_fitted_for_it() -> None:
 
 def test_a_class_may_be_judged_like_another_at_other_odds() -> None:
     verifier = parse_verifier(PLAIN)
-    values = {"shadow": 0.7, "width": 9.0}
-    assert verifier.confidence("other", values) == pytest.approx(logistic(-1.0))
+    for width_m in (1.0, 9.0):
+        values = {"shadow": 0.7, "width": width_m}
+        assert verifier.confidence("other", values) == pytest.approx(logistic(-3.0 + 0.5))
+        assert verifier.contributions("other", values) == [("shadow", 0.5)]
 
 
 @pytest.mark.parametrize(
