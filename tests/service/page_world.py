@@ -93,7 +93,7 @@ def change(unit: AnalyseUnit, number: int) -> dict[str, Any]:
         "last_absent": f"{before}T10:00:00Z", "first_seen": f"{after}T10:00:00Z",
         "before_scene": f"scene-{before}", "after_scene": f"scene-{after}",
         "scene_ids": [f"scene-{before}", f"scene-{after}"],
-        "evidence_log_odds": {"series": 1.2, "before": 2.1, "shift": -0.4},
+        "evidence_log_odds": {"series": 1.2, "missing": 2.1, "shift": -0.4},
         "against": ["The sun stood elsewhere in one of the looks."] if number % 2 else [],
         "statement": f"Something visible {properties['direction']} between two looks.",
     }  # fmt: skip

@@ -258,7 +258,9 @@ export class ChangeView {
 
   private evidence(): HTMLElement {
     const p = this.change.properties;
-    const terms = Object.entries(p.evidence_log_odds ?? {}).filter((entry): entry is [string, number] => entry[1] !== null);
+    const terms = Object.entries(p.evidence_log_odds ?? {})
+      .filter((entry): entry is [string, number] => entry[1] !== null && Math.abs(entry[1]) >= 0.05)
+      .sort((one, other) => Math.abs(other[1]) - Math.abs(one[1]));
     const most = Math.max(1, ...terms.map(([, value]) => Math.abs(value)));
     const bars = terms.map(([name, value]) => {
       const share = (Math.abs(value) / most) * 50;
