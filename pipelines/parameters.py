@@ -11,9 +11,8 @@ from imagery.errors import DepotwatchError
 DEFAULT_MAX_SHIFT_M = 25.0
 MIN_SEARCH_PX = 6.0
 COARSE_GSD_M = 3.5
-# From here on F1 is greatest for both classes among candidates of rendered sites left out of the fit (0.35-0.4 of
-# containers, 0.4 of banks); what has no class of its own has no calibration of its own either.
-FINE_MIN_CONFIDENCE = {ObjectClass.CONTAINER: 0.4, ObjectClass.BERM: 0.4, ObjectClass.OTHER: 0.65}
+# Likelier than not; what has no class of its own has no calibration of its own either.
+FINE_MIN_CONFIDENCE = {ObjectClass.CONTAINER: 0.5, ObjectClass.BERM: 0.5, ObjectClass.OTHER: 0.65}
 COARSE_MIN_CONFIDENCE = 0.3
 
 
