@@ -490,7 +490,7 @@ def write(
     judges["other"] = {
         "like": "container",
         "without": ["fill", "length", "size", "width"],
-        "bias": round(judges["container"]["bias"] + log_odds(0.12), 4),
+        "bias": round(judges["container"]["bias"] + log_odds(0.3), 4),
     }
     confidence, truth = np.concatenate(confidences), np.concatenate(truths)
     area = sum(_span(site) for site in sites if not site.real)
