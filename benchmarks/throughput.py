@@ -494,11 +494,10 @@ def _keep(path: Path, name: str, found: dict[str, Any], *, network: bool) -> Non
         print(f"  {key:<28} {value:.3f}" if isinstance(value, float) else f"  {key:<28} {value}")
     path.parent.mkdir(parents=True, exist_ok=True)
     said = json.loads(path.read_text()) if path.is_file() else {"cases": {}}
-    said["cases"][name] = found
+    said["cases"][name] = found | {"cores": os.cpu_count()}
     said["run"] = {
         "python": platform.python_version(),
         "machine": platform.machine(),
-        "cores": os.cpu_count(),
         "network": network,
     }
     path.write_text(json.dumps(said, indent=1, sort_keys=True) + "\n")
