@@ -6,7 +6,7 @@ counted, and given a confidence. The order in which looks come in does not matte
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
@@ -32,7 +32,7 @@ from imagery.evidence.background import brightness
 from imagery.evidence.physics import physical_log_odds
 from imagery.illumination import Sun, View
 from imagery.lifecycle import Lifecycle, LifecycleOptions, day_numbers, follow, status_of
-from imagery.limits import detection_limits, smallest_area_m2, state_of
+from imagery.limits import COUNTABLE_GSD_M, detection_limits, smallest_area_m2, state_of
 from imagery.look import Look
 from imagery.objects import Outline, count_containers, drawn_in, outline
 from imagery.observability import ObservationState
@@ -173,7 +173,7 @@ def find_changes(
     least, warnings = within_budget(verifier.points, options.max_false_alarms, options.min_confidence)
     warnings += _sight_warnings(looks, aoi_mask)
     judged = judged_changes(looks, aoi_mask, options, verifier)
-    kept = one_class_per_place([change for change, _ in judged if change.confidence >= least])
+    kept = one_class_per_place([as_identified(*found) for found in judged if found[0].confidence >= least])
     kept.sort(key=_order)
     return Detection(tuple(kept), standing_rows(looks, aoi_mask, kept), limits, tuple(warnings))
 
@@ -187,6 +187,16 @@ def judged_changes(
     """Return every candidate of every class, likely or not, with the numbers it was judged by; looks in time order."""
     series = _Series(looks, aoi_mask, options, verifier)
     return [judged for kind in ObjectClass for judged in series.judged(kind)]
+
+
+def as_identified(change: Change, values: Mapping[str, float]) -> Change:
+    """Return a change under the name it can bear.
+
+    Pixels too large to count containers do not tell a block of them from a house. What every look then takes for another
+    kind of structure is a change all the same, but not identified.
+    """
+    named = change.object_class is not ObjectClass.CONTAINER or change.gsd_m <= COUNTABLE_GSD_M
+    return change if named or values["rival"] >= 0.0 else replace(change, object_class=ObjectClass.OTHER)
 
 
 def shows(look: LookEvidence, kind: ObjectClass, options: DetectionOptions) -> bool:
@@ -220,7 +230,7 @@ def _same(change: Change, other: Change) -> bool:
 
 
 def one_class_per_place(changes: Sequence[Change]) -> list[Change]:
-    """Return the changes without those a likelier one of another class already accounts for.
+    """Return the changes without those a likelier one of another class, or of none, already accounts for.
 
     Containers stand on no bank: one drawn around a good part of likely containers is their row, however sure it seems.
     """
@@ -232,7 +242,8 @@ def one_class_per_place(changes: Sequence[Change]) -> list[Change]:
         rivals = [
             other
             for other in kept
-            if other.object_class is not change.object_class and _at_one_time(change, other)
+            if (other.object_class is not change.object_class or change.object_class is ObjectClass.OTHER)
+            and _at_one_time(change, other)
         ]
         shared = sum(change.footprint.intersection(other.footprint).area for other in rivals)
         if shared <= _SAME_PLACE * change.footprint.area:

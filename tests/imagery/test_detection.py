@@ -19,7 +19,14 @@ from imagery.changes import (
     ObjectClass,
     Status,
 )
-from imagery.detection import DetectionOptions, MixedGrids, find_changes, look_evidence, one_class_per_place
+from imagery.detection import (
+    DetectionOptions,
+    MixedGrids,
+    as_identified,
+    find_changes,
+    look_evidence,
+    one_class_per_place,
+)
 from imagery.grid import SiteGrid
 from imagery.illumination import Sun
 from imagery.look import Look
@@ -233,6 +240,22 @@ def test_no_bank_is_drawn_around_a_row_of_containers_however_sure_it_seems() -> 
     assert one_class_per_place([bank, row]) == [row]
     long_bank = replace(bank, footprint=row.footprint.buffer(15.0))
     assert long_bank in one_class_per_place([long_bank, row])
+
+
+def test_what_coarse_pixels_take_for_something_else_is_told_as_not_identified() -> None:
+    container = find_changes(series([CONTAINER_BOX], 8), EVERYWHERE).changes[0]
+    coarse = replace(container, gsd_m=1.5)
+    assert as_identified(coarse, {"rival": -0.4}) == replace(coarse, object_class=ObjectClass.OTHER)
+    assert as_identified(coarse, {"rival": 0.4}) == coarse
+    assert as_identified(container, {"rival": -0.4}) == container
+
+
+def test_one_place_is_told_once_as_not_identified() -> None:
+    sure = replace(
+        find_changes(series([CONTAINER_BOX], 8), EVERYWHERE).changes[0], object_class=ObjectClass.OTHER
+    )
+    again = replace(sure, confidence=sure.confidence / 2)
+    assert one_class_per_place([again, sure]) == [sure]
 
 
 def test_coarse_looks_never_yield_a_container_or_bank() -> None:
