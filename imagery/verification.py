@@ -239,11 +239,12 @@ def features_of(
     after = [i for i in (found.after, *found.supporting, *found.against) if seen[i]] or [found.after]
     before = list(found.earlier) or [found.before]
     standing, missing = (sorted(set(after)), before) if sign > 0 else (before, sorted(set(after)))
+    stands, absent = float(np.mean(pooled[standing])), float(np.mean(pooled[missing]))
     return {
         "series": log_odds(found.posterior),
-        "stands": float(np.mean(pooled[standing])),
-        "missing": -float(np.mean(pooled[missing])),
-        "step": float(np.mean(pooled[standing]) - np.mean(pooled[missing])),
+        "stands": stands,
+        "missing": -absent,
+        "step": stands - absent,
         "rival": _rival(window, inside, standing),
         "structure": structure_change(window, inside, before, sorted(set(after))),
         "peak": _peak(window, inside, standing),

@@ -219,22 +219,10 @@ def emissions(sites: list[Site]) -> dict[str, Emission]:
         weight = np.where(present, 0.5 / present.sum(), 0.5 / (~present).sum())
         sign = np.where(present, 1.0, -1.0)
 
-        def evidence(
-            at: NDArray[np.float64], value: NDArray[np.float64] = value, low: NDArray[np.float64] = low
-        ) -> NDArray[np.float64]:
-            emission = Emission(*map(float, at))
-            return emission.gain * (value - emission.excess(low) - emission.zero)
-
-        def loss(
-            at: NDArray[np.float64],
-            evidence: Any = evidence,
-            sign: NDArray[np.float64] = sign,
-            weight: NDArray[np.float64] = weight,
-        ) -> float:
-            return float(np.sum(weight * np.logaddexp(0, -sign * evidence(at))))
-
-        gain, zero, quiet = best = minimize(loss, np.array([1.5, -4.5, 0.3]), method="Nelder-Mead").x
-        accuracy = float(np.sum(weight * ((evidence(best) > 0) == present)))
+        start = np.array([1.5, -4.5, 0.3])
+        best = minimize(_misfit, start, (value, low, sign, weight), method="Nelder-Mead").x
+        gain, zero, quiet = best
+        accuracy = float(np.sum(weight * ((_evidence(best, value, low) > 0) == present)))
         print(
             f"{kind}: gain {gain:.2f} zero {zero:.2f} quiet {quiet:.2f}, right in {100 * accuracy:.1f} % of looks"
         )
@@ -244,6 +232,25 @@ def emissions(sites: list[Site]) -> dict[str, Emission]:
             round(float(np.clip(quiet, 0.0, 1.0)), 3),
         )
     return found
+
+
+def _evidence(
+    at: NDArray[np.float64], value: NDArray[np.float64], low: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Return what looks weigh by an emission of gain, zero and quiet."""
+    emission = Emission(*map(float, at))
+    return emission.gain * (value - emission.excess(low) - emission.zero)
+
+
+def _misfit(
+    at: NDArray[np.float64],
+    value: NDArray[np.float64],
+    low: NDArray[np.float64],
+    sign: NDArray[np.float64],
+    weight: NDArray[np.float64],
+) -> float:
+    """Return the weighted log loss of that evidence; ``sign`` is 1 where the object stands, else -1."""
+    return float(np.sum(weight * np.logaddexp(0, -sign * _evidence(at, value, low))))
 
 
 def _pooled_truth(
@@ -370,7 +377,8 @@ def _tree(nodes: NDArray[Any], slope: float) -> tuple[dict[str, list[float]], fl
     unknown = np.where(nodes["missing_go_to_left"], left, right)
     tree = {
         "asks": np.where(leaf, -1, nodes["feature_idx"].astype(int)).tolist(),
-        "least": np.where(leaf, 0.0, nodes["num_threshold"]).tolist(),
+        # What asks only whether a value is known has no bound, which JSON has no number for.
+        "least": np.nan_to_num(np.where(leaf, 0.0, nodes["num_threshold"])).tolist(),
         "low": left.tolist(),
         "high": right.tolist(),
         "unknown": unknown.tolist(),
