@@ -5,6 +5,8 @@ neighbour is the largest or smallest of the numbers on that side. What it checks
 costs more than the selection itself where there are few numbers. Any NaN makes the answer NaN, as with numpy.
 """
 
+import math
+from collections.abc import Sequence
 from typing import TypeVar
 
 import numpy as np
@@ -42,4 +44,17 @@ def quantile(values: NDArray[Number], share: float) -> Number:
     part = at - place
     # From the nearer end, so that halfway between equal numbers is that number.
     found: Number = high - (high - low) * (1 - part) if part >= 0.5 else low + (high - low) * part
+    return found
+
+
+def percentiles_in_order(ordered: NDArray[np.float32], shares: Sequence[int]) -> list[float]:
+    """Return percentiles (0-100) of values that are in order already, at least one."""
+    found = []
+    for share in shares:
+        at = share / 100 * (ordered.size - 1)
+        low = math.floor(at)
+        first, second = ordered[low], ordered[min(low + 1, ordered.size - 1)]
+        # numpy subtracts in single precision, and starts at the nearer end.
+        step, part = float(second - first), at - low
+        found.append(float(first) + step * part if part < 0.5 else float(second) - step * (1 - part))
     return found

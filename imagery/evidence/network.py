@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from imagery.errors import DepotwatchError
 from imagery.illumination import Sun, View
 from imagery.look import Float32Image, Look
+from imagery.order_statistics import percentiles_in_order
 
 CLASSES = ("container", "berm", "other")
 WEIGHTS = Path(__file__).parent / "weights" / "presence.onnx"
@@ -285,23 +286,8 @@ def _median_and_spread(values: NDArray[np.float32]) -> tuple[float, float] | Non
         return None
     if seen.size == 0:
         return 0.0, 0.0
-    low, middle, high = _sorted_percentiles(np.sort(seen), (5, 50, 95))
+    low, middle, high = percentiles_in_order(np.sort(seen), (5, 50, 95))
     return middle, (high - low) / _FIVE_TO_NINETY_FIVE
-
-
-def _sorted_percentiles(ordered: NDArray[np.float32], shares: tuple[int, ...]) -> list[float]:
-    """Return what ``np.percentile`` returns, to the bit, for values in order: it takes three times as long to say so."""
-    found = []
-    for share in shares:
-        at = share / 100 * (ordered.size - 1)
-        low = math.floor(at)
-        first, second = ordered[low], ordered[min(low + 1, ordered.size - 1)]
-        step, part = (
-            float(second - first),
-            at - low,
-        )  # numpy subtracts in single precision, and starts at the nearer end
-        found.append(float(first) + step * part if part < 0.5 else float(second) - step * (1 - part))
-    return found
 
 
 def _enlarged(plane: NDArray[np.float32], factor: int, shape: tuple[int, int]) -> NDArray[np.float32]:

@@ -21,7 +21,6 @@ from imagery.evidence.network import (
     NetworkWeightsMissing,
     PresenceNetwork,
     _away_from_missing,
-    _sorted_percentiles,
     block_mean,
     condition_vector,
     normalised,
@@ -32,6 +31,7 @@ from imagery.grid import SiteGrid
 from imagery.illumination import Sun, View
 from imagery.look import Look
 from imagery.observability import ObservationState
+from imagery.order_statistics import percentiles_in_order
 
 RGBN = ("blue", "green", "red", "nir")
 SUN = Sun(160.0, 40.0)
@@ -253,4 +253,4 @@ def test_the_border_of_missing_ground_is_where_a_distance_transform_says(
 
 @given(hnp.arrays(np.float32, st.integers(1, 300), elements=st.floats(-2, 2, width=32)))
 def test_percentiles_are_numpys_to_the_bit(values: NDArray[np.float32]) -> None:
-    assert _sorted_percentiles(np.sort(values), (5, 50, 95)) == np.percentile(values, (5, 50, 95)).tolist()
+    assert percentiles_in_order(np.sort(values), (5, 50, 95)) == np.percentile(values, (5, 50, 95)).tolist()
