@@ -2,7 +2,8 @@
 
 numpy looks for several places in the order at once, which its fast selection can't; here one is looked for, and its
 neighbour is the largest or smallest of the numbers on that side. What it checks and reshapes before and after that
-costs more than the selection itself where there are few numbers. Any NaN makes the answer NaN, as with numpy.
+costs more than the selection itself where there are few numbers. Any NaN makes the answer NaN, as with numpy. A zero is
+never negative here; there its sign hangs on which of several equal zeros the selection happens to leave in the place.
 """
 
 import math
@@ -13,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Number = TypeVar("Number", np.float32, np.float64)
+Numbers = TypeVar("Numbers", np.float32, np.float64, NDArray[np.float32], NDArray[np.float64])
 
 
 def median(values: NDArray[Number]) -> Number:
@@ -29,7 +31,7 @@ def medians(rows: NDArray[Number]) -> NDArray[Number]:
     if rows.shape[1] % 2 == 0:
         middle = (parted[:, :half].max(axis=1) + middle) / 2
     middle[np.isnan(parted[:, half:].max(axis=1))] = np.nan  # NaN counts as the largest
-    return middle
+    return _unsigned_zero(middle)
 
 
 def quantile(values: NDArray[Number], share: float) -> Number:
@@ -39,12 +41,12 @@ def quantile(values: NDArray[Number], share: float) -> Number:
     parted = np.partition(values, place, axis=None)
     low: Number = parted[place]
     if place == values.size - 1:
-        return low
+        return _unsigned_zero(low)
     high: Number = parted[place + 1 :].min()
     part = at - place
     # From the nearer end, so that halfway between equal numbers is that number.
     found: Number = high - (high - low) * (1 - part) if part >= 0.5 else low + (high - low) * part
-    return found
+    return _unsigned_zero(found)
 
 
 def percentiles_in_order(ordered: NDArray[np.float32], shares: Sequence[int]) -> list[float]:
@@ -58,3 +60,8 @@ def percentiles_in_order(ordered: NDArray[np.float32], shares: Sequence[int]) ->
         step, part = float(second - first), at - low
         found.append(float(first) + step * part if part < 0.5 else float(second) - step * (1 - part))
     return found
+
+
+def _unsigned_zero(values: Numbers) -> Numbers:
+    unsigned: Numbers = values + 0.0
+    return unsigned
