@@ -21,7 +21,8 @@ from imagery.changes import Direction, ObjectClass, Status
 
 Float64Array = NDArray[np.float64]
 
-_CONFIRMED_FROM = 0.9
+# Nothing less likely is confirmed, whatever the pixels and however many looks.
+CONFIRMED_FROM = 0.9
 
 
 @dataclass(frozen=True, slots=True)
@@ -253,7 +254,7 @@ def status_of(found: Lifecycle, object_class: ObjectClass, confidence: float, *,
     """
     if found.independent < 2 or found.shown < 2 or not found.earlier:
         return Status.FIRST
-    if not verified or confidence < _CONFIRMED_FROM:
+    if not verified or confidence < CONFIRMED_FROM:
         return Status.PROVISIONAL
     if found.reversed_at is not None:
         return Status.CLOSED

@@ -32,6 +32,7 @@ from imagery.changes import (
     Status,
 )
 from imagery.grid import SiteGrid
+from imagery.lifecycle import CONFIRMED_FROM
 from imagery.limits import as_measured
 from imagery.look import Look
 from imagery.timeseries.controls import commonness, take_controls
@@ -68,7 +69,6 @@ FEW_WEIGHTS = {
 }  # fmt: skip
 # Two dates cannot tell what lasts from what passes, however clear they are.
 SUREST_PAIR = 0.8
-LEAST_CONFIRMED = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -522,10 +522,10 @@ def _onset(course: Course) -> tuple[int, int]:
 
 
 def _status(closed: bool, direction: Direction, support_dates: int, confidence: float) -> Status:
-    """Climb the ladder by independent dates; what is likelier wrong than right is never confirmed."""
+    """Climb the ladder by independent dates; what is less than 0.9 likely is never confirmed, as at fine pixels."""
     if support_dates < 2:
         return Status.FIRST
-    if support_dates < EARLIEST_CONFIRMED_DATES or confidence < LEAST_CONFIRMED:
+    if support_dates < EARLIEST_CONFIRMED_DATES or confidence < CONFIRMED_FROM:
         return Status.PROVISIONAL
     return Status.CLOSED if closed and direction is Direction.APPEARED else Status.CONFIRMED
 
