@@ -546,7 +546,7 @@ def _warnings(looks: Sequence[LookSummary], detection: Detection) -> tuple[str, 
     if lost:
         names = ", ".join(look.scene.id for look in lost[:5]) + (" and others" if len(lost) > 5 else "")
         warnings.append(
-            f"{len(lost)} of {len(looks)} looks could not be registered and were not used: {names}."
+            f"{len(lost)} of {len(looks)} looks could not be registered and {'was' if len(lost) == 1 else 'were'} not used: {names}."
         )
     guessed = [look for look in looks if any("guessed" in note for note in look.notes)]
     if guessed:
@@ -556,8 +556,8 @@ def _warnings(looks: Sequence[LookSummary], detection: Detection) -> tuple[str, 
     doubtful = [look for look in used if any("TIFFTAG_DATETIME" in note for note in look.notes)]
     if doubtful:
         warnings.append(
-            f"{len(doubtful)} of {len(looks)} looks are dated by a tag that tells when the file was written, which may "
-            "be long after it was taken: give the dates in scenes.csv before any of them is published."
+            f"{len(doubtful)} of {len(looks)} looks {'is' if len(doubtful) == 1 else 'are'} dated by a tag that tells when the file was "
+            "written, which may be long after it was taken: give the dates in scenes.csv before any of them is published."
         )
     no_sun = [look for look in looks if look.scene.sun is None]
     if no_sun:

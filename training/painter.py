@@ -284,7 +284,9 @@ def berm(canvas: Canvas, x: float, y: float) -> None:
         canvas.height[strip] -= rng.uniform(0, 0.5)
     colour = _ground_colour(str(rng.choice(_COVERS[rng.choice(len(_COVERS), p=_COVER_SHARES)])), rng)
     if rng.random() < 0.65:  # else of the very ground it stands on: only its light and shade tell
-        blend = (np.clip(profile * 4, 0, 1) if rng.random() < 0.6 else profile > 0.04)[None].astype(np.float32)
+        blend = (np.clip(profile * 4, 0, 1) if rng.random() < 0.6 else profile > 0.04)[None].astype(
+            np.float32
+        )
         texture = np.exp(
             ndimage.gaussian_filter(rng.standard_normal(distance.shape), rng.uniform(0.5, 3))
             * rng.uniform(0, 0.4)

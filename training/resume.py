@@ -24,7 +24,9 @@ BATCH = 40
 def unfolded(path: Path) -> Presence:
     """Return the network of an export, every normalisation set to do nothing but add the folded offset."""
     graph = onnx.load(path).graph
-    held = {tensor.name: torch.from_numpy(numpy_helper.to_array(tensor).copy()) for tensor in graph.initializer}
+    held = {
+        tensor.name: torch.from_numpy(numpy_helper.to_array(tensor).copy()) for tensor in graph.initializer
+    }
     state = Presence().state_dict()
     state |= {name: held[f"network.{name}"] for name in state if f"network.{name}" in held}
     for node in graph.node:

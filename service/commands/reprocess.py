@@ -206,7 +206,7 @@ class _Bar:
         self._first = share if self._first is None else self._first
         units = job["units"]
         ended = units["done"] + units["failed"] + units["skipped"]
-        line = f"{ended}/{units['total']} sites, {units['failed']} failed"
+        line = f"{ended}/{number_of(units['total'], 'site')}, {units['failed']} failed"
         if units["cached"]:
             line += f", {units['cached']} unchanged"
         if self._live:
@@ -239,18 +239,27 @@ def duration(seconds: float) -> str:
     return f"{seconds / 3_600:.1f} h" if seconds < 172_800 else f"{seconds / 86_400:.1f} days"
 
 
+def number_of(n: int, noun: str) -> str:
+    """Print how many there are of something, one of it in the singular."""
+    return f"{n:,} {noun}{'' if n == 1 else 's'}"
+
+
 def estimate_lines(told: Mapping[str, Any]) -> list[str]:
     """Return an estimate in words."""
     low, high = duration(told["seconds_low"]), duration(told["seconds_high"])
     lines = [
-        f"{told['sites']:,} sites, {told['scenes']:,} scenes, {told['pixels'] / 1e6:,.1f} million pixels",
+        f"{number_of(told['sites'], 'site')}, {number_of(told['scenes'], 'scene')}, {told['pixels'] / 1e6:,.1f} million pixels",
         f"about {duration(told['seconds'])} ({low} to {high}); {told['basis']}",
     ]
     if told["sites_sampled"] < told["sites"]:
-        lines[0] += f" (from {told['sites_sampled']:,} sites)"
+        lines[0] += f" (from {number_of(told['sites_sampled'], 'site')})"
     cached = told["cached"]
     if cached["sites_looked_up"]:
-        at = "" if cached["sites_looked_up"] == told["sites"] else f" at {cached['sites_looked_up']} sites"
+        at = (
+            ""
+            if cached["sites_looked_up"] == told["sites"]
+            else f" at {number_of(cached['sites_looked_up'], 'site')}"
+        )
         lines.append(f"{cached['looks']:,} of {cached['of']:,} looks{at} are stored already")
     else:
         lines.append("what is stored already was not looked up: remote archives, or none")
@@ -263,7 +272,7 @@ def result_lines(
     """Return what a job came to in words, its failed units one by one."""
     units = job["units"]
     lines = [
-        f"{job['id']}: {job['state']}; {units['done']} of {units['total']} sites done, {units['cached']} of them "
+        f"{job['id']}: {job['state']}; {units['done']} of {number_of(units['total'], 'site')} done, {units['cached']} of them "
         f"unchanged, {units['failed']} failed, {units['skipped']} skipped"
     ]
     lines += [
