@@ -7,8 +7,9 @@ Nothing here decides that a change is real: that takes the whole object (``image
 """
 
 import math
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +22,7 @@ from imagery.changes import LOG_ODDS_STEP, UNSEEN, Direction
 Mask = NDArray[np.bool_]
 Layer = NDArray[np.int8]
 Float32Array = NDArray[np.float32]
+Float64Array = NDArray[np.float64]
 Box = tuple[slice, slice]
 
 
@@ -75,6 +77,33 @@ class Candidate:
     after: int
 
 
+@dataclass(frozen=True, slots=True)
+class _Span:
+    """The least and the most that any look which saw it says of each pixel, as stored; ``UNSEEN`` where none did."""
+
+    least: Layer
+    most: Layer
+
+    @classmethod
+    def of(cls, layers: Iterable[Layer]) -> Self:
+        """Take in one look after the other."""
+        first, *others = layers
+        least, most = _above_least(first), first.copy()
+        for layer in others:
+            np.minimum(least, _above_least(layer), out=least)
+            np.maximum(most, layer, out=most)
+        return cls((least - np.uint8(127)).view(np.int8), most)
+
+    def cut(self, box: Box) -> Self:
+        """Return a part of it."""
+        return replace(self, least=self.least[box], most=self.most[box])
+
+
+def _above_least(layer: Layer) -> NDArray[np.uint8]:
+    """Return stored log-odds counted from the least there is, so that what is unseen, 255, lies above all."""
+    return layer.view(np.uint8) + np.uint8(127)
+
+
 def find_candidates(
     layers: Sequence[Layer],
     inside: Mask,
@@ -96,8 +125,9 @@ def find_candidates(
     -------
     candidates : ordered by direction, first row and column
     """
+    span = _Span.of(layers)
     parts = [
-        _tile_transitions(layers, core, halo, inside, gsd_m, options, emission or Emission())
+        _tile_transitions(layers, span, core, halo, inside, gsd_m, options, emission or Emission())
         for core, halo in _tiles(inside.shape, options)
     ]
     found = [part for part in parts if part.row.size]
@@ -133,6 +163,7 @@ def _tiles(
 
 def _tile_transitions(
     layers: Sequence[Layer],
+    span: _Span,
     core: tuple[slice, slice],
     halo: tuple[slice, slice],
     inside: Mask,
@@ -142,12 +173,12 @@ def _tile_transitions(
 ) -> Transitions:
     """Return the switches of the pixels of one tile."""
     cut = _moved(core, halo, -1)
-    raw = quietened(np.stack([layer[halo] for layer in layers]), emission)
-    active = _may_flip(raw, options, emission) & inside[halo]
+    active = _may_flip(span.cut(halo), options, emission) & inside[halo]
     if not active[cut].any():
         return _none()
     size = max(1, round(options.smoothing_m / gsd_m)) | 1
-    raw, active, core, halo, cut = _cropped(raw, active, core, halo, cut, 2 * size)
+    active, core, halo, cut = _cropped(active, core, halo, cut, 2 * size)
+    raw = quietened(np.stack([layer[halo] for layer in layers]), emission)
     smoothed = weighed(raw, size, options.cap, emission)
     known = np.where(np.isnan(smoothed), 0.0, smoothed)
     flips = (known.max(0) > options.present_above) & (known.min(0) < options.absent_below)
@@ -174,31 +205,35 @@ def quietened(raw: NDArray[np.int8], emission: Emission) -> NDArray[np.int8]:
 
     Quiet ground is raised only where some look then comes near enough to ``zero`` to count, which is little of a site.
     """
-    low = np.minimum(_above_least(raw).min(0), np.uint8(254)).astype(np.int16) - 127
+    return _lowered(raw, _excess(_Span.of(raw), emission))
+
+
+def _excess(span: _Span, emission: Emission) -> Float64Array:
+    """Return (row, col) by how many steps the log-odds of all looks are to be lowered; 0 where they stay."""
+    low = np.where(span.least == UNSEEN, np.int8(127), span.least)
     excess = emission.excess(low * LOG_ODDS_STEP) / LOG_ODDS_STEP
-    near = raw.max(0) - excess > (emission.zero - _OUT_OF_REACH) / LOG_ODDS_STEP
-    row, col = np.nonzero((excess > 0.0) | ((excess < 0.0) & near))
-    if row.size:
-        restless = raw[:, row, col]
-        lowered = np.clip(np.rint(restless - excess[row, col]), UNSEEN + 1, 127).astype(np.int8)
-        raw = raw.copy()
-        raw[:, row, col] = np.where(restless == UNSEEN, restless, lowered)
-    return raw
+    near = span.most - excess > (emission.zero - _OUT_OF_REACH) / LOG_ODDS_STEP
+    return np.where((excess > 0.0) | ((excess < 0.0) & near), excess, 0.0)
 
 
-def _above_least(raw: NDArray[np.int8]) -> NDArray[np.uint8]:
-    """Return stored log-odds counted from the least there is, so that what is unseen, 255, lies above all."""
-    return raw.view(np.uint8) + np.uint8(127)
+def _lowered(raw: NDArray[np.int8], excess: Float64Array) -> NDArray[np.int8]:
+    """Return (..., row, col) stored log-odds less an excess in steps, to whole steps; ``UNSEEN`` stays."""
+    at = np.flatnonzero(excess)
+    if not at.size:
+        return raw
+    moved = raw.copy()
+    planes = moved.reshape(*raw.shape[:-2], -1)
+    restless = planes[..., at]
+    lowered = np.clip(np.rint(restless - excess.ravel()[at]), UNSEEN + 1, 127).astype(np.int8)
+    planes[..., at] = np.where(restless == UNSEEN, restless, lowered)
+    return moved
 
 
-def _cropped(
-    raw: NDArray[np.int8], active: Mask, core: Box, halo: Box, cut: Box, margin_px: int
-) -> tuple[NDArray[np.int8], Mask, Box, Box, Box]:
+def _cropped(active: Mask, core: Box, halo: Box, cut: Box, margin_px: int) -> tuple[Mask, Box, Box, Box]:
     """Cut a tile down to what lies within a margin of its active pixels: most of most tiles never flips."""
     outer = _extent(np.any(active, axis=1), margin_px), _extent(np.any(active, axis=0), margin_px)
     inner = tuple(slice(max(c.start, o.start), min(c.stop, o.stop)) for c, o in zip(cut, outer, strict=True))
     return (
-        raw[:, outer[0], outer[1]],
         active[outer],
         _moved(inner, halo, 1),
         _moved(outer, halo, 1),
@@ -223,14 +258,17 @@ def _none() -> Transitions:
     return Transitions(empty, empty, np.empty(0, bool), empty, empty, np.empty(0, np.float32))
 
 
-def _may_flip(raw: NDArray[np.int8], options: CandidateOptions, emission: Emission) -> Mask:
-    """Return the pixels that any look calls present and any other calls absent, before smoothing."""
+def _may_flip(span: _Span, options: CandidateOptions, emission: Emission) -> Mask:
+    """Return the pixels that any look calls present and any other calls absent, before smoothing.
+
+    What is moved is moved alike in every look, so that the least and the most of all looks stay the least and the most.
+    """
     least = emission.zero + options.present_above / emission.gain
     most = emission.zero + options.absent_below / emission.gain
-    present = raw.max(0) >= round(least / LOG_ODDS_STEP)
-    lowest = _above_least(raw).min(0)
-    absent = (lowest <= round(most / LOG_ODDS_STEP) + 127) & (lowest != 255)
-    flip: Mask = present & absent
+    excess = _excess(span, emission)
+    present = _lowered(span.most, excess) >= round(least / LOG_ODDS_STEP)
+    lowest = _lowered(span.least, excess)
+    flip: Mask = present & (lowest <= round(most / LOG_ODDS_STEP)) & (lowest != UNSEEN)
     return flip
 
 
@@ -295,7 +333,7 @@ def best_path(evidence: Float32Array, price: float) -> Mask:
     present[-1] = on > off
     for t in range(looks - 1, 0, -1):
         stays = np.where(present[t], stayed[1, t], stayed[0, t])
-        present[t - 1] = np.where(stays, present[t], ~present[t])
+        np.equal(present[t], stays, out=present[t - 1])
     return present
 
 
@@ -306,23 +344,16 @@ def switches(
 
     ``gain`` is the evidence of the two looks at the gap's ends for the switch, summed.
     """
-    looks, pixels = states.shape
-    last = np.full(pixels, -1, np.int32)
-    state = np.zeros(pixels, bool)
-    level = np.zeros(pixels, np.float32)
-    found: list[tuple[NDArray[np.int64], Mask, NDArray[np.int32], NDArray[np.int32], Float32Array]] = []
-    for t in range(looks):
-        flipped = np.nonzero(seen[t] & (last >= 0) & (states[t] != state))[0]
-        appeared = states[t][flipped]
-        step = np.where(appeared, 1.0, -1.0) * (evidence[t][flipped] - level[flipped])
-        found.append(
-            (flipped, appeared, last[flipped], np.full(flipped.size, t, np.int32), step.astype(np.float32))
-        )
-        last[seen[t]] = t
-        state = np.where(seen[t], states[t], state)
-        level = np.where(seen[t], evidence[t], level)
-    pixel, appeared, before, after, gain = (np.concatenate(column) for column in zip(*found, strict=True))
-    return pixel, appeared, before, after, gain
+    restless = np.flatnonzero((states[1:] != states[:-1]).any(axis=0))
+    states, seen, evidence = states[:, restless], seen[:, restless], evidence[:, restless]
+    looks = np.arange(len(states), dtype=np.int32)[:, None]
+    last = np.maximum.accumulate(np.where(seen, looks, np.int32(-1)), axis=0)[:-1]
+    flipped = seen[1:] & (last >= 0) & (states[1:] != np.take_along_axis(states, np.maximum(last, 0), axis=0))
+    look, pixel = np.nonzero(flipped)
+    before, after = last[look, pixel], (look + 1).astype(np.int32)
+    appeared = states[after, pixel]
+    step = np.where(appeared, 1.0, -1.0) * (evidence[after, pixel] - evidence[before, pixel])
+    return restless[pixel], appeared, before, after, step.astype(np.float32)
 
 
 def _grouped(part: Transitions, direction: Direction, reach_px: int, least_px: int) -> list[Candidate]:
