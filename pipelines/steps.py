@@ -10,7 +10,7 @@ A step's version below is part of its product's key: change what a step computes
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, is_dataclass, replace
 from datetime import datetime
 from functools import lru_cache, reduce
 from importlib import resources
@@ -131,14 +131,22 @@ class LookOutcome:
 def scene_key(scene: Scene) -> str:
     """Name a scene by its bytes and by what its metadata says of them, never by where it lies."""
     hashes = dict(scene.sha256)
-    facts = asdict(scene)
-    for band in facts["bands"]:
-        band["path"] = hashes.get(band["path"], band["path"])
-    if facts["mask"]:
-        facts["mask"]["path"] = hashes.get(facts["mask"]["path"], facts["mask"]["path"])
+    facts = _fields(scene)
+    facts["bands"] = [_fields(band) | {"path": hashes.get(band.path, band.path)} for band in scene.bands]
+    if scene.mask:
+        facts["mask"] = _fields(scene.mask) | {"path": hashes.get(scene.mask.path, scene.mask.path)}
     facts["sha256"] = sorted(hashes.values())
-    text = json.dumps(facts, sort_keys=True, default=str)
+    text = json.dumps(facts, sort_keys=True, default=_fields_or_text)
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _fields(value: Any) -> dict[str, Any]:
+    """Return a value's fields as they are: ``asdict`` copies all that they hold, which takes longer than to hash it."""
+    return {field.name: getattr(value, field.name) for field in fields(value)}
+
+
+def _fields_or_text(value: object) -> object:
+    return _fields(value) if is_dataclass(value) else str(value)
 
 
 def registration_bands(scene: Scene) -> tuple[str, ...]:

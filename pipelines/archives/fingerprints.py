@@ -93,7 +93,7 @@ def _merge(place: Path, folder: str, entries: Entries) -> None:
     merged = {name: e for name, e in (_read(place) | entries).items() if os.path.exists(Path(folder, name))}
     place.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.NamedTemporaryFile("w", dir=place.parent, prefix=".", suffix=".part", delete=False) as file:
-        json.dump(merged, file)
+        file.write(json.dumps(merged))  # to a file it would go through Python piece by piece
     os.replace(file.name, place)
 
 
