@@ -13,6 +13,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -110,7 +111,7 @@ def pairwise_posterior(
     looks = evidence.size
     likelihood = np.stack([np.ones(looks), np.exp(evidence)], 1)
     gaps = np.diff(days) + options.spare_days / max(looks - 1, 1)
-    chains = np.stack([_step(gap, options) for gap in gaps]) if looks > 1 else np.empty((0, 2, 2))
+    chains = np.stack([_step(gap, options) for gap in gaps.tolist()]) if looks > 1 else np.empty((0, 2, 2))
     forward = np.empty((looks, 2))
     forward[0] = 0.5 * likelihood[0]
     forward[0] /= forward[0].sum()
@@ -129,12 +130,15 @@ def pairwise_posterior(
     return together[:, 1], steps
 
 
+@lru_cache(maxsize=4096)
 def _step(gap_days: float, options: LifecycleOptions) -> Float64Array:
-    """Return the transition matrix of the two-state chain over a gap."""
+    """Return the transition matrix of the two-state chain over a gap, read-only: candidates share most of their gaps."""
     rate = options.appear_per_day + options.remove_per_day
     moved = -math.expm1(-rate * gap_days)
     up, down = options.appear_per_day / rate * moved, options.remove_per_day / rate * moved
-    return np.array([[1.0 - up, up], [down, 1.0 - down]])
+    matrix = np.array([[1.0 - up, up], [down, 1.0 - down]])
+    matrix.flags.writeable = False
+    return matrix
 
 
 def follow(

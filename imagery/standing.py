@@ -59,16 +59,28 @@ def _events(changes: Sequence[Change], kind: ObjectClass, direction: Direction, 
 def _area(layer: NDArray[np.int8], clear: Mask, smallest_m2: float, gsd_m: float) -> Estimate:
     """Return the area covered by objects of at least the smallest size, with how far it hangs on the level."""
     least_px = max(smallest_m2 / gsd_m**2, 1.0)
-    low, value, high = (
-        _covered((layer >= round(level / LOG_ODDS_STEP)) & clear, least_px) * gsd_m**2 for level in _LEVELS
-    )
+    low, value, high = (px * gsd_m**2 for px in _covered_px(layer, clear, least_px))
     return Estimate(value, min(low, value), max(high, value))
+
+
+def _covered_px(layer: NDArray[np.int8], clear: Mask, least_px: float) -> list[float]:
+    """Return how many pixels are covered at each level: what lies above one lies above all that follow it."""
+    *stricter, most_generous = (round(level / LOG_ODDS_STEP) for level in _LEVELS)
+    widest = (layer >= most_generous) & clear
+    if np.count_nonzero(widest) < least_px:
+        return [0.0] * len(_LEVELS)
+    part = np.ix_(_occupied(widest, 1), _occupied(widest, 0))
+    layer, widest = layer[part], widest[part]
+    return [
+        *(_covered((layer >= level) & widest, least_px) for level in stricter),
+        _covered(widest, least_px),
+    ]
 
 
 def _covered(mask: Mask, least_px: float) -> float:
     if np.count_nonzero(mask) < least_px:
         return 0.0
-    labels, _ = ndimage.label(mask[np.ix_(_occupied(mask, 1), _occupied(mask, 0))])
+    labels, _ = ndimage.label(mask)
     sizes = np.bincount(labels.ravel())[1:]
     return float(sizes[sizes >= least_px].sum())
 
