@@ -25,7 +25,16 @@ from pipelines.report.rendering import (
     overview,
     picture,
 )
-from pipelines.report.summary import Tally, Verdict, all_warnings, saw_all, tallies, usable_looks, verdict
+from pipelines.report.summary import (
+    Tally,
+    Verdict,
+    all_warnings,
+    blind_looks,
+    saw_all,
+    tallies,
+    usable_looks,
+    verdict,
+)
 from pipelines.report.timeline import classes_shown
 
 SHOWN_CHANGES = 60
@@ -188,7 +197,7 @@ def _groups(t: Tally, n: int) -> str:
 
 
 def _gap_sentence(analysis: Analysis) -> list[str]:
-    blind = [look for look in analysis.looks if look not in usable_looks(analysis)]
+    blind = blind_looks(analysis)
     if not blind or len(blind) == len(analysis.looks):
         return []
     reasons = wording.joined(sorted({r for look in blind for r in _reasons(look)}))
@@ -296,7 +305,7 @@ def _tally_table(analysis: Analysis) -> str:
 
 
 def _unseen(analysis: Analysis) -> str:
-    blind = [look for look in analysis.looks if look not in usable_looks(analysis)]
+    blind = blind_looks(analysis)
     partly = [look for look in usable_looks(analysis) if not saw_all(look)]
     lines = []
     if blind:

@@ -5,14 +5,14 @@ No time of writing and no machine's name are in it, so equal inputs and one proc
 """
 
 import mimetypes
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from pipelines.analysis import Analysis
 from pipelines.report import wording
 from pipelines.report.canonical import number, rfc3339, sha256_of
-from pipelines.report.features import aoi_feature, look_features
+from pipelines.report.features import Feature, aoi_feature
 from pipelines.report.sources import sources
 from pipelines.report.summary import all_warnings, summary_json, usable_looks, verdict
 
@@ -66,8 +66,13 @@ def detection_limits(analysis: Analysis) -> list[dict[str, Any]]:
     ]
 
 
-def report_json(analysis: Analysis, files: list[dict[str, Any]], headline: str) -> dict[str, Any]:
-    """Return the report; ``files`` as ``file_hashes`` lists them, ``headline`` the summary paragraph in words."""
+def report_json(
+    analysis: Analysis, looks: Sequence[Feature], files: list[dict[str, Any]], headline: str
+) -> dict[str, Any]:
+    """Return the report; ``looks`` as ``look_features`` returns them, ``files`` as ``file_hashes`` lists them.
+
+    ``headline`` is the summary paragraph in words.
+    """
     grid = analysis.grid
     return {
         "schema": SCHEMA,
@@ -89,7 +94,7 @@ def report_json(analysis: Analysis, files: list[dict[str, Any]], headline: str) 
         "summary": summary_json(analysis),
         "looks_usable": len(usable_looks(analysis)),
         "detection_limits": detection_limits(analysis),
-        "looks": [_look_row(f) for f in look_features(analysis)],
+        "looks": [_look_row(look) for look in looks],
         "warnings": all_warnings(analysis),
         "refused": [{"where": w, "code": c, "detail": d} for w, c, d in analysis.refused],
         "limits_in_words": [*wording.coarse_limits(grid.gsd_m), *wording.GENERAL_LIMITS, wording.CONFUSIONS],

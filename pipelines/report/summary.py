@@ -54,7 +54,16 @@ def saw_all(look: LookSummary) -> bool:
 
 def usable_looks(analysis: Analysis) -> list[LookSummary]:
     """Return the looks that showed something of the site."""
-    return [look for look in analysis.looks if look.used and look.usable_fraction >= LEAST_USABLE]
+    return [look for look in analysis.looks if _usable(look)]
+
+
+def blind_looks(analysis: Analysis) -> list[LookSummary]:
+    """Return the looks that showed nothing of the site."""
+    return [look for look in analysis.looks if not _usable(look)]
+
+
+def _usable(look: LookSummary) -> bool:
+    return look.used and look.usable_fraction >= LEAST_USABLE
 
 
 def verdict(analysis: Analysis) -> Verdict:

@@ -130,5 +130,5 @@ def _write_files(analysis: Analysis, read_window: WindowReader, folder: Path) ->
     export_gpkg(found, folder / "changes.gpkg", looks, aoi_feature(analysis))
     export_parquet(found, folder / "changes.parquet")
     (folder / "report.html").write_bytes(report_html(analysis, found, changes, pairs, stretch, read_window))
-    report = report_json(analysis, file_hashes(folder), headline(analysis))
+    report = report_json(analysis, looks, file_hashes(folder), headline(analysis))
     (folder / "report.json").write_bytes(json_bytes(report))

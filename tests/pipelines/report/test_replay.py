@@ -12,12 +12,13 @@ from pipelines.parameters import Parameters
 from pipelines.replay import NotReplayable, parameters_of, period_of, replay, site_of
 from pipelines.report.bundle import write_bundle
 from pipelines.report.canonical import json_bytes
+from pipelines.report.features import look_features
 from pipelines.report.report_json import report_json
 from service.cli import main
 
 
 def told(analysis: Any) -> dict[str, Any]:
-    return dict(json.loads(json_bytes(report_json(analysis, [], "headline"))))
+    return dict(json.loads(json_bytes(report_json(analysis, look_features(analysis), [], "headline"))))
 
 
 def test_the_site_comes_back_at_full_precision(site: Any) -> None:
