@@ -206,6 +206,12 @@ def project(geometry: shapely.Geometry, source: str, target: str) -> shapely.Geo
     return moved
 
 
+@lru_cache(maxsize=4)
+def _store(place: str) -> ProductStore:
+    """Open a store for the steps of all scenes: to open it takes as long as to read from it."""
+    return ProductStore(place)
+
+
 # --- look and displacement as products ------------------------------------------------------------------------------
 
 
@@ -304,7 +310,7 @@ def chip_key(unit: ChipUnit) -> str:
 def make_chip(unit: ChipUnit) -> ChipSummary:
     """Read one band of a scene and measure how much of it can be seen and how sharp it is."""
     key = chip_key(unit)
-    store = ProductStore(unit.store)
+    store = _store(unit.store)
     product = store.get(key)
     if product is None:
         try:
@@ -387,7 +393,7 @@ def _network() -> PresenceNetwork:
 @lru_cache(maxsize=1)
 def _reference(store: str, chip: str) -> Reference | None:
     """Read the chip that others are registered to; kept, with what was worked out of it, for the next of its scenes."""
-    product = ProductStore(store).get(chip)
+    product = _store(store).get(chip)
     return None if product is None else Reference(look_from(product))
 
 
@@ -433,7 +439,7 @@ def look_key(unit: LookUnit, displacement: str, network: str) -> str:
 
 def make_look(unit: LookUnit) -> LookOutcome:
     """Register one scene, read it once with its displacement composed in, normalise it and look at it."""
-    store = ProductStore(unit.store)
+    store = _store(unit.store)
     try:
         displacement = _displacement(unit, store)
         if not displacement.registered:

@@ -7,9 +7,11 @@ refused; the description alone knows time, angles and how numbers become reflect
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
+from affine import Affine
 from pyproj import Geod
 from shapely import Polygon
 from shapely.geometry.base import BaseGeometry
@@ -127,7 +129,7 @@ def _open(file: FileClaim, fetch: Fetch, claim: SceneClaim, prints: Fingerprints
             f"{len(file.bands)}; correct the one that is wrong",
             pointer=claim.where,
         )
-    pixel_m = pixel_size_m(header)
+    pixel_m = _pixel_size_m(header.crs, header.transform, header.cols, header.rows)
     if not (math.isfinite(pixel_m) and pixel_m > 0):
         raise _nowhere(header)
     return _OpenedFile(file, header, pixel_m)
@@ -140,10 +142,20 @@ def file_footprint(header: RasterHeader) -> BaseGeometry:
     ------
     UnsupportedRaster : the outline cannot be put on the globe
     """
+    outline = _outline(header.crs, header.transform, header.cols, header.rows)
+    if outline is None:
+        raise _nowhere(header)
+    return outline
+
+
+# Files of one sensor and place lie on one lattice: to project their corners once for all of them is most of an archive.
+@lru_cache(maxsize=256)
+def _outline(crs: str, transform: Affine, cols: int, rows: int) -> BaseGeometry | None:
+    """Return the outline of so many pixels, None where it cannot be put on the globe."""
     along = np.linspace(0.0, 1.0, 9)[:-1]
-    col = np.concatenate([along, np.ones(8), 1 - along, np.zeros(8)]) * header.cols
-    row = np.concatenate([np.zeros(8), along, np.ones(8), 1 - along]) * header.rows
-    lon, lat = _to_lonlat(header, col, row)
+    col = np.concatenate([along, np.ones(8), 1 - along, np.zeros(8)]) * cols
+    row = np.concatenate([np.zeros(8), along, np.ones(8), 1 - along]) * rows
+    lon, lat = _to_lonlat(crs, transform, col, row)
     if np.ptp(lon) > HALF_TURN:
         lon = eastward(lon)
     outline = Polygon(np.column_stack([lon, lat])) if np.all(np.isfinite([lon, lat])) else Polygon()
@@ -155,7 +167,7 @@ def file_footprint(header: RasterHeader) -> BaseGeometry:
         or abs(north) > 90.0
         or east - west > HALF_TURN
     ):
-        raise _nowhere(header)
+        return None
     return cut(outline.simplify(1e-6)).normalize()
 
 
@@ -166,10 +178,11 @@ def _nowhere(header: RasterHeader) -> UnsupportedRaster:
     )
 
 
-def pixel_size_m(header: RasterHeader) -> float:
+@lru_cache(maxsize=256)
+def _pixel_size_m(crs: str, transform: Affine, cols: int, rows: int) -> float:
     """Return the pixel's size on the ground in the middle of a file: root of its area, metres."""
-    col, row = header.cols / 2.0, header.rows / 2.0
-    lon, lat = _to_lonlat(header, np.array([col, col + 1, col]), np.array([row, row, row + 1]))
+    col, row = cols / 2.0, rows / 2.0
+    lon, lat = _to_lonlat(crs, transform, np.array([col, col + 1, col]), np.array([row, row, row + 1]))
     if not np.all(np.isfinite([lon, lat])):
         return float("nan")
     _, _, wide = _GEOD.inv(lon[0], lat[0], lon[1], lat[1])
@@ -177,9 +190,11 @@ def pixel_size_m(header: RasterHeader) -> float:
     return math.sqrt(float(wide) * float(tall))
 
 
-def _to_lonlat(header: RasterHeader, col: np.ndarray, row: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    a, b, c, d, e, f = header.transform[:6]
-    lon, lat = transformer(header.crs, "EPSG:4326").transform(a * col + b * row + c, d * col + e * row + f)
+def _to_lonlat(
+    crs: str, transform: Affine, col: np.ndarray, row: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    a, b, c, d, e, f = transform[:6]
+    lon, lat = transformer(crs, "EPSG:4326").transform(a * col + b * row + c, d * col + e * row + f)
     return np.asarray(lon), np.asarray(lat)
 
 
