@@ -46,6 +46,8 @@ COORDINATE_TOLERANCE_PX = 0.01
 STRIP_SAMPLES = 24_000_000
 # GDAL widens its kernel below this ratio of grid to scene resolution, and so antialiases.
 _KERNEL_SUPPORT_PX = 2.0
+# Closer to a file's edge than this, rounding decides on which side a pixel's centre lies.
+_ON_THE_EDGE_PX = 1e-6
 CLOUD_BUFFER_M = (4.0, 30.0)
 COMPACT_CLOUD_M2 = 2_500.0
 CLEARLY_BELOW_ZERO = -0.02
@@ -309,10 +311,31 @@ def _warp_strip(
         values[index] += np.float32(source.offset)
     if codes is None and native.inside:
         state[:] = State.OBSERVED
+    elif codes is None and (covered := _covered(placed, native)) is not None:
+        state[covered] = State.OBSERVED
     else:
-        if codes is None:
-            codes = np.zeros(raw.shape[1:], np.uint8)
-        _warp_classes(codes, placed, native, state)
+        _warp_classes(np.zeros(raw.shape[1:], np.uint8) if codes is None else codes, placed, native, state)
+
+
+def _covered(placed: _Placement, native: _Native) -> NDArray[np.bool_] | None:
+    """Return (row, col), True where a grid pixel's centre lies in the native window; None where only a warp can tell.
+
+    Between two lattices of one CRS that is arithmetic, of which GDAL makes a warp. What it makes of a centre on the very
+    edge hangs on its rounding.
+    """
+    grid = placed.grid
+    if placed.field is not None or native.crs != CRS.from_epsg(grid.epsg):
+        return None
+    a, b, c, d, e, f = (~native.transform @ placed.transform)[:6]
+    row, col = np.arange(grid.rows)[:, None] + 0.5, np.arange(grid.cols)[None] + 0.5
+    x = a * col + c if b == 0.0 else a * col + b * row + c
+    y = e * row + f if d == 0.0 else d * col + e * row + f
+    inside = np.ones((1, 1), bool)
+    for at, size in ((x, native.window.width), (y, native.window.height)):
+        if np.any(np.minimum(np.abs(at), np.abs(at - size)) < _ON_THE_EDGE_PX):
+            return None
+        inside = inside & (at > 0) & (at < size)
+    return np.broadcast_to(inside, grid.shape)
 
 
 def _codes(

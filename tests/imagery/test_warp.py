@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from rasterio.enums import Resampling
 from rasterio.vrt import WarpedVRT
+from rasterio.warp import reproject
 from rasterio.warp import transform as transform_points
 
 from imagery.displacement import Displacement, DisplacementField, RegistrationState, no_displacement
@@ -157,6 +158,28 @@ def test_a_whole_pixel_impulse_lands_on_its_own_pixel_through_every_path(tmp_pat
         assert np.unravel_index(int(np.argmax(band)), band.shape) == at
         assert band[at] == pytest.approx(0.9, abs=1e-6)
         assert np.count_nonzero(np.abs(band - 0.1) > 1e-6) == 1
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    st.floats(-40, 40) | st.integers(-80, 80).map(lambda halves: halves / 2),
+    st.floats(-40, 40),
+    st.sampled_from([0.0, 1e-5, 0.02]),
+    st.sampled_from([0.5, 1.0, 3.0]),
+)
+def test_what_a_small_scene_covers_is_what_gdal_says_to_the_pixel(
+    tmp_path_factory: pytest.TempPathFactory, east: float, north: float, turn: float, gsd_m: float
+) -> None:
+    transform = Affine(gsd_m, 0.0, EAST + 70.0, 0.0, -gsd_m, NORTH - 80.0)
+    path = paint(tmp_path_factory.mktemp("w") / "a.tif", transform=transform, size=(31, 43))
+    displacement = shift(east, north, linear=((0.0, turn), (-turn, 0.0)))
+    expected = np.zeros(GRID.shape, np.uint8)
+    reproject(
+        np.ones((31, 43), np.uint8), expected, src_transform=transform, src_crs=f"EPSG:{EPSG}",
+        dst_transform=~displacement.forward @ GRID.transform, dst_crs=f"EPSG:{EPSG}", resampling=Resampling.nearest,
+    )  # fmt: skip
+    look = read_look(scene(path), GRID, displacement=displacement)
+    np.testing.assert_array_equal(look.state != State.OUTSIDE_FOOTPRINT, expected == 1)
 
 
 def test_an_affine_displacement_is_composed_exactly(tmp_path: Path) -> None:
