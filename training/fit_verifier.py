@@ -3,8 +3,7 @@
     python -m training.fit_verifier --pool FOLDER [--sites N] [--workers 2] [--real LIST.json] [--out verifier.json]
 
 Sites are rendered with seeds that no network was trained on, seen through the shipped network, and kept in the pool
-folder as evidence. In one of five the sun is not told, and in one of four the network is in doubt, as it is of what it was
-not trained on: what judges must get by without. Then: (1) per class the gain and zero of one look's pooled log-odds, from the true objects with and
+folder as evidence. Then: (1) per class the gain and zero of one look's pooled log-odds, from the true objects with and
 without; (2) small trees, boosted, monotone where physics gives a sign, straightened on sites left out; (3) operating
 points and reliability by leave-sites-out. ``--real`` names pairs of real images of places without
 containers or banks that changed: what is claimed of those classes there counts as false, at a weight of its own.
@@ -55,9 +54,6 @@ BOOSTING = {
     "max_iter": 240, "learning_rate": 0.06, "max_leaf_nodes": 7, "min_samples_leaf": 40, "l2_regularization": 10.0,
     "max_features": 0.5, "random_state": 1,
 }  # fmt: skip
-SUN_UNTOLD, VIEW_UNTOLD, IN_DOUBT = 0.2, 0.2, 0.25
-# Share that is left of the network's log-odds over empty ground where it is in doubt, each class by itself.
-DOUBT = (0.4, 1.0)
 MATCH_IOU = 0.25
 MERGE_M = 1.5
 GAIN_SHARE = 0.6
@@ -176,8 +172,7 @@ def seen_site(path: Path, network: PresenceNetwork) -> Site:
     cached = path.with_suffix(f".{network.weights_sha256[:8]}.evidence")
     looks, things = (None, None) if cached.exists() else pickle.loads(path.read_bytes())
     if looks is not None and things is not None:
-        told = as_told(looks, path.stem)
-        seen = [look_evidence(look, registration_residual_m=0.1, network=network) for look in told]
+        seen = [look_evidence(look, registration_residual_m=0.1, network=network) for look in looks]
         cached.write_bytes(
             pickle.dumps(
                 Site(path.stem, tuple(seen), tuple(things), path.stem.startswith("real")), protocol=5
@@ -185,31 +180,6 @@ def seen_site(path: Path, network: PresenceNetwork) -> Site:
         )
     found: Site = pickle.loads(cached.read_bytes())
     return found
-
-
-def as_told(looks: list[Look], name: str) -> list[Look]:
-    """Return the looks as some archives tell of them: without the sun, without the view; by the site's name."""
-    rng = np.random.default_rng(list(name.encode()))
-    untold: dict[str, Any] = {"sun": None} if rng.random() < SUN_UNTOLD else {}
-    untold |= {"view": None} if rng.random() < VIEW_UNTOLD else {}
-    return [replace(look, **untold) for look in looks]
-
-
-def in_doubt(site: Site) -> Site:
-    """Return a site as a network sees it that was not trained on its kind: nearer to what it says of empty ground."""
-    rng = np.random.default_rng([*site.name.encode(), 1])
-    if site.real or rng.random() >= IN_DOUBT:
-        return site
-    share = rng.uniform(*DOUBT, len(site.looks[0].classes))[:, None, None]
-    return replace(site, looks=tuple(replace(look, log_odds=_drawn_in(look, share)) for look in site.looks))
-
-
-def _drawn_in(look: LookEvidence, share: NDArray[np.float64]) -> NDArray[np.int8]:
-    unseen = look.log_odds == UNSEEN
-    if unseen.all():
-        return look.log_odds
-    empty = np.median(look.log_odds[:, ~unseen.any(0)], axis=1)[:, None, None]
-    return np.where(unseen, UNSEEN, np.rint(empty + share * (look.log_odds - empty))).astype(np.int8)
 
 
 def real_site(name: str, before: Path, after: Path, gsd_m: float, folder: Path) -> Path:
@@ -486,7 +456,6 @@ def main() -> None:
         sites = list(pool.map(partial(_seen, network=args.network), paths))
         weighing = emissions([site for site in sites if not site.real])
         verifier = replace(PRIOR, emissions=weighing)
-        sites = [in_doubt(site) for site in sites]
         rows = [row for part in pool.map(partial(candidates, verifier=verifier), sites) for row in part]
     write(sites, rows, weighing, args.real_weight, network.weights_sha256, args.out)
 

@@ -78,11 +78,6 @@ GROUNDS = {
     "dark soil": (0.05, 0.06, 0.08, 0.14),
 }  # fmt: skip
 HARD = ("asphalt", "old asphalt", "concrete", "gravel", "bare soil", "sand", "dry grass", "red soil")
-# What banks are covered with: freshly pushed, grown over, faced or made of something hard.
-_COVERS = (
-    ("bare soil", "sand", "red soil", "gravel", "dark soil"), ("dry grass", "grass", "crop"), ("concrete", "gravel", "old asphalt", "sand"),
-)  # fmt: skip
-_COVER_SHARES = (0.5, 0.3, 0.2)
 ON_TRAILERS = 0.3  # share of the groups of containers
 PAINTS = [
     (0.10, 0.07, 0.05), (0.06, 0.10, 0.28), (0.12, 0.16, 0.22), (0.30, 0.14, 0.07), (0.55, 0.55, 0.55), (0.75, 0.76, 0.78),
@@ -179,14 +174,12 @@ def road(canvas: Canvas) -> None:
     rng = canvas.rng
     ends = rng.uniform(0, canvas.extent, (3, 2))
     width = rng.uniform(2.5, 12)
-    distance, along, left = polyline_distance(canvas, ends[: rng.integers(2, 4)])
+    distance, along = polyline_distance(canvas, ends[: rng.integers(2, 4)])
     on = distance < width / 2
     colour = _ground_colour(
         str(rng.choice(["asphalt", "old asphalt", "gravel", "bare soil", "sand", "concrete"])), rng
     )
     canvas.albedo[:, on] = colour[:, None] * np.exp(rng.standard_normal(int(on.sum())) * 0.03)
-    if rng.random() < 0.25:
-        canvas.albedo[:, on] *= in_parts(rng, along, left)[on]
     if rng.random() < 0.5:
         mark = on & (distance < 0.12) & ((along % rng.uniform(4, 12)) < rng.uniform(2, 12))
         canvas.albedo[:, mark] = 0.6
@@ -201,11 +194,10 @@ def road(canvas: Canvas) -> None:
         plane[on] = 0
 
 
-def polyline_distance(canvas: Canvas, points: Array) -> tuple[Array, Array, NDArray[np.bool_]]:
-    """Return distance (m) to a polyline, length along it (m) and whether it is passed on the left, for every pixel."""
+def polyline_distance(canvas: Canvas, points: Array) -> tuple[Array, Array]:
+    """Return distance (m) to a polyline and length along it (m), for every pixel."""
     best = np.full(canvas.height.shape, np.inf, np.float32)
     along = np.zeros_like(best)
-    left = np.zeros(best.shape, bool)
     run = 0.0
     for (x0, y0), (x1, y1) in itertools.pairwise(points):
         length = float(np.hypot(x1 - x0, y1 - y0)) + 1e-6
@@ -214,26 +206,16 @@ def polyline_distance(canvas: Canvas, points: Array) -> tuple[Array, Array, NDAr
         closer = d < best
         best = np.where(closer, d, best)
         along = np.where(closer, run + t * length, along)
-        left = np.where(closer, (x1 - x0) * (canvas.yy - y0) > (y1 - y0) * (canvas.xx - x0), left)
         run += length
-    return best.astype(np.float32), along.astype(np.float32), left
-
-
-def in_parts(rng: np.random.Generator, along: Array, left: NDArray[np.bool_]) -> Array:
-    """Return a factor on brightness that changes with every load that was tipped, every slab that was laid, each side its own."""
-    part = (along / rng.uniform(2.0, 14.0)).astype(np.int32)
-    factors = np.exp(rng.uniform(0.05, 0.45) * rng.standard_normal((2, int(part.max()) + 1)))
-    return np.asarray(factors[left.astype(np.int8), part], np.float32)
+    return best.astype(np.float32), along.astype(np.float32)
 
 
 def berm(canvas: Canvas, x: float, y: float) -> None:
-    """Raise a bank: straight, bent, U, ring or cells; 0.5-5.5 m high, sides of 12-45 degrees or walled, bare to grown over."""
+    """Raise a bank: straight, bent, U, ring or cells; 0.5-5.5 m high, sides of 12-45 degrees, bare to grown over."""
     rng = canvas.rng
     height = rng.uniform(0.5, 2.0) if rng.random() < 0.5 else rng.uniform(1.0, 5.5)
-    crest = rng.uniform(0.0, 4.0) if rng.random() < 0.75 else rng.uniform(2.0, 9.0)
-    walled = rng.random() < 0.12  # gabions, filled baskets, sheet piles
-    side = rng.uniform(0.05, 0.5) if walled else height / np.tan(np.radians(rng.uniform(12, 45)))
-    crest = max(crest, 1.0) if walled else crest
+    crest = rng.uniform(0.0, 4.0)
+    side = height / np.tan(np.radians(rng.uniform(12, 45)))
     angle = rng.uniform(0, 2 * np.pi)
     length, depth = rng.uniform(12, 110), rng.uniform(12, 60)
     shape = rng.choice(["straight", "straight", "bent", "u", "ring", "cells"])
@@ -255,15 +237,15 @@ def berm(canvas: Canvas, x: float, y: float) -> None:
     }[str(shape)]
     turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
     points = np.array(line) @ turn.T + (x, y)
-    distance, along, left = polyline_distance(canvas, points)
+    distance, along = polyline_distance(canvas, points)
     wobble = (
         ndimage.gaussian_filter(rng.standard_normal(distance.shape), 2.0 / canvas.step_m)
         * 2.0
         / canvas.step_m
     )
-    distance = distance + (wobble * rng.uniform(0, 0.6) * (rng.random() < 0.7)).astype(np.float32)
+    distance = distance + (wobble * rng.uniform(0, 0.6)).astype(np.float32)
     profile = np.clip(1 - (distance - crest / 2) / side, 0, 1)
-    draw = 1.0 if walled else rng.random()
+    draw = rng.random()
     if draw < 0.35:
         profile = profile**2 * (3 - 2 * profile)
     elif draw < 0.6:  # slumped: no edge at the crest and none at the foot
@@ -282,17 +264,18 @@ def berm(canvas: Canvas, x: float, y: float) -> None:
             0.06 * rng.standard_normal(int(strip.sum()))
         )
         canvas.height[strip] -= rng.uniform(0, 0.5)
-    colour = _ground_colour(str(rng.choice(_COVERS[rng.choice(len(_COVERS), p=_COVER_SHARES)])), rng)
+    fresh = rng.random() < 0.6
+    cover = (
+        {"bare soil", "dark soil", "sand", "red soil", "gravel"} if fresh else {"grass", "dry grass", "crop"}
+    )
+    names = [n for n in GROUNDS if n in cover]
+    colour = _ground_colour(str(rng.choice(names)), rng)
     if rng.random() < 0.65:  # else of the very ground it stands on: only its light and shade tell
-        blend = (np.clip(profile * 4, 0, 1) if rng.random() < 0.6 else profile > 0.04)[None].astype(
-            np.float32
-        )
+        blend = np.clip(profile * 4, 0, 1)[None]
         texture = np.exp(
             ndimage.gaussian_filter(rng.standard_normal(distance.shape), rng.uniform(0.5, 3))
             * rng.uniform(0, 0.4)
         )
-        if rng.random() < 0.35:
-            texture = texture * in_parts(rng, along, left)
         canvas.albedo[:] = canvas.albedo * (1 - blend) + blend * colour[:, None, None] * texture[None]
     for plane in (canvas.container, canvas.other):
         plane[on] = 0
@@ -305,7 +288,7 @@ def ditch_or_heap(canvas: Canvas) -> None:
     x, y = rng.uniform(0, canvas.extent, 2)
     if rng.random() < 0.5:
         ends = np.stack([(x, y), np.add((x, y), rng.uniform(-80, 80, 2))])
-        distance, _, _ = polyline_distance(canvas, ends)
+        distance, _ = polyline_distance(canvas, ends)
         canvas.height -= (rng.uniform(0.5, 3) * np.clip(1 - distance / rng.uniform(1.5, 5), 0, 1)).astype(
             np.float32
         )
@@ -667,7 +650,7 @@ def _winding(canvas: Canvas, width: float, cover: str, lift: float) -> None:
         + np.cumsum(np.stack([np.cos(steps), np.sin(steps)], 1) * stride, 0)
         - np.array([np.cos(steps[0]), np.sin(steps[0])]) * canvas.extent / 2
     )
-    distance, _, _ = polyline_distance(canvas, points.astype(np.float32))
+    distance, _ = polyline_distance(canvas, points.astype(np.float32))
     ragged = spectral_noise(rng, canvas.size, 1.8) * rng.uniform(0, 0.3) * width
     on = distance + ragged < width / 2
     canvas.albedo[:, on] = _ground_colour(cover, rng)[:, None] * np.exp(
