@@ -1,7 +1,7 @@
 """Fit one scale and offset per class so that log-odds mean what they say on held-out rendered looks.
 
 ``python -m training.calibrate presence.onnx --pool POOL --out calibration.json``; the network must be exported without
-calibration. Prints the reliability before and after. No torch needed.
+calibration. Prints the reliability before and after.
 """
 
 import argparse

@@ -1,7 +1,7 @@
 """Measure a network: real scenes (what fires where nothing stands) and held-out rendered looks.
 
 ``python -m training.measure presence.onnx --real ../shared/data/real --pool POOL --out FOLDER`` prints two tables and
-writes ``measure.json`` and overlay pictures. No torch needed. Real scenes carry no labels of our classes, but for the
+writes ``measure.json`` and overlay pictures. Real scenes carry no labels of our classes, but for the
 containers listed in ``PORT_CONTAINERS``, marked by eye: everything else that fires counts as a false alarm.
 """
 
