@@ -49,14 +49,15 @@ def look(index, image, rng, days=20, grid=GRID):
     return Look(f"s{index:02d}", when, grid, BANDS, noisy.astype(np.float32), state, 10.0, None, None)
 
 
-def series(n=8, present=range(4, 8), seed=0, patch=PATCH):
+def series(n=8, present=range(4, 8), seed=0, patch=PATCH, sheet=1.0):
     rng = np.random.default_rng(seed)
     still = ground(seed)
     looks = []
     for index in range(n):
         image = still.copy()
         if index in present:
-            image[:, patch[0], patch[1]] = SHEET[:, None, None]
+            covered = image[:, patch[0], patch[1]]
+            covered += sheet * (SHEET[:, None, None] - covered)
         looks.append(look(index, image, rng))
     return looks
 
@@ -161,6 +162,15 @@ def test_looks_of_one_week_confirm_nothing():
     week = [replace(one, t_utc=looks[4].t_utc + timedelta(days=i)) for i, one in enumerate(looks[4:7])]
     (change,) = find_disturbances(looks[:4] + week, EVERYWHERE).changes
     assert change.status is Status.FIRST
+
+
+def test_what_is_less_than_nine_tenths_likely_is_not_confirmed_however_often_it_is_seen():
+    statuses = set()
+    for sheet in (0.06, 0.08, 0.1, 1.0):
+        for change in find_disturbances(series(sheet=sheet), EVERYWHERE).changes:
+            assert (change.status is Status.CONFIRMED) == (change.confidence >= 0.9)
+            statuses.add(change.status)
+    assert statuses == {Status.CONFIRMED, Status.PROVISIONAL}
 
 
 def test_a_pair_gives_a_first_sight_with_little_confidence():
