@@ -45,17 +45,6 @@ MASK_NAME = re.compile(r"(?i).+[_-](cloud[_-]?mask|mask|scl)(_\d+m)?")
 FOLDER_NAMES = frozenset({"catalog", "collection", "scenes"})
 # What a folder's own side files may say of other files; from outside it would reach them.
 FOLDER_FIELDS = ("file", "id", "mask")
-# STAC's names of what a side file may say.
-SIDE_FIELDS = {
-    "datetime": "datetime",
-    "gsd": "gsd",
-    "view:sun_azimuth": "sun_azimuth",
-    "view:sun_elevation": "sun_elevation",
-    "view:off_nadir": "off_nadir",
-    "view:azimuth": "view_azimuth",
-    "platform": "platform",
-    "license": "licence",
-}
 
 
 async def receive_scene(
@@ -191,8 +180,10 @@ def _side_fields(item: Any) -> dict[str, Any] | None:
     document = parse_json(text)
     if not isinstance(document, dict):
         raise BadUpload("item is a STAC Item, or an object with datetime, sun_azimuth, ...", pointer="/item")
-    properties = document.get("properties")
-    if not isinstance(properties, dict):
+    from pipelines.archives.errors import BadSceneMetadata  # heavy, and most processes never receive a scene
+    from pipelines.archives.item_beside import is_item, told_by
+
+    if not is_item(document):
         for field in FOLDER_FIELDS:
             if field in document:
                 raise BadUpload(
@@ -200,45 +191,10 @@ def _side_fields(item: Any) -> dict[str, Any] | None:
                     pointer=f"/item/{field}",
                 )
         return document
-    told = {ours: properties[stac] for stac, ours in SIDE_FIELDS.items() if stac in properties}
-    return {**told, **_pixels_told(document, properties)}
-
-
-def _pixels_told(item: dict[str, Any], properties: dict[str, Any]) -> dict[str, Any]:
-    """Return what an Item's assets say of the file's numbers: which band is which, and how they become reflectance.
-
-    Raises
-    ------
-    BadUpload : it describes other than one file of pixels, or what one side file cannot say
-    """
-    from pipelines.archives.errors import SceneWithoutBands
-    from pipelines.archives.items import parse_item
-
-    if not item.get("assets"):
-        return {}
-    # Whether the time is told elsewhere is judged with the file; here it is only in the way.
-    timed = {**properties, "datetime": properties.get("datetime") or "2000-01-01T00:00:00Z"}
     try:
-        files = parse_item({**item, "id": "item", "properties": timed}, Path()).files
-    except SceneWithoutBands:
-        return {}
-    if len(files) != 1:
-        raise BadUpload(
-            f"item describes {len(files)} files of pixels, and an upload is one; put the bands into one GeoTIFF",
-            pointer="/item/assets",
-        )
-    bands = files[0].bands
-    told: dict[str, Any] = {"bands": [b.name for b in bands]} if all(b.name for b in bands) else {}
-    for field in ("scale", "offset", "nodata"):
-        # By their text: NaN, as nodata may be, is not even itself.
-        values = {str(value): value for b in bands if (value := getattr(b, field)) is not None}
-        if len(values) > 1:
-            raise BadUpload(
-                f"item gives its bands more than one {field}; bring them to one", pointer="/item/assets"
-            )
-        if values:
-            told[field] = next(iter(values.values()))
-    return told if bands else {}
+        return told_by(document)
+    except BadSceneMetadata as fault:
+        raise BadUpload(fault.detail, pointer="/item/assets") from fault
 
 
 def _check(staged: Path) -> list[str]:

@@ -1,7 +1,7 @@
 """A plain folder of GeoTIFFs: time from a side file, the name or the file's own tags, and what is missing said per file.
 
-Looked at in this order: one table for all (``scenes.json`` or ``scenes.csv``), ``NAME.json`` beside ``NAME.tif``, the
-name, the tags. Band files of one Sentinel-2 scene (``..._B02.tif``, ``..._B03.tif``) are put together by name.
+Looked at in this order: one table for all (``scenes.json`` or ``scenes.csv``), ``NAME.json`` beside ``NAME.tif`` (fields of
+ours, or a STAC Item), the name, the tags. Band files of one Sentinel-2 scene (``..._B02.tif``, ``..._B03.tif``) are put together by name.
 """
 
 import csv
@@ -21,6 +21,7 @@ from pipelines.archives.band_names import common_name
 from pipelines.archives.claims import BandClaim, FileClaim, MaskClaim, SceneClaim
 from pipelines.archives.errors import BadSceneMetadata, SceneWithoutTime, UnreadableArchive
 from pipelines.archives.fingerprints import Fingerprints
+from pipelines.archives.item_beside import is_item, told_by
 from pipelines.archives.items import parse_time
 from pipelines.archives.scenes import Fetch
 
@@ -222,7 +223,7 @@ def _side(group: tuple[Path, ...], table: Mapping[Path, dict[str, Any]]) -> dict
             document = _json(own)
             if not isinstance(document, dict):
                 raise BadSceneMetadata(f"{own.name}: must hold one object", pointer=str(own))
-            said |= document
+            said |= _told_by(own, document) if is_item(document) else document
     unknown = sorted(set(said) - _FIELDS)
     if unknown:
         raise BadSceneMetadata(
@@ -230,6 +231,13 @@ def _side(group: tuple[Path, ...], table: Mapping[Path, dict[str, Any]]) -> dict
             pointer=str(group[0]),
         )
     return said
+
+
+def _told_by(own: Path, item: dict[str, Any]) -> dict[str, Any]:
+    try:
+        return told_by(item)
+    except DepotwatchError as fault:
+        raise BadSceneMetadata(f"{own.name}: {fault.detail}", pointer=str(own)) from fault
 
 
 def _number(said: Mapping[str, Any], key: str, where: str) -> float | None:

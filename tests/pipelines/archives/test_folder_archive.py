@@ -82,6 +82,35 @@ def test_a_side_file_says_everything(tiff: Tiff, tmp_path: Path) -> None:
     assert scene.notes == ()
 
 
+def item_of(*bands: dict[str, object], **properties: object) -> str:
+    """A STAC Item whose one asset of pixels has such bands."""
+    asset = {"href": "elsewhere.tif", "type": "image/tiff", "roles": ["data"], "raster:bands": list(bands)}
+    return json.dumps({"type": "Feature", "id": "x", "properties": properties, "assets": {"data": asset}})
+
+
+def test_a_stac_item_beside_a_file_is_its_side_file(tiff: Tiff, tmp_path: Path) -> None:
+    path = tiff("scene_20240512.tif", bands=1, gsd=0.5)
+    said = {
+        "datetime": "2024-05-12T10:30:21Z",
+        "view:sun_azimuth": 140.0,
+        "view:sun_elevation": 60.0,
+        "eo:cloud_cover": 3,
+    }
+    path.with_suffix(".json").write_text(item_of({"scale": 0.0002, "offset": -0.1}, **said))
+    (scene,) = open_archive(str(tmp_path)).search().scenes
+    assert (scene.id, scene.t_utc) == ("scene_20240512", datetime(2024, 5, 12, 10, 30, 21, tzinfo=UTC))
+    assert scene.sun == Sun(140.0, 60.0)
+    assert [(band.scale, band.offset) for band in scene.bands] == [(0.0002, -0.1)]
+
+
+def test_a_stac_item_that_one_file_cannot_be_told_by_is_refused_by_name(tiff: Tiff, tmp_path: Path) -> None:
+    path = tiff("scene_20240512.tif", bands=2, gsd=0.5)
+    path.with_suffix(".json").write_text(item_of({"scale": 0.1}, {"scale": 0.2}))
+    (refused,) = open_archive(str(tmp_path)).search().refused
+    assert refused.code == "bad-scene-metadata"
+    assert "scene_20240512.json: item gives its bands more than one scale" in refused.sentence
+
+
 @pytest.mark.parametrize("form", ["csv", "json"])
 def test_one_table_describes_all(tiff: Tiff, tmp_path: Path, form: str) -> None:
     tiff("a.tif", bands=3)
