@@ -36,7 +36,7 @@ from service.tables import changes, looks, sites
 
 DAY_S = 86_400.0
 # Raised whenever the same question gets another answer than before, so that nobody keeps the old one.
-METHOD = 2
+METHOD = 3
 # Why an event with clear looks cannot be tested by itself.
 NO_POWER = "no_power"
 # A look that shows less than half of the site may miss what happens on the other half.
@@ -343,7 +343,9 @@ def _sentence(told: dict[str, Any], inside: Sequence[Look]) -> str:
                 "confirmed by pictures."
             )
         case "not_testable" if told["reason"] == Untestable.NO_CLEAR_LOOK_IN_WINDOW.value:
-            why = ", ".join(f"{look.scene} ({look.reason})" for look in inside[:5])
+            from pipelines.report import wording  # heavy, and hardly any answer needs it
+
+            why = ", ".join(f"{look.scene} ({wording.reason(look.reason or '')})" for look in inside[:5])
             looked = f"the looks in it: {why}" if inside else "no scene was taken in it"
             return (
                 f"Not testable: this site had no clear look {between}; {looked}. That is neither yes nor no."

@@ -74,7 +74,9 @@ def heading(change: Change) -> str:
 
 
 def reason(label: str) -> str:
-    """Return plain words for an observation state's label."""
+    """Return plain words for an observation state's label, or for that of a scene that was not used."""
+    if label == "not_registered":
+        return _REASONS[ObservationState.MISREGISTERED]
     try:
         return _REASONS[ObservationState[label.upper()]]
     except KeyError:

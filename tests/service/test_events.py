@@ -205,6 +205,7 @@ def test_an_event_from_imagery_is_excluded_and_a_coarse_look_shows_no_container(
     asked = lite_client.get(f"/sites/{site}/corroboration", params={"class": "container"}).json()["events"][0]
     assert asked["verdict"] == "not_testable"
     assert {seen["reason"] for seen in asked["looks"]} == {"too_coarse"}
+    assert "(pixels too coarse)" in asked["statement"]
 
 
 def test_an_event_that_no_onset_could_have_set_apart_is_not_testable_by_itself(
