@@ -180,8 +180,11 @@ def _side_fields(item: Any) -> dict[str, Any] | None:
     document = parse_json(text)
     if not isinstance(document, dict):
         raise BadUpload("item is a STAC Item, or an object with datetime, sun_azimuth, ...", pointer="/item")
-    from pipelines.archives.errors import BadSceneMetadata  # heavy, and most processes never receive a scene
-    from pipelines.archives.item_beside import is_item, told_by
+    from pipelines.archives.item_beside import (  # heavy, and most processes never receive a scene
+        NotOneFile,
+        is_item,
+        told_by,
+    )
 
     if not is_item(document):
         for field in FOLDER_FIELDS:
@@ -193,7 +196,7 @@ def _side_fields(item: Any) -> dict[str, Any] | None:
         return document
     try:
         return told_by(document)
-    except BadSceneMetadata as fault:
+    except NotOneFile as fault:
         raise BadUpload(fault.detail, pointer="/item/assets") from fault
 
 

@@ -19,6 +19,10 @@ SIDE_FIELDS = {
 }
 
 
+class NotOneFile(BadSceneMetadata):
+    """An Item of other than one file of pixels, or one whose bands no single side file can tell of."""
+
+
 def is_item(document: dict[str, Any]) -> bool:
     """Tell a STAC Item from a side file of ours."""
     return isinstance(document.get("properties"), dict)
@@ -29,7 +33,8 @@ def told_by(item: dict[str, Any]) -> dict[str, Any]:
 
     Raises
     ------
-    BadSceneMetadata : it describes other than one file of pixels, or what one side file cannot say
+    NotOneFile : it describes other than one file of pixels, or what one side file cannot say
+    DepotwatchError : what it says of its assets is wrong, as for an Item of a catalog
     """
     properties = item["properties"]
     told = {ours: properties[stac] for stac, ours in SIDE_FIELDS.items() if stac in properties}
@@ -47,7 +52,7 @@ def _pixels_told(item: dict[str, Any], properties: dict[str, Any]) -> dict[str, 
     except SceneWithoutBands:
         return {}
     if len(files) != 1:
-        raise BadSceneMetadata(
+        raise NotOneFile(
             f"item describes {len(files)} files of pixels, and there is one; put the bands into one GeoTIFF"
         )
     bands = files[0].bands
@@ -56,7 +61,7 @@ def _pixels_told(item: dict[str, Any], properties: dict[str, Any]) -> dict[str, 
         # By their text: NaN, as nodata may be, is not even itself.
         values = {str(value): value for b in bands if (value := getattr(b, field)) is not None}
         if len(values) > 1:
-            raise BadSceneMetadata(f"item gives its bands more than one {field}; bring them to one")
+            raise NotOneFile(f"item gives its bands more than one {field}; bring them to one")
         if values:
             told[field] = next(iter(values.values()))
     return told if bands else {}
