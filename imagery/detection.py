@@ -270,8 +270,8 @@ def _order(change: Change) -> tuple[object, ...]:
 
 
 def _sight_warnings(looks: Sequence[LookEvidence], inside: NDArray[np.bool_]) -> list[str]:
-    total = max(int(inside.sum()), 1)
-    clear = [int(((look.state == 0) & inside).sum()) / total for look in looks]
+    total = max(int(np.count_nonzero(inside)), 1)
+    clear = [int(np.count_nonzero((look.state == 0) & inside)) / total for look in looks]
     warnings = []
     if sum(share > 0.01 for share in clear) < 2:
         warnings.append(

@@ -25,11 +25,11 @@ def standing_rows(
 
     Areas are what was seen: what clouds hid is not added, the usable fraction beside says how much that is.
     """
-    total = max(int(inside.sum()), 1)
+    total = max(int(np.count_nonzero(inside)), 1)
     rows = []
     for look in looks:
         clear = (look.state == 0) & inside
-        usable = float(clear.sum() / total)
+        usable = int(np.count_nonzero(clear)) / total
         for index, kind in enumerate(look.classes):
             told = state_of(kind, look.gsd_m, look.sun_elevation_deg)
             if told is not ObservationState.OBSERVED or usable <= 0.0:

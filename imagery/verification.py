@@ -69,10 +69,11 @@ def cut_window(looks: Sequence[LookEvidence], kind: ObjectClass, place: Candidat
     box = slice(top, bottom), slice(left, right)
     core = np.zeros((bottom - top, right - left), bool)
     core[place.row - top, place.col - left] = True
-    odds = _natural(np.stack([look.log_odds[:, box[0], box[1]] for look in looks]))
     index = looks[0].classes.index(kind)
-    evidence = np.ascontiguousarray(odds[:, index])
-    rivals = np.delete(odds, index, 1).max(1)
+    others = [other for other in range(len(looks[0].classes)) if other != index]
+    evidence = _natural(np.stack([look.log_odds[index][box] for look in looks]))
+    # A pixel is seen for all classes or for none, so the largest of what is unseen is unseen.
+    rivals = _natural(np.stack([look.log_odds[others, box[0], box[1]].max(0) for look in looks]))
     light = np.stack([np.asarray(look.brightness[box], np.float32) for look in looks])
     return Window(grid.window(top, left, bottom - top, right - left), core, evidence, rivals, light)
 

@@ -44,7 +44,7 @@ LAYOUT = 3
 ALIGNMENT = 64
 FRONT = "<IQ"
 """After the magic: CRC-32 and length of the JSON header."""
-ZSTD_LEVEL = 3
+ZSTD_LEVEL = 1
 # Where arrays are unpacked to: the heap that numpy's arrays lie in. Arrow's own allocator asks the system for pages of two
 # megabytes, which took a virtual machine seven times as long to clear.
 HEAP = pyarrow.system_memory_pool()

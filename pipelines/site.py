@@ -47,7 +47,7 @@ from pipelines.steps import (
     make_look,
     processing_version,
     project,
-    read_scene,
+    read_window,
     weights_sha256,
 )
 from pipelines.working_memory import WORKING_MEMORY
@@ -249,7 +249,7 @@ def _through_all_steps(
     ]
 
     progress("changes", 0, 1)
-    reader = partial(_read_window, _readable(scenes, by_scene))
+    reader = partial(_read_window, store, _readable(scenes, by_scene))
     detection = _detect(ProductStore(store), units, outcomes, aoi, parameters)
     progress("changes", 1, 1)
 
@@ -438,10 +438,10 @@ def _readable(scenes: Sequence[Scene], outcomes: dict[str, LookOutcome]) -> dict
     }
 
 
-def _read_window(readable: dict[str, _Readable], scene_id: str, grid: SiteGrid) -> Look:
+def _read_window(store: str, readable: dict[str, _Readable], scene_id: str, grid: SiteGrid) -> Look:
     """Read one look on a window, registered, on the site's common radiometric scale."""
     entry = readable[scene_id]
-    look = read_scene(entry.scene, grid, displacement=entry.displacement)
+    look = read_window(ChipUnit(store, entry.scene, grid, entry.displacement))
     bands = tuple(name for name, _, _ in entry.gains)
     gains = tuple(gain for _, gain, _ in entry.gains)
     offsets = tuple(offset for _, _, offset in entry.gains)

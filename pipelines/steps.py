@@ -1,4 +1,4 @@
-"""The declared steps of one scene on one site: chip, displacement, evidence.
+"""The declared steps of one scene on one site: chip, displacement, evidence, window.
 
 Each is a module-level function of one picklable unit, reads and writes products, and has no other effects; a runner
 may call it in any process, twice, or not at all where its product is there already.
@@ -47,8 +47,11 @@ from imagery.warp import read_look
 from pipelines.products import DamagedProduct, Product, ProductStore, StoreFailed, product_key
 from pipelines.working_memory import WORKING_MEMORY
 
-VERSIONS = {"chip": 2, "displacement": 2, "evidence": 8, "look": 3}
+VERSIONS = {"chip": 2, "displacement": 2, "evidence": 8, "look": 3, "window": 1}
 """Step name to step version."""
+
+# Windows up to so many pixels are kept: what an event's pictures need, not whole looks.
+KEPT_WINDOW_PX = 2**18
 
 # Enough pixels to fit a gain on, few enough to cost nothing beside the reading.
 NORMALISATION_PX = 400_000
@@ -75,7 +78,7 @@ NOT_THE_SCENES_FAULT = (LostProduct, VanishedScene, DamagedProduct, StoreFailed)
 
 @dataclass(frozen=True, slots=True)
 class ChipUnit:
-    """One scene to be read, one band, on the buffered grid: as it claims to lie, or moved by ``displacement``."""
+    """One scene to be read on a grid: as it claims to lie, or moved by ``displacement``."""
 
     store: str
     scene: Scene
@@ -301,10 +304,14 @@ def evidence_from(product: Product) -> LookEvidence:
 
 def chip_key(unit: ChipUnit) -> str:
     """Name the chip of a scene on a grid."""
+    return _read_key("chip", unit)
+
+
+def _read_key(step: str, unit: ChipUnit) -> str:
     inputs = [scene_key(unit.scene)]
     if unit.displacement is not None:
         inputs.append(json.dumps(_displacement_header(unit.displacement), sort_keys=True))
-    return product_key("chip", VERSIONS["chip"], inputs, asdict(unit.grid))
+    return product_key(step, VERSIONS[step], inputs, asdict(unit.grid))
 
 
 def make_chip(unit: ChipUnit) -> ChipSummary:
@@ -347,6 +354,25 @@ def _sharpness(image: NDArray[np.float32]) -> float:
     near, far = (image[:, step:] - image[:, :-step] for step in (1, 2))
     built = float(np.nanvar(far)) - float(np.nanvar(near)) if np.isfinite(far).any() else 0.0
     return float(np.sqrt(max(built, 0.0) / spread)) if spread > 0 else 0.0
+
+
+# --- window ---------------------------------------------------------------------------------------------------------
+
+
+def read_window(unit: ChipUnit) -> Look:
+    """Read all bands of a registered scene on a window of the site's grid; what is small is kept for the next report."""
+    if unit.grid.rows * unit.grid.cols > KEPT_WINDOW_PX:
+        return read_scene(unit.scene, unit.grid, displacement=unit.displacement)
+    key, store = _read_key("window", unit), _store(unit.store)
+    try:
+        product = store.get(key)
+        if product is not None:
+            return look_from(product)
+    except DamagedProduct:
+        store.delete(key)
+    look = read_scene(unit.scene, unit.grid, displacement=unit.displacement)
+    store.put(key, _look_header(look), {"reflectance": look.reflectance, "state": look.state})
+    return look
 
 
 # --- look -----------------------------------------------------------------------------------------------------------
