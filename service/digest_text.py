@@ -6,6 +6,7 @@ from html import escape
 from typing import Any
 
 from pipelines.page_policy import style_element
+from service.words import counted
 
 Told = Mapping[str, Any]
 
@@ -70,7 +71,7 @@ def _summary_line(digest: Told) -> str:
     counts = digest["counts"]
     unseen = counts["no_new_look"] + counts["not_observable"] + counts["no_report"]
     return (
-        f"{counts['sites']} site{'s' if counts['sites'] != 1 else ''}: {counts['news']} with news, {counts['quiet']} quiet, {unseen} of which nothing can be "
+        f"{counted(counts['sites'], 'site')}: {counts['news']} with news, {counts['quiet']} quiet, {unseen} of which nothing can be "
         f"said. Changes: {counts['changes_new']} new, {counts['changes_updated']} updated, "
         f"{counts['changes_retracted']} retracted, {counts['changes_seen_again']} only seen again. Reports that took "
         f"another's place: {counts['reports_superseded']}."

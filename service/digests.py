@@ -21,6 +21,7 @@ from service.delivery import run_quietly
 from service.errors import BadQuery, NotFound
 from service.moments import rfc3339
 from service.tables import changes, digests, feed, reports, sites, tenants, warnings
+from service.words import counted
 
 DAY_S = 86_400.0
 # A transaction that began before midnight may end after it; nothing takes longer than this.
@@ -429,7 +430,7 @@ def _statement(observed: Mapping[str, Any], day: Day, news: int) -> str:
             age = max(0, math.floor((day.end - 1 - observed["last_clear_at"]) / DAY_S))
             return (
                 f"No new clear look came in, so nothing can be said about this day. The last clear look is of {last}, "
-                f"{age} day{'s' if age != 1 else ''} before the day's end."
+                f"{counted(age, 'day')} before the day's end."
             )
         case _:
             return _seen(observed, last, news)
@@ -437,7 +438,7 @@ def _statement(observed: Mapping[str, Any], day: Day, news: int) -> str:
 
 def _seen(observed: Mapping[str, Any], last: str, news: int) -> str:
     number = observed["new_clear"]
-    came = f"{number} clear look{'s' if number != 1 else ''} came in, the last of {last}."
+    came = f"{counted(number, 'clear look')} came in, the last of {last}."
     if news:
         return came
     if observed["first"]:

@@ -5,7 +5,7 @@ lease finds its fence outdated and can write nothing more: execution is at least
 """
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +16,7 @@ from service.database import Database, Record
 from service.tables import jobs, tenants, unit_log, units
 
 MESSAGE_LENGTH = 1_000
+LEFT_OUT_LINES = 20
 
 
 class Fenced(DepotwatchError):
@@ -225,9 +226,15 @@ def _held(lease: Lease) -> tuple[Any, ...]:
 
 
 def finish(
-    database: Database, lease: Lease, effect: Callable[[Connection], tuple[str, bool]], message: str
+    database: Database,
+    lease: Lease,
+    effect: Callable[[Connection], tuple[str, bool]],
+    message: str,
+    left_out: Sequence[tuple[str, str]] = (),
 ) -> None:
     """Commit a unit's result: ``effect`` writes it and returns (report id, was it there already).
+
+    ``left_out`` are scenes that could not be used, as (code, sentence): the log names the first of them.
 
     Raises
     ------
@@ -238,6 +245,10 @@ def finish(
         report, cached = effect(connection)
         connection.execute(update(units).where(units.c.id == lease.unit).values(report=report, progress=1.0))
         code = "unchanged" if cached else "published"
+        for reason, sentence in left_out[:LEFT_OUT_LINES]:
+            _log(database, connection, lease.job, lease.unit, lease.site, "warning", reason, sentence)
+        if len(left_out) > LEFT_OUT_LINES:
+            message += f"; {len(left_out)} scenes were left out, all named in the report"
         _log(database, connection, lease.job, lease.unit, lease.site, "info", code, message)
         _count(database, connection, lease.job, "done", cached=cached)
 

@@ -42,6 +42,7 @@ from service.settings import Settings
 from service.sites import geometry_of
 from service.tables import sites
 from service.verification import verify_current
+from service.words import counted
 
 log = logging.getLogger(__name__)
 
@@ -267,10 +268,17 @@ class Worker:
     def _publish(self, lease: Lease, beat: Beat, out: Path) -> None:
         self._step(beat)("upload", 0, 1)
         stored = store_report(self.store, out)
-        message = f"{len(stored.changes)} changes in {len(stored.looks)} looks"
+        message = f"{counted(len(stored.changes), 'change')} in {counted(len(stored.looks), 'look')}"
+        left_out = [
+            (row["code"], f"{row['where']}: {row['detail']}") for row in stored.report.get("refused", ())
+        ]
         self._persist(
             lambda: finish(
-                self.database, lease, lambda c: publish_report(self.database, c, lease, stored), message
+                self.database,
+                lease,
+                lambda c: publish_report(self.database, c, lease, stored),
+                message,
+                left_out,
             )
         )
 

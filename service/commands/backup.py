@@ -20,8 +20,9 @@ def run(args: argparse.Namespace) -> int:
     from service.backup import write_backup
     from service.context import open_service
     from service.options import settings_from
+    from service.words import counted
 
     counts = write_backup(open_service(settings_from(args)), args.out)
     print(args.out)
-    print(f"{counts['sites']} sites, {counts['reports']} reports, {counts['keys']} keys", file=sys.stderr)
+    print(", ".join(counted(counts[f"{what}s"], what) for what in ("site", "report", "key")), file=sys.stderr)
     return 0

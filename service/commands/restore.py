@@ -20,7 +20,8 @@ def run(args: argparse.Namespace) -> int:
     from service.backup import restore_backup
     from service.context import open_service
     from service.options import settings_from
+    from service.words import counted
 
     counts = restore_backup(open_service(settings_from(args)), args.source)
-    print(f"{counts['sites']} sites, {counts['reports']} reports, {counts['keys']} keys", file=sys.stderr)
+    print(", ".join(counted(counts[f"{what}s"], what) for what in ("site", "report", "key")), file=sys.stderr)
     return 0

@@ -97,6 +97,21 @@ def test_a_lease_that_ran_out_is_taken_over_and_its_old_holder_can_write_nothing
     assert codes == ["lease-lost", "published"]
 
 
+@pytest.mark.parametrize(("scenes", "told"), [(2, 2), (25, 20)])
+def test_the_log_names_scenes_that_were_left_out(service: Service, scenes: int, told: int) -> None:
+    job = with_work(service)
+    lease = held(claim(service.database, "w", RULES))
+    left_out = [("unreadable-raster", f"scene-{n}.tif: is truncated") for n in range(scenes)]
+    finish(service.database, lease, nothing, "3 changes in 2 looks", left_out)
+    with service.database.read() as connection:
+        *lines, last = jobs.log_lines(connection, job, 0, 100)
+    assert [(line.level, line.code, line.message) for line in lines] == [
+        ("warning", code, sentence) for code, sentence in left_out[:told]
+    ]
+    more = f"; {scenes} scenes were left out, all named in the report" if scenes > told else ""
+    assert (last.level, last.message) == ("info", "3 changes in 2 looks" + more)
+
+
 def test_a_fenced_finish_leaves_nothing_of_its_effect(service: Service) -> None:
     with_work(service)
     old = held(claim(service.database, "old", SHORT))
