@@ -136,7 +136,13 @@ class Outcome:
 
 @contextmanager
 def analysed(
-    catalog: Path, aoi: Path, out: Path, *, network: bool, min_confidence: float | None = None
+    catalog: Path,
+    aoi: Path,
+    out: Path,
+    *,
+    network: bool,
+    min_confidence: float | None = None,
+    store: Path | None = None,
 ) -> Any:
     """Analyse as the command does, write the report, and yield what is needed to read the same pixels again."""
     from pipelines.aoi import read_aoi
@@ -148,11 +154,11 @@ def analysed(
 
     site = read_aoi(aoi)
     found = open_archive(str(catalog)).search(site.aoi, None)
-    with tempfile.TemporaryDirectory() as store, open_runner(1, None) as runner:
+    with tempfile.TemporaryDirectory() as spare, open_runner(1, None) as runner:
         finished = analyse_scenes(
             site,
             SceneSet(found.scenes),
-            store=store,
+            store=str(store or spare),
             runner=runner,
             parameters=Parameters(network=network, min_confidence=min_confidence),
         )

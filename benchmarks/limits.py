@@ -158,9 +158,23 @@ def _network() -> PresenceNetwork:
 
 def judged_cell(cell: Cell) -> list[Row]:
     """Render one place of a cell, plant into it, and judge what was planted."""
-    series = simulate_series(cell.seed, series_options(cell))
-    looks = [as_look(rendered, cell.gsd_m) for rendered in series.looks]
+    looks = rendered_looks(cell)
     return _judged_coarse(cell, looks) if cell.gsd_m >= COARSE_GSD_M else _judged_fine(cell, looks)
+
+
+def rendered_looks(cell: Cell) -> list[Look]:
+    """Render the looks of a cell; nothing of our classes comes or goes in them."""
+    return [
+        as_look(rendered, cell.gsd_m) for rendered in simulate_series(cell.seed, series_options(cell)).looks
+    ]
+
+
+def planted_year(cell: Cell, looks: Sequence[Look], number: int) -> tuple[list[Look], tuple[Planting, ...]]:
+    """Return the looks with one round of objects planted into the later half of them, and the objects."""
+    middle = len(looks) // 2
+    everywhere = np.ones(looks[0].grid.shape, bool)
+    placed = _placed(cell, looks[middle - 1 : middle + 1], everywhere, number)
+    return [_planted(look, placed, cell) for look in looks], placed
 
 
 def _judged_fine(cell: Cell, looks: Sequence[Look]) -> list[Row]:
@@ -185,12 +199,10 @@ def _judged_fine(cell: Cell, looks: Sequence[Look]) -> list[Row]:
 def _judged_coarse(cell: Cell, looks: Sequence[Look]) -> list[Row]:
     """Judge opened and covered ground in a year of looks; one look alone shows none of it for sure."""
     everywhere = np.ones(looks[0].grid.shape, bool)
-    middle = len(looks) // 2
     rows: list[Row] = []
     for number in range(ROUNDS):
-        placed = _placed(cell, looks[middle - 1 : middle + 1], everywhere, number)
-        found = find_disturbances([_planted(look, placed, cell) for look in looks], everywhere).changes
-        changes = _listed(found, coarse=True)
+        planted, placed = planted_year(cell, looks, number)
+        changes = _listed(find_disturbances(planted, everywhere).changes, coarse=True)
         rows += [_row(cell, thing, changes, shown=False) for thing in placed]
     return rows
 

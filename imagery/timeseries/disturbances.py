@@ -7,6 +7,7 @@ Source for the idea of scanning moving sums: C.-S. J. Chu, K. Hornik, C.-M. Kuan
 constancy, Biometrika 82(3), 603-617; the null from the site's own pixels is ours.
 """
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -58,17 +59,19 @@ SMALLEST_CERTAIN_M2 = 1000.0
 LARGEST_USUAL_M2 = 50_000.0
 SUN_RIVAL = 4.0
 GREEN = 0.5
-# What each cue weighs in log-odds where dates are few: ridge logistic regression on rendered series (our renderer, seeds
-# 600000-600035 thinned to 2, 3 and 5 looks), signs fixed by what the cues mean, half a unit taken off the base since most
-# sites are quieter than those. On series it has not seen (660000-660029, false places counted 4-fold for the same
-# reason) the calibration error is 0.04 and 0.05; of what was true 2.2 and 1.2 times as many are listed at 0.3 as with the
-# weights of long series.
-FEW_WEIGHTS = {
-    3: {"base": -1.49, "rarity": 1.33, "contrast": 0.073, "stands out": 0.54, "extent": 0.28, "vegetation": -0.33, "step": 0.0, "one date": 0.0},
-    6: {"base": -1.28, "rarity": 0.91, "contrast": 0.028, "stands out": 0.41, "extent": 0.27, "vegetation": -0.18, "step": 0.158, "one date": -1.18},
+# What each cue (``cues_of``) weighs in log-odds, by how many dates there are at most: ridge logistic regression on rendered series
+# (our renderer), signs fixed by what the cues mean, half a unit taken off the base since most sites are quieter than those. Few
+# dates: seeds 600000-600035 thinned to 2, 3 and 5 looks; on series it has not seen (660000-660029, false places counted 4-fold
+# for the same reason) the calibration error is 0.04 and 0.05. Many: benchmarks/coarse_weights.py, on depots, quiet sites and small
+# things planted into quiet ground. ``extent`` is held at 1 and below, since the renderer's small places are decoys, which the
+# world's need not be; ``one date`` at -2 and below, since the renderer's masks miss less than real ones do.
+WEIGHTS: dict[float, dict[str, float]] = {
+    3: {"base": -1.49, "rarity": 1.33, "contrast": 0.073, "stands out": 0.54, "step": 0.0, "one date": 0.0, "third date": 0.0, "extent": 0.28, "wide": -0.5, "sun": 0.0, "vegetation": -0.33},
+    6: {"base": -1.28, "rarity": 0.91, "contrast": 0.028, "stands out": 0.41, "step": 0.158, "one date": -1.18, "third date": 0.0, "extent": 0.27, "wide": -0.5, "sun": 0.0, "vegetation": -0.18},
+    math.inf: {"base": -5.334, "rarity": 0.825, "contrast": 0.195, "stands out": 2.386, "step": 0.172, "one date": -2.0, "third date": 1.876, "extent": 1.0, "wide": -0.861, "sun": 3.0, "vegetation": -0.249},
 }  # fmt: skip
-# Two dates cannot tell what lasts from what passes, however clear they are.
-SUREST_PAIR = 0.8
+# What one date alone shows of one side of a change may pass again, however clear it is.
+SUREST_ONCE = 0.8
 
 
 @dataclass(frozen=True, slots=True)
@@ -569,10 +572,7 @@ def _evidence(
     sides = min(support_dates, before_dates)
     green = _greenest(course, bands) > GREEN
     fresh = looks[-1].t_utc - looks[course.split].t_utc < timedelta(days=150)
-    if dates <= max(FEW_WEIGHTS):
-        parts = _evidence_of_few(place, sides, area.value, dates, green=green)
-    else:
-        parts = _evidence_of_many(place, sides, area.value, harvest=green and fresh)
+    parts = weighed(cues_of(place, sides, area.value, green=green), dates)
     said = {
         "It comes and goes with the height of the sun, as a shadow would.": course.sun_rivalry < SUN_RIVAL,
         "The ground was green on one side of the change: harvest or ploughing looks like this.": green
@@ -585,45 +585,33 @@ def _evidence(
     return tuple((name, round(value, 3)) for name, value in parts.items()), sentences
 
 
-def _evidence_of_few(
-    place: _Place, sides: int, area_m2: float, dates: int, *, green: bool
-) -> dict[str, float]:
-    """Log-odds where there are too few dates for persistence to say much."""
-    weight = FEW_WEIGHTS[min(limit for limit in FEW_WEIGHTS if dates <= limit)]
-    step = 0.0 if np.isinf(place.course.step) else float(np.clip(place.course.step - 5.0, -2.0, 8.0))
-    parts = {
-        "base": weight["base"],
-        "rarity": weight["rarity"] * float(np.clip(np.log(0.01 / place.commonness), -2.5, 2.0)),
-        "contrast": weight["contrast"] * float(np.clip(place.spot.peak_z - 6.0, 0.0, 12.0)),
-        "stands out": weight["stands out"] * min(abs(place.contrast_gain), 1.5),
-        "step": weight["step"] * step,
-        "persistence": weight["one date"] * (sides < 2),
-        "extent": weight["extent"] * float(np.clip(np.log(area_m2 / SMALLEST_CERTAIN_M2), -1.5, 0.0)),
-        "vegetation": weight["vegetation"] * green,
-    }
-    if area_m2 > LARGEST_USUAL_M2:
-        parts["extent"] = -0.5
-    if dates == 2:
-        parts["two dates"] = min(SUREST_PAIR - sum(parts.values()), 0.0)
-    return parts
+def cues_of(place: _Place, sides: int, area_m2: float, *, green: bool) -> dict[str, float]:
+    """Return what is known of a place on the scales that ``WEIGHTS`` weigh.
 
-
-def _evidence_of_many(place: _Place, sides: int, area_m2: float, *, harvest: bool) -> dict[str, float]:
-    """Log-odds where each side of a change can have several dates of its own."""
+    ``sides`` is the number of independent dates on the side of the change that has fewer.
+    """
     course = place.course
-    parts = {
-        "base": -1.5,
+    return {
         "rarity": float(np.clip(np.log(0.01 / place.commonness), -2.5, 2.0)),
-        "contrast": float(np.clip(0.25 * (place.spot.peak_z - 6.0), 0.0, 2.0)),
-        "persistence": float(np.interp(sides, (1, 2, 3, 5), (-3.0, -1.0, 0.0, 1.5))),
-        "step": 0.0 if np.isinf(course.step) else float(np.clip(0.15 * (course.step - 5.0), -0.8, 1.2)),
-        "extent": _extent_evidence(area_m2, sides >= EARLIEST_CONFIRMED_DATES),
+        "contrast": float(np.clip(place.spot.peak_z - 6.0, 0.0, 12.0)),
+        "stands out": min(abs(place.contrast_gain), 1.5),
+        "step": 0.0 if np.isinf(course.step) else float(np.clip(course.step - 5.0, -2.0, 8.0)),
+        "one date": float(sides < 2),
+        "third date": float(sides >= EARLIEST_CONFIRMED_DATES),
+        "extent": float(np.clip(np.log(area_m2 / SMALLEST_CERTAIN_M2), -1.5, 0.0)),
+        "wide": float(area_m2 > LARGEST_USUAL_M2),
+        "sun": min(float(np.log(max(course.sun_rivalry, 1.0) / SUN_RIVAL) / np.log(SUN_RIVAL)), 0.0),
+        "vegetation": float(green),
     }
-    if course.sun_rivalry < SUN_RIVAL:
-        parts["sun"] = 3.0 * float(np.log(max(course.sun_rivalry, 1.0) / SUN_RIVAL) / np.log(SUN_RIVAL))
-    if harvest:
-        parts["vegetation"] = -1.0
-    return parts
+
+
+def weighed(cues: dict[str, float], dates: int) -> dict[str, float]:
+    """Return the log-odds that a place is a lasting change of our sort, in named parts."""
+    weight = WEIGHTS[min(limit for limit in WEIGHTS if dates <= limit)]
+    parts = {"base": weight["base"]} | {name: weight[name] * cue for name, cue in cues.items()}
+    if cues["one date"]:
+        parts["once"] = min(SUREST_ONCE - sum(parts.values()), 0.0)
+    return {name: value for name, value in parts.items() if value or name == "base"}
 
 
 def _greenest(course: Course, bands: tuple[str, ...]) -> float:
@@ -631,16 +619,6 @@ def _greenest(course: Course, bands: tuple[str, ...]) -> float:
     if "nir" not in bands or "red" not in bands:
         return 0.0
     return max(_ndvi(course.before[0], bands), _ndvi(course.after[0], bands))
-
-
-def _extent_evidence(area_m2: float, wide_is_usual: bool) -> float:
-    """Small places are near the limit; wide ones on few of many dates are the cloud shadow and haze
-    that masks miss."""
-    if area_m2 < SMALLEST_CERTAIN_M2:
-        return -0.5
-    if area_m2 <= LARGEST_USUAL_M2:
-        return 0.5
-    return -0.5 if wide_is_usual else -2.0
 
 
 def _standing(look: Look, aoi_mask: Mask, changes: list[Change]) -> Standing:

@@ -1,5 +1,6 @@
 """Coarse series are judged on small drawn sites whose history is known."""
 
+import math
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -22,6 +23,7 @@ from imagery.timeseries.cube import (
     smooth_seen,
     without_season,
 )
+from imagery.timeseries.disturbances import SUREST_ONCE, WEIGHTS
 from imagery.timeseries.operating import measured_points
 
 BANDS = ("blue", "green", "red", "nir")
@@ -155,6 +157,15 @@ def test_a_place_seen_in_the_last_look_only_is_first_and_not_sure():
     (change,) = find_disturbances(series(8, (7,)), EVERYWHERE).changes
     assert change.status is Status.FIRST
     assert change.confidence < find_disturbances(series(8), EVERYWHERE).changes[0].confidence - 0.1
+    assert change.confidence == pytest.approx(1 / (1 + math.exp(-SUREST_ONCE)), abs=1e-3)
+
+
+def test_cues_speak_for_or_against_as_they_are_meant():
+    for row in WEIGHTS.values():
+        against = {name for name, weight in row.items() if weight < 0}
+        assert against <= {"base", "one date", "wide", "vegetation"}
+        assert all(row[name] <= 0 for name in ("one date", "wide", "vegetation"))
+    assert len({tuple(row) for row in WEIGHTS.values()}) == 1
 
 
 def test_looks_of_one_week_confirm_nothing():
