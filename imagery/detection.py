@@ -55,6 +55,10 @@ _LIKELY, _BOXES_ON_BANK = 0.5, 0.15
 _EVIDENCE_CAP = 15.0
 _LEAST_POSTERIOR = 0.08
 _MARGIN_M = 12.0
+_NOT_COUNTED = {
+    ObjectClass.BERM: "banks are measured, not counted",
+    ObjectClass.OTHER: "what is not identified is not counted",
+}
 _DIFFERS = {
     "sun_differs": "the sun stood elsewhere, so shadows differ",
     "view_differs": "they were taken from different sides, so raised things lean apart",
@@ -376,7 +380,7 @@ class _Series:
         count, reason = (
             count_containers(drawn.footprint, gsd_m)
             if kind is ObjectClass.CONTAINER
-            else (None, "banks are measured, not counted")
+            else (None, _NOT_COUNTED[kind])
         )
         concerned = sorted({found.before, found.after, *found.supporting, *found.against})
         told = drawn_in(drawn, kind, window.grid.gsd_m)

@@ -120,7 +120,16 @@ def test_a_bank_is_measured_along_its_crest() -> None:
     assert change.length_m == pytest.approx(40.0, abs=2.0)
     assert change.width_m == pytest.approx(7.0, abs=1.0)
     assert change.count is None
-    assert change.count_reason
+    assert change.count_reason == "banks are measured, not counted"
+
+
+def test_what_is_not_identified_is_not_called_a_bank_where_no_count_is_given() -> None:
+    looks = series([(1, 30.0, 30.0, 24.0, 9.0, 3, 99)], 10)
+    others = [replace(look, classes=(ObjectClass.CONTAINER, ObjectClass.OTHER)) for look in looks]
+    (change,) = find_changes(others, EVERYWHERE).changes
+    assert change.object_class is ObjectClass.OTHER
+    assert change.count is None
+    assert change.count_reason == "what is not identified is not counted"
 
 
 def test_what_comes_and_goes_gives_two_changes_the_first_of_them_closed() -> None:
