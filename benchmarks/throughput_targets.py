@@ -30,9 +30,8 @@ SMALL_SERIES = (
     "and to use it) and into normalisation, a sixth into the scan of the series."
 )
 REMAINS = (
-    "Two fifths are the search for changes through all 100 looks again, a third the report, a sixth the new look itself and a "
-    "thirteenth the reading of what is known. It takes three tenths less CPU time than before 29 November, but the first analysis that it is "
-    "held against a tenth less too."
+    "Half is the search for changes through all 100 looks again (a third of all: following what may have changed), a sixth the new look "
+    "itself, a seventh the report and an eighth the reading of what is known."
 )
 INCREMENT_LEVELS: dict[str, tuple[tuple[float, float, float], str, bool]] = {
     "G21": ((1 / 20, 1 / 50, 1 / 90), "{:.3f}", False),
