@@ -12,6 +12,7 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import shapely
@@ -37,7 +38,6 @@ PLANTED_WEIGHT = 0.3
 # Most sites of the world are quieter than these.
 TAKEN_OFF = 0.5
 FOLDS = 6
-BINS = 10
 RIDGE = 1.0
 MOST = 3.0
 # What the renderer cannot teach. Its small places are decoys, which the world's need not be; its masks miss less than real ones do.
@@ -52,13 +52,13 @@ def cues(change: Change) -> list[float]:
     return [added.get(name, 0.0) / weights[name] for name in CUES]
 
 
-def places_of(kind: str, number: int, work: Path) -> tuple[list[list[float]], list[bool]]:
+def places_of(
+    kind: Literal["depot", "quiet"], number: int, work: Path
+) -> tuple[list[list[float]], list[bool]]:
     """Render and analyse one site; return the cues of every place and whether something truly changed there then."""
     scenes, report = work / "scenes", work / "report"
     looks = LOOKS[number % len(LOOKS)]
-    rendered("quiet" if kind == "quiet" else "depot", 10.0, extent_m=1800.0, looks=looks)(
-        scenes, FIRST_SEED + number
-    )
+    rendered(kind, 10.0, extent_m=1800.0, looks=looks)(scenes, FIRST_SEED + number)
     with analysed(
         scenes / "catalog.json", scenes / "aoi.geojson", report, network=False, store=work / "store"
     ) as done:
@@ -115,11 +115,10 @@ def planted_places(number: int) -> tuple[list[list[float]], list[bool]]:
 
 
 def _is(change: Change, truth: scoring.Event) -> bool:
-    shared = change.footprint.intersection(truth.geometry).area
     return (
         change.onset.start <= truth.start <= change.onset.end
         and change.direction == truth.direction
-        and shared >= MATCH_IOU * change.footprint.union(truth.geometry).area
+        and limits.overlap(change.footprint, truth.geometry, ObjectClass.OTHER) >= MATCH_IOU
     )
 
 
@@ -138,17 +137,6 @@ def fitted(cues_seen: Float64, true: Float64, counts: Float64) -> Float64:
     return found
 
 
-def calibration_error(confidence: Float64, true: Float64) -> float:
-    """Return the expected calibration error over bins of equal width."""
-    place = np.minimum((confidence * BINS).astype(int), BINS - 1)
-    return float(
-        sum(
-            abs(confidence[place == b].mean() - true[place == b].mean()) * (place == b).mean()
-            for b in np.unique(place)
-        )
-    )
-
-
 def left_out(cues_seen: Float64, true: Float64, counts: Float64, site: NDArray[np.int64]) -> Float64:
     """Return every place's confidence by weights fitted on other sites."""
     confidence = np.zeros(len(true))
@@ -164,7 +152,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description="Fit what cues weigh at 10 m.")
     parser.add_argument("--sites", type=int, default=40, help="and half as many quiet ones, a third planted")
     args = parser.parse_args(arguments)
-    numbers = [("depot", k) for k in range(args.sites)]
+    numbers: list[tuple[Literal["depot", "quiet", "planted"], int]] = [
+        ("depot", k) for k in range(args.sites)
+    ]
     numbers += [("quiet", FIRST_QUIET + k) for k in range(args.sites // 2)]
     numbers += [("planted", k) for k in range(max(1, round(0.35 * args.sites)))]
     seen: list[list[float]] = []
@@ -185,7 +175,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     found[0] -= TAKEN_OFF
     print(dict(zip(("base", *CUES), found.round(3).tolist(), strict=True)))
     own = n == 1.0
-    error = calibration_error(left_out(x, y, n, np.array(site))[own], y[own])
+    confidence = left_out(x, y, n, np.array(site))
+    error = scoring.calibration_error(list(zip(confidence[own].tolist(), (y[own] > 0).tolist(), strict=True)))
     print(
         f"{len(y)} places, {int(y.sum())} true; before half a unit is taken off, calibration error on sites left out {error:.3f}"
     )

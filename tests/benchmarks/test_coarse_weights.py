@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from benchmarks.coarse_weights import CUES, HELD, calibration_error, fitted, left_out
+from benchmarks.coarse_weights import CUES, HELD, fitted, left_out
+from benchmarks.scoring import calibration_error
 
 RNG = np.random.default_rng(4)
 PLACES = 3000
@@ -43,5 +44,7 @@ def test_a_place_that_counts_twice_is_a_place_that_is_there_twice() -> None:
 def test_places_are_judged_by_other_sites_and_their_error_is_measured() -> None:
     true = _drawn({"step": 1.0, "one date": -2.0})
     confidence = left_out(SEEN, true, np.ones(PLACES), np.arange(PLACES) % 12)
-    assert calibration_error(confidence, true) < 0.05
-    assert calibration_error(np.full(PLACES, 0.95), true) == pytest.approx(0.95 - true.mean(), abs=1e-9)
+    assert calibration_error(list(zip(confidence, true > 0, strict=True))) < 0.05
+    assert calibration_error([(0.95, bool(was)) for was in true]) == pytest.approx(
+        0.95 - true.mean(), abs=1e-9
+    )
