@@ -9,7 +9,7 @@ import io
 import json
 import os
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, cast
 
@@ -21,10 +21,16 @@ from service.database import HEAD, many
 from service.errors import BackupUnusable
 from service.keys import pepper
 from service.tables import metadata, report_files, tenants
+from service.words import counted
 
 SCHEMA = "depotwatch-backup/1"
 BATCH = 1_000
 NOT_KEPT = frozenset({"idempotency"})
+
+
+def in_words(counts: Mapping[str, int]) -> str:
+    """Return what people look for in a backup, from its rows per table."""
+    return ", ".join(counted(counts[f"{what}s"], what) for what in ("site", "report", "key"))
 
 
 def write_backup(service: Service, out: Path) -> dict[str, int]:

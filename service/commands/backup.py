@@ -17,12 +17,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Write it and say what is in it."""
-    from service.backup import write_backup
+    from service.backup import in_words, write_backup
     from service.context import open_service
     from service.options import settings_from
-    from service.words import counted
 
     counts = write_backup(open_service(settings_from(args)), args.out)
     print(args.out)
-    print(", ".join(counted(counts[f"{what}s"], what) for what in ("site", "report", "key")), file=sys.stderr)
+    print(in_words(counts), file=sys.stderr)
     return 0

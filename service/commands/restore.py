@@ -17,11 +17,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Restore and say what came back."""
-    from service.backup import restore_backup
+    from service.backup import in_words, restore_backup
     from service.context import open_service
     from service.options import settings_from
-    from service.words import counted
 
     counts = restore_backup(open_service(settings_from(args)), args.source)
-    print(", ".join(counted(counts[f"{what}s"], what) for what in ("site", "report", "key")), file=sys.stderr)
+    print(in_words(counts), file=sys.stderr)
     return 0
