@@ -23,7 +23,7 @@ from imagery.changes import LOG_ODDS_STEP, UNSEEN, LookEvidence, ObjectClass
 from imagery.grid import SiteGrid
 from imagery.illumination import Sun
 from imagery.look import Look
-from imagery.simulation.canvas import Array, Canvas, fill, local_frame, strip
+from imagery.simulation.canvas import Array, Canvas, local_frame, strip
 from imagery.simulation.ground import ground_colour, paint_colour
 from imagery.simulation.light import seen, sunlight, wall_light
 from imagery.simulation.sensor import BAND_PLANES, PAN_WEIGHTS, sample
@@ -362,8 +362,8 @@ def _patch(planting: Planting, look: Look, x: float, y: float, extent_m: float, 
         _stand_boxes(canvas, plan, x, y, angle)
     elif plan.shape == "patch":
         part, inside, _, _ = canvas.box(x, y, plan.length_m, plan.width_m, angle)
-        fill(
-            canvas, part, inside, ground_colour(str(canvas.rng.choice(SOIL_OR_SLAB)), canvas.rng), None, other
+        canvas.fill(
+            part, inside, ground_colour(str(canvas.rng.choice(SOIL_OR_SLAB)), canvas.rng), None, other
         )
     else:
         _raise_bank(canvas, plan, x, y, angle)
@@ -379,7 +379,7 @@ def _stand_boxes(canvas: Canvas, plan: Pattern, x: float, y: float, angle: float
             v = (j - (plan.across - 1) / 2) * (plan.width_m + CONTAINER_GAP_M)
             part, inside, _, _ = canvas.box(*place(u, v), plan.length_m, plan.width_m, angle)
             colour = fleet[int(canvas.rng.integers(len(fleet)))]
-            fill(canvas, part, inside, colour, plan.height_m, canvas.container)
+            canvas.fill(part, inside, colour, plan.height_m, canvas.container)
 
 
 def _raise_bank(canvas: Canvas, plan: Pattern, x: float, y: float, angle: float) -> None:

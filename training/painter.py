@@ -6,53 +6,29 @@ grew from an early copy of it and went its own way: scores on that are no scores
 """
 
 import itertools
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from imagery.simulation import canvas as simulation
+from imagery.simulation.ground import GROUNDS, HARD, paint_colour, trees
+from imagery.simulation.things import decoy_box
+
 Array = NDArray[np.float32]
 
 
-@dataclass
-class Canvas:
-    """The world on a fine grid of ``step_m``: height (m), albedo (4, row, col) for blue green red nir, and labels."""
-
-    step_m: float
-    size: int
-    height: Array
-    albedo: Array
-    container: Array
-    berm: Array
-    other: Array
-    rng: np.random.Generator
-    yy: Array = field(init=False)
-    xx: Array = field(init=False)
+class Canvas(simulation.Canvas):
+    """The world as ``imagery.simulation`` paints it, but for where the cells lie and what a thing stands on."""
 
     def __post_init__(self) -> None:
-        axis = np.arange(self.size, dtype=np.float32) * self.step_m
+        axis = np.arange(self.size, dtype=np.float32) * self.step_m  # corners of the cells
         self.yy, self.xx = np.meshgrid(axis, axis, indexing="ij")
 
-    @property
-    def extent(self) -> float:
-        return self.size * self.step_m
-
-    def window(self, x: float, y: float, reach: float) -> tuple[slice, slice]:
-        """Return the part of the canvas within ``reach`` metres of a point."""
-        lo = lambda v: int(np.clip((v - reach) / self.step_m, 0, self.size))  # noqa: E731
-        hi = lambda v: int(np.clip((v + reach) / self.step_m + 2, 0, self.size))  # noqa: E731
-        return slice(lo(y), hi(y)), slice(lo(x), hi(x))
-
-    def box(
-        self, x: float, y: float, length: float, width: float, angle: float
-    ) -> tuple[tuple[slice, slice], NDArray, Array, Array]:
-        """Return (window, inside, u, v): u along the length, v across, metres from the centre."""
-        part = self.window(x, y, np.hypot(length, width) / 2 + self.step_m)
-        dx, dy = self.xx[part] - x, self.yy[part] - y
-        u = dx * np.cos(angle) + dy * np.sin(angle)
-        v = -dx * np.sin(angle) + dy * np.cos(angle)
-        return part, (np.abs(u) <= length / 2) & (np.abs(v) <= width / 2), u, v
+    def ground_under(self, heights: Array) -> float:
+        """Return what a thing stands on: what is there most."""
+        return np.median(heights)
 
 
 def spectral_noise(
@@ -69,30 +45,7 @@ def spectral_noise(
     return (noise / (noise.std() + 1e-9)).astype(np.float32)
 
 
-# Blue, green, red, near infrared reflectance of common grounds and things.
-GROUNDS = {
-    "asphalt": (0.09, 0.10, 0.11, 0.13), "old asphalt": (0.16, 0.17, 0.18, 0.20), "concrete": (0.27, 0.29, 0.31, 0.34),
-    "gravel": (0.18, 0.21, 0.24, 0.28), "bare soil": (0.10, 0.14, 0.20, 0.28), "sand": (0.22, 0.30, 0.39, 0.46),
-    "red soil": (0.07, 0.11, 0.22, 0.31), "dry grass": (0.09, 0.14, 0.18, 0.30), "grass": (0.04, 0.08, 0.06, 0.38),
-    "crop": (0.03, 0.07, 0.04, 0.45), "snow": (0.80, 0.82, 0.82, 0.75), "water": (0.06, 0.06, 0.05, 0.02),
-    "dark soil": (0.05, 0.06, 0.08, 0.14),
-}  # fmt: skip
-HARD = ("asphalt", "old asphalt", "concrete", "gravel", "bare soil", "sand", "dry grass", "red soil")
 ON_TRAILERS = 0.3  # share of the groups of containers
-PAINTS = [
-    (0.10, 0.07, 0.05), (0.06, 0.10, 0.28), (0.12, 0.16, 0.22), (0.30, 0.14, 0.07), (0.55, 0.55, 0.55), (0.75, 0.76, 0.78),
-    (0.10, 0.20, 0.12), (0.07, 0.07, 0.30), (0.30, 0.30, 0.32), (0.05, 0.30, 0.45), (0.20, 0.20, 0.20), (0.13, 0.13, 0.38),
-    (0.45, 0.30, 0.15), (0.10, 0.25, 0.30), (0.06, 0.06, 0.06),
-]  # fmt: skip
-
-
-def _paint_colour(rng: np.random.Generator) -> Array:
-    if rng.random() < 0.6:
-        base = np.array(PAINTS[rng.integers(len(PAINTS))])
-    else:
-        base = rng.uniform(0.03, 0.7) * rng.uniform(0.5, 1.5, 3)
-    base = np.clip(base * rng.uniform(0.6, 1.4), 0.02, 0.9)
-    return np.append(base, np.clip(base.mean() * rng.uniform(0.7, 1.8), 0.02, 0.95)).astype(np.float32)
 
 
 def _ground_colour(name: str, rng: np.random.Generator) -> Array:
@@ -128,27 +81,6 @@ def blank(rng: np.random.Generator, extent_m: float, step_m: float) -> Canvas:
         rng, size, 1.0
     ) * rng.uniform(0, 0.03)
     return Canvas(step_m, size, relief, albedo, zeros(), zeros(), zeros(), rng)
-
-
-def _fill(
-    canvas: Canvas,
-    part: tuple[slice, slice],
-    inside: NDArray,
-    colour: Array,
-    height: float | Array | None,
-    label: Array | None,
-) -> None:
-    view = canvas.albedo[(slice(None), *part)]
-    view[:, inside] = np.broadcast_to(
-        colour[:, None] if colour.ndim == 1 else colour[:, inside], (4, int(inside.sum()))
-    )
-    if height is not None:
-        top = canvas.height[part]
-        top[inside] = (np.median(top[inside]) if inside.any() else 0.0) + (
-            height[inside] if isinstance(height, np.ndarray) else height
-        )
-    for plane in (canvas.container, canvas.berm, canvas.other):
-        plane[part][inside] = 1.0 if plane is label else 0.0
 
 
 def slab(canvas: Canvas, x: float, y: float, length: float, width: float, angle: float) -> None:
@@ -315,7 +247,7 @@ def containers(canvas: Canvas, x: float, y: float) -> None:
     length = float(rng.choice([6.06, 12.19, 12.19, 13.72]))
     angle = rng.uniform(0, np.pi)
     gap_long, gap_wide = rng.uniform(0.2, 3.0), rng.choice([0.05, 0.3, rng.uniform(0.3, 3)])
-    fleet = [_paint_colour(rng) for _ in range(rng.integers(1, 6))]
+    fleet = [paint_colour(rng) for _ in range(rng.integers(1, 6))]
     missing, disorder = rng.uniform(0, 0.35), rng.choice([0, 0, 0.02, 0.06])
     for i in range(rows):
         for j in range(cols):
@@ -329,7 +261,7 @@ def containers(canvas: Canvas, x: float, y: float) -> None:
                 continue
             tall = rng.choice([2.59, 2.9]) * rng.choice([1, 1, 1, 2, 3])
             colour = fleet[rng.integers(len(fleet))] * rng.uniform(0.85, 1.15)
-            _fill(canvas, part, inside, _roof(rng, colour, u, v, own), float(tall), canvas.container)
+            canvas.fill(part, inside, _roof(rng, colour, u, v, own), float(tall), canvas.container)
 
 
 def _on_trailers(canvas: Canvas, x: float, y: float) -> None:
@@ -337,7 +269,7 @@ def _on_trailers(canvas: Canvas, x: float, y: float) -> None:
     rng = canvas.rng
     number, pitch, angle = int(rng.integers(1, 13)), rng.uniform(3.0, 5.0), rng.uniform(0, np.pi)
     slant, length = rng.uniform(-0.6, 0.6), float(rng.choice([6.06, 12.19, 12.19, 13.72]))
-    fleet = [_paint_colour(rng) for _ in range(rng.integers(1, 8))]
+    fleet = [paint_colour(rng) for _ in range(rng.integers(1, 8))]
     for k in range(number):
         off = (k - (number - 1) / 2) * pitch
         lean = off * slant + rng.normal(0, 0.2)
@@ -355,18 +287,18 @@ def _on_trailers(canvas: Canvas, x: float, y: float) -> None:
         part, inside, *_ = canvas.box(*along(0.3), bed, 2.4, heading)
         if not inside.any():
             continue
-        _fill(canvas, part, inside, grey, 1.2, None)
+        canvas.fill(part, inside, grey, 1.2, None)
         if rng.random() < 0.5:
             part, cab, *_ = canvas.box(
                 *along(bed / 2 + rng.uniform(0.8, 1.8)), rng.uniform(2, 2.6), 2.4, heading
             )
             if cab.any():
-                _fill(canvas, part, cab, _paint_colour(rng), 3.2, canvas.other)
+                canvas.fill(part, cab, paint_colour(rng), 3.2, canvas.other)
         if rng.random() < 0.8:
             part, inside, u, v = canvas.box(cx, cy, length, 2.44, heading)
             if inside.any():
                 colour = fleet[rng.integers(len(fleet))] * rng.uniform(0.85, 1.15)
-                _fill(canvas, part, inside, _roof(rng, colour, u, v, length), 3.9, canvas.container)
+                canvas.fill(part, inside, _roof(rng, colour, u, v, length), 3.9, canvas.container)
 
 
 def _roof(rng: np.random.Generator, colour: Array, u: Array, v: Array, length: float) -> Array:
@@ -392,179 +324,6 @@ def _roof(rng: np.random.Generator, colour: Array, u: Array, v: Array, length: f
     return np.clip(paint, 0.01, 0.95).astype(np.float32)
 
 
-def decoy_box(canvas: Canvas, x: float, y: float) -> None:
-    """Stand something box-like that is no container: vehicle, wagon, hall, house, shed, tarp, flat slab, hay."""
-    rng = canvas.rng
-    kind = rng.choice(
-        [
-            "car",
-            "car",
-            "truck",
-            "wagons",
-            "hall",
-            "house",
-            "house",
-            "shed",
-            "tarp",
-            "slab",
-            "hay",
-            "tank",
-            "greenhouse",
-            "panels",
-        ]
-    )
-    angle = rng.uniform(0, np.pi)
-    if kind in {"car", "truck", "shed", "tarp", "slab"}:
-        number = 1 if rng.random() < 0.4 else int(rng.integers(2, 12))
-        spans = {
-            "car": (3.8, 5.2, 1.7, 2.0, 1.5),
-            "truck": (6, 17, 2.4, 2.6, 3.6),
-            "shed": (3, 8, 3, 6, 2.8),
-            "tarp": (4, 15, 3, 9, 0.8),
-            "slab": (5, 14, 2, 4, 0.0),
-        }
-        l0, l1, w0, w1, tall = spans[str(kind)]
-        pitch = rng.uniform(1.3, 2.5)
-        for k in range(number):
-            length, width = rng.uniform(l0, l1), rng.uniform(w0, w1)
-            off = (k - number / 2) * width * pitch
-            cx, cy = x - off * np.sin(angle), y + off * np.cos(angle)
-            part, inside, u, _ = canvas.box(cx, cy, length, width, angle + rng.normal(0, 0.03))
-            if not inside.any():
-                continue
-            height = np.full(u.shape, tall, np.float32)
-            if kind == "car":
-                height = np.where(np.abs(u + 0.3) < length * 0.28, 1.5, 0.9).astype(np.float32)
-            if kind == "truck":  # cab, gap, load: 4 m high at most, on wheels
-                cab = u > length / 2 - 2.2
-                height = np.where(cab, 3.0, rng.choice([1.3, 3.7])).astype(np.float32)
-                height[(u > length / 2 - 2.9) & ~cab] = 1.0
-            if kind == "tarp":
-                height = (tall * (1 - (2 * u / length) ** 2).clip(0, 1)).astype(np.float32)
-            _fill(
-                canvas,
-                part,
-                inside,
-                _paint_colour(rng),
-                None if kind == "slab" else height,
-                None if kind == "slab" else canvas.other,
-            )
-    elif kind == "wagons":
-        pitch = rng.uniform(13, 20)
-        for k in range(int(rng.integers(2, 9))):
-            cx, cy = x + (k - 3) * pitch * np.cos(angle), y + (k - 3) * pitch * np.sin(angle)
-            part, inside, _, v = canvas.box(cx, cy, pitch - rng.uniform(0.8, 1.6), 2.9, angle)
-            if inside.any():
-                _fill(
-                    canvas,
-                    part,
-                    inside,
-                    _paint_colour(rng),
-                    (3.8 - 0.4 * v**2).astype(np.float32),
-                    canvas.other,
-                )
-    elif kind in {"hall", "house", "greenhouse"}:
-        length, width = (
-            (rng.uniform(15, 60), rng.uniform(12, 30))
-            if kind == "hall"
-            else (rng.uniform(8, 18), rng.uniform(6.5, 11))
-        )
-        repeat = 1 if kind == "hall" else int(rng.integers(1, 5))
-        for k in range(repeat):
-            off = k * (length + rng.uniform(2, 12))
-            part, inside, u, v = canvas.box(
-                x + off * np.cos(angle), y + off * np.sin(angle), length, width, angle
-            )
-            if not inside.any():
-                continue
-            gable = rng.uniform(0, 0.25) if kind == "hall" else rng.choice([0.0, rng.uniform(0.3, 0.9)])
-            roof = rng.uniform(3, 9) + gable * (width / 2 - np.abs(v))
-            colour = _paint_colour(rng)
-            if kind == "greenhouse":
-                roof = 3 + 0.6 * np.abs(np.sin(np.pi * v / 3.2))
-            paint = colour[:, None, None] * np.exp(rng.normal(0, 0.04, u.shape))[None]
-            _fill(canvas, part, inside, paint.astype(np.float32), roof.astype(np.float32), canvas.other)
-            if rng.random() < 0.4:  # skylights, vents
-                part, dot, _, _ = canvas.box(
-                    x + off * np.cos(angle) + rng.uniform(-3, 3),
-                    y + off * np.sin(angle),
-                    rng.uniform(1, 6),
-                    rng.uniform(0.8, 2),
-                    angle,
-                )
-                canvas.albedo[(slice(None), *part)][:, dot] *= rng.uniform(0.4, 1.8)
-    elif kind == "hay":
-        for _ in range(int(rng.integers(1, 25))):
-            cx, cy = x + rng.normal(0, 15), y + rng.normal(0, 15)
-            part, inside, _, _ = canvas.box(cx, cy, rng.uniform(1.2, 12), rng.uniform(1.2, 3.0), angle)
-            if inside.any():
-                _fill(
-                    canvas,
-                    part,
-                    inside,
-                    np.array([0.14, 0.24, 0.32, 0.45], np.float32) * np.float32(rng.uniform(0.5, 1.4)),
-                    rng.uniform(1.2, 4),
-                    canvas.other,
-                )
-    elif kind == "tank":
-        radius = rng.uniform(2, 12)
-        part = canvas.window(x, y, radius + 1)
-        inside = np.hypot(canvas.xx[part] - x, canvas.yy[part] - y) < radius
-        if inside.any():
-            _fill(canvas, part, inside, _paint_colour(rng), rng.uniform(3, 10), canvas.other)
-    else:
-        pitch, number = rng.uniform(4, 9), int(rng.integers(3, 14))
-        long = rng.uniform(10, 60)
-        for k in range(number):
-            off = (k - number / 2) * pitch
-            part, inside, _, v = canvas.box(
-                x - off * np.sin(angle), y + off * np.cos(angle), long, rng.uniform(1.8, 4), angle
-            )
-            if inside.any():
-                _fill(
-                    canvas,
-                    part,
-                    inside,
-                    np.array([0.10, 0.06, 0.05, 0.08], np.float32),
-                    (1.2 + 0.4 * v).astype(np.float32),
-                    canvas.other,
-                )
-
-
-def trees(canvas: Canvas) -> None:
-    """Plant single trees, a line, a hedge or a wood."""
-    rng = canvas.rng
-    kind = rng.choice(["single", "line", "hedge", "wood"])
-    colour = _ground_colour(str(rng.choice(["grass", "crop", "dry grass", "dark soil"])), rng) * rng.uniform(
-        0.4, 0.9
-    )
-    x, y = rng.uniform(0, canvas.extent, 2)
-    angle, count = rng.uniform(0, 2 * np.pi), {"single": 3, "line": 18, "hedge": 60, "wood": 90}[str(kind)]
-    for k in range(count):
-        if kind in {"line", "hedge"}:
-            step = 7.0 if kind == "line" else 1.2
-            cx, cy = x + k * step * np.cos(angle), y + k * step * np.sin(angle)
-        else:
-            cx, cy = x + rng.normal(0, 18), y + rng.normal(0, 18)
-        radius = rng.uniform(0.8, 1.4) if kind == "hedge" else rng.uniform(1.5, 5)
-        tall = radius * rng.uniform(1.2, 2.4)
-        part = canvas.window(cx, cy, radius)
-        d = np.hypot(canvas.xx[part] - cx, canvas.yy[part] - cy) / radius
-        ragged = d + 0.25 * rng.standard_normal(d.shape)
-        inside = ragged < 1
-        if not inside.any():
-            continue
-        top = canvas.height[part]
-        top[inside] = np.maximum(
-            top[inside], (tall * np.sqrt(np.clip(1 - d[inside] ** 2, 0.05, 1))).astype(np.float32)
-        )
-        canvas.albedo[(slice(None), *part)][:, inside] = colour[:, None] * np.exp(
-            0.2 * rng.standard_normal(int(inside.sum()))
-        )
-        for plane in (canvas.container, canvas.berm, canvas.other):
-            plane[part][inside] = 0
-
-
 def furnish(canvas: Canvas) -> None:
     """Put a random place on the ground."""
     rng = canvas.rng
@@ -587,7 +346,7 @@ def furnish(canvas: Canvas) -> None:
         for _ in range(many(0, 6)):
             containers(canvas, *where())
     for _ in range(many(0, 4)):
-        trees(canvas)
+        trees(canvas, _ground_colour)
 
 
 def countryside(canvas: Canvas) -> None:

@@ -82,11 +82,12 @@ def train(process: int, args: argparse.Namespace) -> None:
         distributed.init_process_group(
             "gloo", init_method=f"file://{meeting}", rank=process, world_size=args.processes
         )
-    network = Presence().to(device, memory_format=torch.channels_last)
+    # A GPU computes faster with the channels last, a CPU with 256-bit registers a fifth slower.
+    layout = torch.channels_last if device.type == "cuda" else torch.contiguous_format
+    network = Presence()
     if args.start:
-        network = Presence.of(torch.load(args.start, weights_only=True)).to(
-            device, memory_format=torch.channels_last
-        )
+        network = Presence.of(torch.load(args.start, weights_only=True))
+    network = network.to(device, memory_format=layout)
     running = copy.deepcopy(network)
     optimiser = torch.optim.AdamW(network.parameters(), lr=args.rate, weight_decay=1e-3)
     crops = Crops(args.pool, args.real, args.real_share, args.seed * 1000 + process)
@@ -109,7 +110,7 @@ def train(process: int, args: argparse.Namespace) -> None:
                 group["lr"] = rate(share, step, args.rate)
             image, condition, fractions, weight = (t.to(device) for t in next(loader))
             with torch.autocast(device.type, torch.bfloat16, enabled=half):
-                log_odds = network(image.to(memory_format=torch.channels_last), condition)
+                log_odds = network(image.to(memory_format=layout), condition)
             value, dice = loss(log_odds.float(), fractions, weight)
             optimiser.zero_grad()
             value.backward()  # type: ignore[no-untyped-call]

@@ -69,6 +69,25 @@ class Canvas:
         v = -dx * np.sin(angle) + dy * np.cos(angle)
         return part, (np.abs(u) <= length / 2) & (np.abs(v) <= width / 2), u, v
 
+    def fill(
+        self, part: Window, inside: Mask, colour: Array, height: float | Array | None, label: Array | None
+    ) -> None:
+        """Paint the cells ``inside`` a window, raise them by a height in metres, and give them one label."""
+        view = self.albedo[(slice(None), *part)]
+        view[:, inside] = np.broadcast_to(
+            colour[:, None] if colour.ndim == 1 else colour[:, inside], (4, int(inside.sum()))
+        )
+        if height is not None:
+            top = self.height[part]
+            ground = self.ground_under(top[inside]) if inside.any() else 0.0
+            top[inside] = ground + (height[inside] if isinstance(height, np.ndarray) else height)
+        for plane in (self.container, self.berm, self.other):
+            plane[part][inside] = 1.0 if plane is label else 0.0
+
+    def ground_under(self, heights: Array) -> float:
+        """Return what a thing stands on: the ground, not the trees or walls it displaces."""
+        return float(np.clip(np.min(heights), -0.5, 0.5))
+
 
 def local_frame(x: float, y: float, angle: float) -> Callable[[float, float], tuple[float, float]]:
     """Return the map from (along, across) metres of a turned frame around a point to the canvas's (x, y)."""
@@ -131,24 +150,3 @@ def strip(canvas: Canvas, points: NDArray[np.float64], reach: float) -> tuple[Wi
         along = np.where(closer, run + t * length, along)
         run += length
     return (rows, cols), best, along
-
-
-def fill(
-    canvas: Canvas,
-    part: Window,
-    inside: Mask,
-    colour: Array,
-    height: float | Array | None,
-    label: Array | None,
-) -> None:
-    view = canvas.albedo[(slice(None), *part)]
-    view[:, inside] = np.broadcast_to(
-        colour[:, None] if colour.ndim == 1 else colour[:, inside], (4, int(inside.sum()))
-    )
-    if height is not None:
-        top = canvas.height[part]
-        # The ground under it, not the trees or walls it displaces.
-        ground = float(np.clip(np.min(top[inside]), -0.5, 0.5)) if inside.any() else 0.0
-        top[inside] = ground + (height[inside] if isinstance(height, np.ndarray) else height)
-    for plane in (canvas.container, canvas.berm, canvas.other):
-        plane[part][inside] = 1.0 if plane is label else 0.0

@@ -1,5 +1,7 @@
 """Natural and hard ground: fields, textures, slabs, roads, trees."""
 
+from collections.abc import Callable
+
 import numpy as np
 from scipy import ndimage
 
@@ -129,11 +131,11 @@ def road(canvas: Canvas) -> None:
         plane[part][on] = 0
 
 
-def trees(canvas: Canvas) -> None:
+def trees(canvas: Canvas, colour_of: Callable[[str, np.random.Generator], Array] = ground_colour) -> None:
     """Plant single trees, a line, a hedge or a wood."""
     rng = canvas.rng
     kind = rng.choice(["single", "line", "hedge", "wood"])
-    colour = ground_colour(str(rng.choice(["grass", "crop", "dry grass", "dark soil"])), rng) * rng.uniform(
+    colour = colour_of(str(rng.choice(["grass", "crop", "dry grass", "dark soil"])), rng) * rng.uniform(
         0.4, 0.9
     )
     x, y = rng.uniform(0, canvas.extent, 2)

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from imagery.simulation.canvas import Array, Canvas, fill, local_frame, strip
+from imagery.simulation.canvas import Array, Canvas, local_frame, strip
 from imagery.simulation.ground import ground_colour, paint_colour, slab
 from imagery.simulation.things import decoy_box
 
@@ -61,7 +61,7 @@ def house(canvas: Canvas, x: float, y: float, length: float, width: float, angle
     colour = np.append(base, base[2] * rng.uniform(1.0, 1.6)).astype(np.float32)
     grain = np.exp(rng.normal(0, 0.06, u.shape) + 0.05 * np.sin(2 * np.pi * v / rng.uniform(0.5, 1.5)))
     paint = (colour[:, None, None] * grain).astype(np.float32)
-    fill(canvas, part, inside, paint, (rng.uniform(2.6, 6.5) + rise).astype(np.float32), canvas.other)
+    canvas.fill(part, inside, paint, (rng.uniform(2.6, 6.5) + rise).astype(np.float32), canvas.other)
     albedo = canvas.albedo[(slice(None), *part)]
     if rng.random() < 0.3:  # panels on one slope
         panels = inside & (v > 0.5) & (v < width / 2 - 0.5) & (np.abs(u) < length * rng.uniform(0.15, 0.4))
@@ -119,7 +119,7 @@ def car(canvas: Canvas, x: float, y: float, angle: float) -> None:
     glass = inside & cabin & (np.abs(u + 0.3) > length * 0.16)
     paint = np.repeat(colour[:, None], inside.size, 1).reshape(4, *inside.shape)
     paint[:, glass] = 0.04
-    fill(canvas, part, inside, paint, np.where(cabin, 1.45, 0.9).astype(np.float32), canvas.other)
+    canvas.fill(part, inside, paint, np.where(cabin, 1.45, 0.9).astype(np.float32), canvas.other)
 
 
 def car_park(canvas: Canvas, x: float, y: float) -> None:
@@ -174,7 +174,7 @@ def trailer(canvas: Canvas, x: float, y: float, angle: float, colour: Array) -> 
         height[cab], height[gap] = 3.1, 1.0
     if rng.random() < 0.15:  # empty chassis
         height[:], paint[:] = 1.2, 0.06
-    fill(canvas, part, inside, paint, height, canvas.other)
+    canvas.fill(part, inside, paint, height, canvas.other)
 
 
 def traffic(canvas: Canvas, number: int) -> None:
@@ -231,8 +231,7 @@ def _wagons(canvas: Canvas, start: NDArray[np.float64], along: NDArray[np.float6
             continue
         top = {"box": 4.0 - 0.3 * v**2, "tank": 4.2 - 0.9 * v**2, "open": np.where(np.abs(v) > 1.3, 2.6, 1.6)}
         tint = colour * np.float32(rng.uniform(0.8, 1.2)) if rng.random() < 0.8 else paint_colour(rng)
-        fill(
-            canvas,
+        canvas.fill(
             part,
             inside,
             tint,
@@ -294,7 +293,7 @@ def wood(canvas: Canvas, x: float, y: float) -> None:
                 px, py, rng.uniform(4, 16), rng.uniform(0.4, 0.9), rng.uniform(0, np.pi)
             )
             if inside.any():
-                fill(canvas, part, inside, ground_colour("dark soil", rng), np.float32(0.6) - v**2, None)
+                canvas.fill(part, inside, ground_colour("dark soil", rng), np.float32(0.6) - v**2, None)
             continue
         size = rng.uniform(0.4, 1.6) if kind == "bush" else rng.uniform(1.6, 4.8)
         crown(canvas, px, py, size, colour * rng.uniform(0.75, 1.25, 4).astype(np.float32))
@@ -317,8 +316,7 @@ def works(canvas: Canvas, x: float, y: float) -> None:
         tint = np.full(4, rng.uniform(0.05, 0.7)) * rng.uniform(0.9, 1.1, 4)
         ribs = 1 + rng.uniform(0, 0.08) * np.sign(np.sin(2 * np.pi * u / rng.uniform(1, 6)))
         top = rng.uniform(5, 12) + rng.choice([0.0, 0.05, 0.2]) * (width / 2 - np.abs(v))
-        fill(
-            canvas,
+        canvas.fill(
             part,
             inside,
             (tint[:, None, None] * ribs).astype(np.float32),

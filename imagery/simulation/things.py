@@ -3,7 +3,7 @@
 import numpy as np
 from scipy import ndimage
 
-from imagery.simulation.canvas import Canvas, fill, strip
+from imagery.simulation.canvas import Canvas, strip
 from imagery.simulation.ground import ground_colour, paint_colour
 
 FRESH_COVERS = ("bare soil", "dark soil", "sand", "red soil", "gravel")
@@ -123,8 +123,7 @@ def containers(canvas: Canvas, x: float, y: float) -> tuple[int, float]:
                 continue
             rust = 1 + wear.uniform(0, 0.3) * ndimage.gaussian_filter(wear.standard_normal(u.shape), 1.5)
             ribs = 1 + wear.uniform(0, 0.06) * np.sign(np.sin(2 * np.pi * u / wear.uniform(0.6, 1.5)))
-            fill(
-                canvas,
+            canvas.fill(
                 part,
                 inside,
                 (colour[:, None, None] * (rust * ribs)[None]).astype(np.float32),
@@ -183,8 +182,7 @@ def decoy_box(canvas: Canvas, x: float, y: float) -> None:
                 height[(u > length / 2 - 2.9) & ~cab] = 1.0
             if kind == "tarp":
                 height = (tall * (1 - (2 * u / length) ** 2).clip(0, 1)).astype(np.float32)
-            fill(
-                canvas,
+            canvas.fill(
                 part,
                 inside,
                 paint_colour(rng),
@@ -197,8 +195,7 @@ def decoy_box(canvas: Canvas, x: float, y: float) -> None:
             cx, cy = x + (k - 3) * pitch * np.cos(angle), y + (k - 3) * pitch * np.sin(angle)
             part, inside, _, v = canvas.box(cx, cy, pitch - rng.uniform(0.8, 1.6), 2.9, angle)
             if inside.any():
-                fill(
-                    canvas,
+                canvas.fill(
                     part,
                     inside,
                     paint_colour(rng),
@@ -225,7 +222,7 @@ def decoy_box(canvas: Canvas, x: float, y: float) -> None:
             if kind == "greenhouse":
                 roof = 3 + 0.6 * np.abs(np.sin(np.pi * v / 3.2))
             paint = colour[:, None, None] * np.exp(rng.normal(0, 0.04, u.shape))[None]
-            fill(canvas, part, inside, paint.astype(np.float32), roof.astype(np.float32), canvas.other)
+            canvas.fill(part, inside, paint.astype(np.float32), roof.astype(np.float32), canvas.other)
             if rng.random() < 0.4:  # skylights, vents
                 part, dot, _, _ = canvas.box(
                     x + off * np.cos(angle) + rng.uniform(-3, 3),
@@ -240,8 +237,7 @@ def decoy_box(canvas: Canvas, x: float, y: float) -> None:
             cx, cy = x + rng.normal(0, 15), y + rng.normal(0, 15)
             part, inside, _, _ = canvas.box(cx, cy, rng.uniform(1.2, 12), rng.uniform(1.2, 3.0), angle)
             if inside.any():
-                fill(
-                    canvas,
+                canvas.fill(
                     part,
                     inside,
                     np.array([0.14, 0.24, 0.32, 0.45], np.float32) * np.float32(rng.uniform(0.5, 1.4)),
@@ -253,7 +249,7 @@ def decoy_box(canvas: Canvas, x: float, y: float) -> None:
         part = canvas.window(x, y, radius + 1)
         inside = np.hypot(canvas.xx[part] - x, canvas.yy[part] - y) < radius
         if inside.any():
-            fill(canvas, part, inside, paint_colour(rng), rng.uniform(3, 10), canvas.other)
+            canvas.fill(part, inside, paint_colour(rng), rng.uniform(3, 10), canvas.other)
     else:
         pitch, number = rng.uniform(4, 9), int(rng.integers(3, 14))
         long = rng.uniform(10, 60)
@@ -263,8 +259,7 @@ def decoy_box(canvas: Canvas, x: float, y: float) -> None:
                 x - off * np.sin(angle), y + off * np.cos(angle), long, rng.uniform(1.8, 4), angle
             )
             if inside.any():
-                fill(
-                    canvas,
+                canvas.fill(
                     part,
                     inside,
                     np.array([0.10, 0.06, 0.05, 0.08], np.float32),
