@@ -63,6 +63,7 @@ class Case:
 CASES = (
     Case("pair_10m", 2000, 10.0, 2, "400 km2, two dates at 10 m (G17)"),
     Case("pair_0.5m", 1000, 0.5, 2, "0.25 km2, two dates at 0.5 m (G17b)"),
+    Case("pair_wide_0.5m", 3225, 0.5, 2, "2.6 km2, two dates at 0.5 m (G17b)"),
     Case("series_0.5m", 700, 0.5, 12, "0.12 km2, 12 looks at 0.5 m (G20)"),
     Case("series_10m", 300, 10.0, 40, "9 km2, 40 looks at 10 m (G20)"),
 )

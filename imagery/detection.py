@@ -125,8 +125,10 @@ def look_evidence(
     else:
         odds = network.log_odds(look)
     seen = look.observed & np.isfinite(odds).all(0)
-    scaled = np.clip(np.nan_to_num(odds), -_EVIDENCE_CAP, _EVIDENCE_CAP) / LOG_ODDS_STEP
-    stored = np.where(seen, np.rint(scaled), UNSEEN).astype(np.int8)
+    np.clip(odds, -_EVIDENCE_CAP, _EVIDENCE_CAP, out=odds)
+    odds /= LOG_ODDS_STEP
+    odds[:, ~seen] = UNSEEN
+    stored = np.rint(odds, out=odds).astype(np.int8)
     return LookEvidence(
         look.scene_id,
         look.t_utc,

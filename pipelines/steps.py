@@ -47,7 +47,7 @@ from imagery.warp import read_look
 from pipelines.products import DamagedProduct, Product, ProductStore, StoreFailed, product_key
 from pipelines.working_memory import WORKING_MEMORY
 
-VERSIONS = {"chip": 2, "displacement": 2, "evidence": 8, "look": 3, "window": 1}
+VERSIONS = {"chip": 2, "displacement": 2, "evidence": 9, "look": 3, "window": 1}
 """Step name to step version."""
 
 # Windows up to so many pixels are kept: what an event's pictures need, not whole looks.
@@ -350,9 +350,11 @@ def _sharpness(image: NDArray[np.float32]) -> float:
     """
     if not np.isfinite(image).any():
         return 0.0
-    spread = float(np.nanvar(image))
+    # Without a gap both give the same number, the first in half the time.
+    variance = np.var if np.isfinite(image).all() else np.nanvar
+    spread = float(variance(image))
     near, far = (image[:, step:] - image[:, :-step] for step in (1, 2))
-    built = float(np.nanvar(far)) - float(np.nanvar(near)) if np.isfinite(far).any() else 0.0
+    built = float(variance(far)) - float(variance(near)) if np.isfinite(far).any() else 0.0
     return float(np.sqrt(max(built, 0.0) / spread)) if spread > 0 else 0.0
 
 

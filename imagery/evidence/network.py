@@ -43,6 +43,7 @@ _CORE = 1280  # a tile without its margins; a whole number of _ALIGN
 # patch covers, so that a dark field beside a bright pad is stretched as it was in training.
 _CELL = 128
 _STRIDE = 5
+_STRIP_ROWS = 32
 _MIN_SAMPLES = 200
 _LEAST_SPREAD = 0.25  # of the whole look's: calm water is not stretched into waves
 _FIVE_TO_NINETY_FIVE = 3.29  # standard deviations between those percentiles of a normal distribution
@@ -113,18 +114,15 @@ class PresenceNetwork:
     def _run(self, image: Float32Image, condition: NDArray[np.float32]) -> Float32Image:
         """Answer for a normalised (4, row, col) image of any size, tile by tile."""
         rows, cols = image.shape[1:]
-        tail_rows, tail_cols = -rows % _ALIGN, -cols % _ALIGN
-        padded = np.pad(
-            image, ((0, 0), (_MARGIN, _MARGIN + tail_rows), (_MARGIN, _MARGIN + tail_cols)), mode="reflect"
-        )
-        result = np.empty((len(CLASSES), rows + tail_rows, cols + tail_cols), np.float32)
-        for top, height in _tiles(rows + tail_rows):
-            for left, width in _tiles(cols + tail_cols):
-                patch = padded[None, :, top : top + height + 2 * _MARGIN, left : left + width + 2 * _MARGIN]
+        whole = np.pad(image, ((0, 0), (0, -rows % _ALIGN), (0, -cols % _ALIGN)), mode="reflect")
+        result = np.empty((len(CLASSES), *whole.shape[1:]), np.float32)
+        for top, bottom, above, below in _tiles(whole.shape[1]):
+            for left, right, before, after in _tiles(whole.shape[2]):
+                patch = whole[None, :, top - above : bottom + below, left - before : right + after]
                 feed = {"image": np.ascontiguousarray(patch), "condition": condition[None]}
                 (found,) = self._session.run(["log_odds"], feed)
-                result[:, top : top + height, left : left + width] = found[
-                    0, :, _MARGIN : _MARGIN + height, _MARGIN : _MARGIN + width
+                result[:, top:bottom, left:right] = found[
+                    0, :, above : above + bottom - top, before : before + right - left
                 ]
         return result[:, :rows, :cols]
 
@@ -176,12 +174,15 @@ def _averaging(look: Look) -> int:
     return max(1, round(max(look.gsd_m, FINEST_GSD_M) / look.grid.gsd_m))
 
 
-def _tiles(length: int) -> Iterator[tuple[int, int]]:
-    """Return (start, length) of the pieces of one side: one piece if it fits, else fixed steps."""
-    start = 0
-    while start < length:
-        yield start, min(_CORE, length - start)
-        start += _CORE
+def _tiles(length: int) -> Iterator[tuple[int, int, int, int]]:
+    """Return (start, stop, margin before, margin after) of the pieces of one side.
+
+    There is no margin at the image's own edges, as there was none at the edges of the crops in training: what was
+    invented beyond them made the answers there no better (cross-entropy 0.0879 without, 0.0895 with mirrored ground).
+    """
+    for start in range(0, length, _CORE):
+        stop = min(start + _CORE, length)
+        yield start, stop, min(start, _MARGIN), min(length - stop, _MARGIN)
 
 
 def _away_from_missing(observed: NDArray[np.bool_], gsd_m: float) -> NDArray[np.bool_]:
@@ -251,14 +252,40 @@ def normalised(image: Float32Image) -> Float32Image:
     -------
     image : (band, row, col) float32, about -3 to 3, 0 where missing
     """
-    rows, cols = image.shape[1:]
     result = np.empty_like(image)
-    for band, plane in enumerate(image):
-        centre, spread = _cell_statistics(plane)
-        score = plane - _enlarged(centre, _CELL, (rows, cols))
-        score /= _enlarged(spread, _CELL, (rows, cols))
-        result[band] = np.arcsinh(score)
-    return np.nan_to_num(result, copy=False, nan=0.0, posinf=0.0, neginf=0.0)
+    for plane, score in zip(image, result, strict=True):
+        centre, spread = (_enlarged_along(0, cells, _CELL, len(plane)) for cells in _cell_statistics(plane))
+        for top in range(0, len(plane), _STRIP_ROWS):  # few enough to stay in the processor's cache
+            rows = slice(top, top + _STRIP_ROWS)
+            strip = np.subtract(plane[rows], _between_cells(centre[rows], plane.shape[1]), out=score[rows])
+            strip /= _between_cells(spread[rows], plane.shape[1])
+            _take_arsinh(strip)
+            strip[~np.isfinite(strip)] = 0.0
+    return result
+
+
+def _take_arsinh(values: NDArray[np.float32]) -> None:
+    """Replace values by their inverse hyperbolic sine; its logarithm is several times as fast as numpy's ``arcsinh``."""
+    size = np.abs(values)
+    root = size * size
+    root += 1.0
+    np.sqrt(root, out=root)
+    root += size
+    np.copysign(np.log(root, out=root), values, out=values)
+
+
+def _between_cells(lines: NDArray[np.float32], cols: int) -> NDArray[np.float32]:
+    """Return (row, cell) values on ``cols`` pixels, linear between the cells' centres.
+
+    As ``_enlarged_along`` does it, which must look up the cells of every pixel; here they are few and wide.
+    """
+    low, high, weight = _neighbours(cols, _CELL, lines.shape[1])
+    result = np.empty((len(lines), cols), np.float32)
+    for cell in range(low[-1] + 1):
+        part = slice(*np.searchsorted(low, (cell, cell + 1)))
+        result[:, part] = lines[:, cell, None] * (1 - weight[part])
+        result[:, part] += lines[:, high[part.start], None] * weight[part]
+    return result
 
 
 def _cell_statistics(plane: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
@@ -292,14 +319,25 @@ def _median_and_spread(values: NDArray[np.float32]) -> tuple[float, float] | Non
 
 def _enlarged(plane: NDArray[np.float32], factor: int, shape: tuple[int, int]) -> NDArray[np.float32]:
     """Return a coarse (row, col) plane on ``factor`` times smaller pixels, linear between pixel centres."""
-    for axis, length in enumerate(shape):
-        at = np.clip((np.arange(length) + 0.5) / factor - 0.5, 0, plane.shape[axis] - 1)
-        low = np.minimum(at.astype(np.intp), max(plane.shape[axis] - 2, 0))
-        high = np.minimum(low + 1, plane.shape[axis] - 1)
-        weight = (at - low).astype(np.float32)
-        weight = weight[:, None] if axis == 0 else weight[None, :]
-        plane = np.take(plane, low, axis) * (1 - weight) + np.take(plane, high, axis) * weight
-    return plane
+    return _enlarged_along(1, _enlarged_along(0, plane, factor, shape[0]), factor, shape[1])
+
+
+def _enlarged_along(axis: int, plane: NDArray[np.float32], factor: int, length: int) -> NDArray[np.float32]:
+    low, high, weight = _neighbours(length, factor, plane.shape[axis])
+    weight = weight[:, None] if axis == 0 else weight
+    enlarged: NDArray[np.float32] = (
+        np.take(plane, low, axis) * (1 - weight) + np.take(plane, high, axis) * weight
+    )
+    return enlarged
+
+
+def _neighbours(
+    length: int, factor: int, coarse: int
+) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.float32]]:
+    """Return the two of ``coarse`` pixels between whose centres each pixel of a side lies, and how far along."""
+    at = np.clip((np.arange(length) + 0.5) / factor - 0.5, 0, coarse - 1)
+    low = np.minimum(at.astype(np.intp), max(coarse - 2, 0))
+    return low, np.minimum(low + 1, coarse - 1), (at - low).astype(np.float32)
 
 
 def slots(bands: tuple[str, ...], image: Float32Image) -> Float32Image:

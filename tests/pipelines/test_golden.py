@@ -29,12 +29,12 @@ from pipelines.steps import (
 OPTIONS = SeriesOptions(
     extent_m=96.0, looks=2, clouds=0.0, snow=0.0, traffic=0.0, sensor=Sensor(0.5), geolocation_m=1.0
 )
-WRITTEN_FOR = {"chip": 2, "displacement": 2, "evidence": 8, "look": 3, "window": 1}
+WRITTEN_FOR = {"chip": 2, "displacement": 2, "evidence": 9, "look": 3, "window": 1}
 # Mean reflectance and sharpness; east and north in metres; mean log-odds in eighths per class.
 GOLDEN = {
     "chip": [0.2264, 0.280],
     "displacement": [0.57, -1.64],
-    "evidence": [-58, -39, -43],
+    "evidence": [-54, -38, -40],
 }
 TOLERANCE = {"chip": 0.002, "displacement": 0.02, "evidence": 1.01}
 
