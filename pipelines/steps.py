@@ -9,7 +9,7 @@ A step's version below is part of its product's key: change what a step computes
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, is_dataclass, replace
 from datetime import datetime
 from functools import lru_cache, reduce
@@ -609,21 +609,29 @@ def _own_weights() -> str:
     return network_weights_sha256()
 
 
+# What a report is made of beside the weights, which have a hash of their own: code, fitted numbers, the page's style.
+PACKAGES = ("imagery", "pipelines")
+SHAPING = (".py", ".json", ".css")
+
+
 @lru_cache(maxsize=1)
 def algorithm_sha256() -> str:
     """Return one hash over the source and fitted numbers of everything that decides what a report says.
 
-    Taken from the files themselves, so that no change of the method can forget to call itself a new version.
+    Taken from all files of both packages, so that no change of a method, a threshold or a page can forget to call
+    itself a new version; 10 to 20 ms (measured).
     """
+    return sources_sha256([Path(str(resources.files(name))) for name in PACKAGES])
+
+
+def sources_sha256(packages: Sequence[Path]) -> str:
+    """Return one hash over the files of some packages, wherever those lie."""
     digest = hashlib.sha256()
-    rooms = (resources.files("imagery"), resources.files("pipelines").joinpath("steps.py"))
-    for path in sorted(path for room in rooms for path in _sources(Path(str(room)))):
-        digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
+    for package in packages:
+        files = {f"{package.name}/{p.relative_to(package).as_posix()}": p for p in package.rglob("*")}
+        for name in sorted(name for name in files if name.endswith(SHAPING)):
+            digest.update(name.encode() + b"\0" + files[name].read_bytes() + b"\0")
     return digest.hexdigest()
-
-
-def _sources(place: Path) -> list[Path]:
-    return [p for p in place.rglob("*") if p.suffix in {".py", ".json"}] if place.is_dir() else [place]
 
 
 def processing_version(parameters: Mapping[str, str], weights: str) -> str:
