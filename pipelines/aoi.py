@@ -131,8 +131,13 @@ def read_aoi(path: str | Path) -> Site:
     try:
         # json.load takes NaN and Infinity, which JSON does not know: they come out as floats and are refused below.
         document = json.loads(place.read_text("utf-8-sig"))
-    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
-        raise AoiUnreadable(f"{place.name}: is not JSON ({error})", pointer=str(path)) from error
+    except OSError as error:
+        raise AoiUnreadable(f"{place.name}: cannot be read ({error.strerror})", pointer=str(path)) from error
+    except (
+        ValueError,
+        RecursionError,
+    ) as error:  # a number of thousands of digits is JSON, and no number here
+        raise AoiUnreadable(f"{place.name}: cannot be read as JSON ({error})", pointer=str(path)) from error
     return Site(site_name(document) or place.stem, parse_aoi(document))
 
 
@@ -319,7 +324,7 @@ def _position(position: object, pointer: str, index: int) -> tuple[float, float]
             f"vertex {index} of the AOI is {json.dumps(position)[:60]}; it must be [longitude, latitude]",
             pointer=pointer,
         )
-    longitude, latitude = float(position[0]), float(position[1])  # type: ignore[index]
+    longitude, latitude = (_degrees(v) for v in position[:2])  # type: ignore[index]
     if not (math.isfinite(longitude) and math.isfinite(latitude)):
         raise AoiNotANumber(f"vertex {index} of the AOI is not a finite number", pointer=pointer)
     if abs(latitude) > 90.0 and abs(longitude) <= 90.0 and abs(latitude) <= 180.0:
@@ -335,6 +340,14 @@ def _position(position: object, pointer: str, index: int) -> tuple[float, float]
             pointer=pointer,
         )
     return longitude, latitude
+
+
+def _degrees(number: float) -> float:
+    """Return a number as a float; infinite for an integer beyond all floats, which JSON may hold."""
+    try:
+        return float(number)
+    except OverflowError:
+        return math.inf
 
 
 def _check_place(area: BaseGeometry, parts: int) -> None:

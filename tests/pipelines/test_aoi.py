@@ -89,6 +89,7 @@ OUTSIDE_HOLE = [[36.0, 33.0], [36.01, 33.0], [36.01, 33.01], [36.0, 33.0]]
         ),
         (polygon([[35.0, float("nan")], *SQUARE[1:]]), "aoi-not-a-number", "vertex 0"),
         (polygon([*SQUARE[:2], [float("inf"), 33.0], *SQUARE[3:]]), "aoi-not-a-number", "vertex 2"),
+        (polygon([*SQUARE[:2], [35.01, -(10**400)], *SQUARE[3:]]), "aoi-not-a-number", "vertex 2"),
         (polygon([["35", 33.0], *SQUARE[1:]]), "aoi-not-a-number", "vertex 0"),
         (polygon([[35.0], *SQUARE[1:]]), "aoi-not-a-number", "vertex 0"),
         (polygon([[None, 3.0], *SQUARE[1:]]), "aoi-not-a-number", "vertex 0"),
@@ -138,13 +139,24 @@ def test_declared_longitude_and_latitude_is_taken(name: str) -> None:
     assert aoi.parse_aoi(document).equals(Polygon(SQUARE))
 
 
-@pytest.mark.parametrize("text", ["", "{", "[" * 100_000, "\x00\xff"])
+@pytest.mark.parametrize("text", ["", "{", "[" * 100_000, "\x00\xff", "9" * 5_000])
 def test_what_is_no_json_is_refused(tmp_path: Path, text: str) -> None:
     (tmp_path / "x.geojson").write_bytes(text.encode("latin-1"))
     with pytest.raises(aoi.AoiUnreadable, match=r"x\.geojson"):
         aoi.read_aoi(tmp_path / "x.geojson")
     with pytest.raises(aoi.AoiUnreadable, match="no such file"):
         aoi.read_aoi(tmp_path / "y.geojson")
+
+
+def test_a_file_that_may_not_be_read_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "x.geojson").write_text(json.dumps(polygon(SQUARE)))
+
+    def denied(self: Path, *_: object) -> str:
+        raise PermissionError(13, "Permission denied", str(self))
+
+    monkeypatch.setattr(Path, "read_text", denied)
+    with pytest.raises(aoi.AoiUnreadable, match="Permission denied"):
+        aoi.read_aoi(tmp_path / "x.geojson")
 
 
 def test_the_crossing_is_pointed_at() -> None:
