@@ -14,6 +14,7 @@ from sqlalchemy import Connection, select, update
 
 from service.database import Database, many
 from service.errors import BadCursor
+from service.features import served
 from service.identifiers import decode_cursor, encode_cursor
 from service.moments import rfc3339
 from service.tables import feed, tenants
@@ -119,7 +120,7 @@ def entries_after(connection: Connection, tenant: str, seq: int, limit: int) -> 
             "site": row.site,
             "report": row.report,
             "change": row.change or None,
-            "feature": json.loads(row.body),
+            "feature": json.loads(served(row.body)),
         }
         for row in rows
     ]

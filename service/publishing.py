@@ -13,11 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from shapely.geometry import shape
-from sqlalchemy import Connection, exists, func, select, update
+from sqlalchemy import Connection, exists, select, update
 
 from service.analysis_unit import BUNDLE
 from service.artefacts import ArtefactStore, StoredFile
 from service.database import Database, many
+from service.features import as_retracted, compact, last_news
 from service.feed import News, publish
 from service.identifiers import new_id
 from service.identities import change_ids, renamed
@@ -176,7 +177,7 @@ def _news(
     if supersedes is not None:
         before = told_by(connection, [supersedes])[supersedes]
         before |= left_standing(connection, lease.tenant, {lease.site: supersedes})[lease.site]
-    after = {str(feature["id"]): Told(_digest(feature), _compact(feature)) for feature in found}
+    after = {str(feature["id"]): Told(_digest(feature), compact(feature)) for feature in found}
     looked = None if lease.period is None else interval(lease.period)
     return news_between(lease.site, report, supersedes, before, after, looked)
 
@@ -209,12 +210,7 @@ def left_standing(connection: Connection, tenant: str, told: Mapping[str, str]) 
     ----------
     told : report by site
     """
-    last = (
-        select(func.max(feed.c.seq).label("seq"))
-        .where(feed.c.tenant == tenant, feed.c.site.in_(list(told)), feed.c.change != "")
-        .group_by(feed.c.site, feed.c.change)
-        .subquery()
-    )
+    last = last_news(tenant, told).subquery()
     known = exists().where(changes.c.report.in_(list(told.values())), changes.c.change == feed.c.change)
     rows = connection.execute(
         select(feed.c.site, feed.c.change, feed.c.body)
@@ -258,7 +254,7 @@ def news_between(
             news.append(News("new" if old is None else "updated", site, report, change, now.feature))
     for change in sorted(before.keys() - after.keys()):
         if looked is None or _began_within(before[change], looked):
-            news.append(News("retracted", site, report, change, before[change].feature))
+            news.append(News("retracted", site, report, change, as_retracted(before[change].feature)))
     if supersedes is not None:
         told = json.dumps({"type": "report", "id": report, "supersedes": supersedes})
         news.append(News("superseded", site, report, "", told))
@@ -281,10 +277,6 @@ def retire(connection: Connection, tenant: str, wanted: Sequence[str]) -> None:
             .where(table.c.tenant == tenant, table.c.current, table.c.site.in_(wanted))
             .values(current=False)
         )
-
-
-def _compact(feature: Mapping[str, Any]) -> str:
-    return json.dumps(feature, ensure_ascii=False, separators=(",", ":"))
 
 
 def _box(feature: Mapping[str, Any], otherwise: tuple[float, float, float, float]) -> dict[str, float]:
@@ -318,7 +310,7 @@ def _change_rows(
             confidence=feature["properties"]["confidence"],
             last_absent=_seconds(feature["properties"]["last_absent"]),
             first_seen=_seconds(feature["properties"]["first_seen"]),
-            feature=_compact(feature),
+            feature=compact(feature),
             evidence=str(feature["properties"].get("evidence") or "").rstrip("/"),
             digest=_digest(feature),
             **_box(feature, box),
@@ -342,7 +334,7 @@ def _look_rows(
             site=lease.site,
             current=current,
             at=_seconds(feature["properties"]["datetime"]),
-            feature=_compact(feature),
+            feature=compact(feature),
             **_box(feature, box),
         )
         for position, feature in enumerate(found)

@@ -30,6 +30,7 @@ from service.api.reports import blob_answer
 from service.audit import record
 from service.context import Service
 from service.errors import NotFound
+from service.features import as_retracted, is_retracted, served
 from service.feed import check_reached, number_of, page_after
 from service.problems import ManyErrors
 
@@ -61,11 +62,13 @@ def get_change(request: Request, service: ServiceOf, caller: ReportsReader, chan
     with service.database.read() as connection:
         row = reports.find_change(connection, caller.tenant, change)
         history = reviews.history(connection, caller.tenant, change)
-    tag = f'"{row.digest}.{row.report[-12:]}.{len(history)}.{int(row.current)}"'
+        gone = not row.current and is_retracted(connection, row)
+    standing = "retracted" if gone else "current" if row.current else "earlier"
+    tag = f'"{row.digest}.{row.report[-12:]}.{len(history)}.{standing}"'
     headers = {"ETag": tag, "Cache-Control": REVALIDATE}
     if unchanged(request, tag):
         return Response(status_code=304, headers=headers)
-    feature = json.loads(row.feature)
+    feature = json.loads(served(as_retracted(row.feature) if gone else row.feature))
     here = f"/changes/{row.change}"
     feature |= {
         "site": row.site,

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
 
-from imagery.changes import ObjectClass
+from imagery.changes import ObjectClass, Status
 from service import reports
 from service.api import schemas
 from service.api.dependencies import (
@@ -162,7 +162,7 @@ def get_corroboration(
     wanted = ChangeFilter(
         words_of(class_, ObjectClass, "class"),
         words_of(direction, ("appeared", "removed"), "direction"),
-        words_of(status, ("first", "provisional", "confirmed", "closed", "retracted"), "status"),
+        words_of(status, (known for known in Status if known is not Status.RETRACTED), "status"),
         min_confidence,
     )
     filters: dict[str, Any] = {

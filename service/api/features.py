@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Final, Literal
 
 from fastapi import APIRouter, Path, Query, Request
-from sqlalchemy import ColumnElement, Connection, func, select
+from sqlalchemy import ColumnElement, Connection, FromClause, func, select
 from starlette.responses import Response
 
-from imagery.changes import ObjectClass
+from imagery.changes import ObjectClass, Status
 from service import reports
 from service.api import schemas
 from service.api.dependencies import (
@@ -34,6 +34,7 @@ from service.changes import ChangeFilter
 from service.cql import Kind, Predicate, parse
 from service.database import Record, Statement
 from service.errors import BadQuery, NotFound
+from service.features import is_retracted, served, told, with_retracted
 from service.identifiers import decode_cursor, encode_cursor
 from service.moments import rfc3339
 from service.sites import BBox, beside, describe, find_site
@@ -236,7 +237,7 @@ def get_items(
     wanted = ChangeFilter(
         words_of(class_, ObjectClass, "class"),
         words_of(direction, ("appeared", "removed"), "direction"),
-        words_of(status, ("first", "provisional", "confirmed", "closed", "retracted"), "status"),
+        words_of(status, Status, "status"),
         min_confidence,
         span,
         box,
@@ -251,15 +252,18 @@ def get_items(
             place = _place(sites.c.created, sites.c.id, cursor, float)
             found = _page(connection, statement, place, size, describe, matches)
         else:
-            table = changes if collection == "changes" else looks
-            statement = select(table.c.site, table.c.position, table.c.feature).where(
-                table.c.tenant == caller.tenant, table.c.current, table.c.site.in_(_alive(caller.tenant))
-            )
-            if table is looks:  # their places are their sites'
-                statement = statement.where(looks.c.site.not_in(missed))
+            table: FromClause = changes if collection == "changes" else looks
+            stands = (table.c.tenant == caller.tenant) & table.c.current
+            if table is changes and Status.RETRACTED in wanted.statuses:
+                table = with_retracted(stands, wanted, caller.tenant, site)
+                statement = _features(table)
+            elif table is changes:
+                statement = wanted.apply(_features(table).where(stands))
+            else:  # their places are their sites'
+                statement = _looks(_features(table).where(stands, looks.c.site.not_in(missed)), box, span)
+            statement = statement.where(table.c.site.in_(_alive(caller.tenant)))
             if site is not None:
                 statement = statement.where(table.c.site == site)
-            statement = wanted.apply(statement) if table is changes else _looks(statement, box, span)
             place = _place(table.c.site, table.c.position, cursor, str)
             found = _page(connection, statement, place, size, _with_site, matches)
     here = f"{base_of(request)}/collections/{collection}"
@@ -293,6 +297,10 @@ def _now(service: Any) -> str:
 
 def _alive(tenant: str) -> Statement:
     return select(sites.c.id).where(sites.c.tenant == tenant, sites.c.deleted.is_(None))
+
+
+def _features(table: FromClause) -> Statement:
+    return select(table.c.site, table.c.position, table.c.feature)
 
 
 def _sites(tenant: str, box: BBox | None, span: tuple[float, float] | None) -> Statement:
@@ -354,7 +362,7 @@ def _page(
 
 def _with_site(row: Record) -> dict[str, Any]:
     """Add the site to a stored feature's properties; of looks also an id unique over sites."""
-    feature: dict[str, Any] = json.loads(row.feature)
+    feature: dict[str, Any] = json.loads(served(told(row)))
     feature["properties"]["site"] = row.site
     if "scene_id" in feature["properties"]:
         feature["id"] = f"{row.site}.{row.position}"
@@ -373,9 +381,11 @@ def get_item(
                 feature = describe(find_site(connection, caller.tenant, item))
             case "changes":
                 row = reports.find_change(connection, caller.tenant, item)
-                if not row.current:
-                    raise NotFound("this change was retracted; /changes/{id} still tells it")
+                if not row.current and not is_retracted(connection, row):
+                    raise NotFound("no current report tells this change; /changes/{id} does")
                 feature = _with_site(row)
+                if not row.current:
+                    feature["properties"]["status"] = Status.RETRACTED.value
             case _:
                 feature = _with_site(_look(connection, caller.tenant, item))
     here = f"{base_of(request)}/collections/{collection}"

@@ -6,14 +6,15 @@ import hashlib
 import io
 import json
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
 from fastapi import APIRouter, Query, Request
-from sqlalchemy import select
+from sqlalchemy import Connection, select
 from starlette.responses import Response, StreamingResponse
 
-from imagery.changes import ObjectClass
+from imagery.changes import ObjectClass, Status
 from pipelines.page_policy import style_sources
 from service import reports
 from service.api import schemas
@@ -38,15 +39,17 @@ from service.api.dependencies import (
 )
 from service.api.quick import REVALIDATE, latest_headers
 from service.artefacts import media_type
+from service.atom import news_count
 from service.changes import ChangeFilter, feature_collection, of_report
 from service.context import Service
 from service.database import Record
 from service.errors import BadQuery, NotFound, RangeNotSatisfiable
 from service.exports import export, gather
+from service.features import served, told, with_retracted
 from service.identifiers import decode_cursor, encode_cursor
 from service.moments import http_date
 from service.sites import find_site
-from service.tables import looks
+from service.tables import changes, looks
 
 router = APIRouter(prefix="/sites/{site}", tags=["reports"])
 
@@ -242,11 +245,11 @@ def get_changes(
     f: Annotated[Format, Query(description="exports hold all that match, not a page")] = "geojson",
     whole: Annotated[bool, Query(description="GeoJSON too holds all that match, not a page")] = False,
 ) -> Response:
-    """Return the changes of the latest report."""
+    """Return the changes of the latest report; `status=retracted` adds those that a later run no longer supports."""
     wanted = ChangeFilter(
         words_of(class_, ObjectClass, "class"),
         words_of(direction, ("appeared", "removed"), "direction"),
-        words_of(status, ("first", "provisional", "confirmed", "closed", "retracted"), "status"),
+        words_of(status, Status, "status"),
         min_confidence,
         interval_of(datetime),
         bbox_of(bbox),
@@ -263,14 +266,18 @@ def get_changes(
             report = head.id
         headers = _report_headers(head, REVALIDATE)
         headers["ETag"] = f'"{head.etag}.{_query_mark(request)}"'
+        if Status.RETRACTED in wanted.statuses:
+            # An earlier report may become current again, and then other changes are retracted than before.
+            news = news_count(connection, caller.tenant, site)
+            headers["ETag"] = f'"{head.etag}.{_query_mark(request)}.{news}"'
         if unchanged(request, headers["ETag"]):
             return Response(status_code=304, headers=headers)
-        rows = of_report(connection, report, wanted, after[1] if after else -1, size + 1)
+        rows = _changes_of(connection, caller.tenant, head, wanted, after[1] if after else -1, size + 1)
         if exported and len(rows) > MAX_EXPORT:
             raise BadQuery(f"more than {MAX_EXPORT:,} changes match; narrow them by bbox or datetime")
-        held = (
-            None if f == "geojson" else gather(connection, report, [json.loads(r.feature) for r in rows], f)
-        )
+        # A KMZ takes the pictures into itself, from where the report's files have them.
+        features = [told(row) if f == "kmz" else served(told(row)) for row in rows]
+        held = None if f == "geojson" else gather(connection, report, [json.loads(t) for t in features], f)
     if exported:
         headers["Content-Disposition"] = f'attachment; filename="changes.{f}"'
     if held is not None:
@@ -281,8 +288,18 @@ def get_changes(
     members = (
         f',"report":{json.dumps(report)},"numberReturned":{min(len(rows), size)},"links":{json.dumps(links)}'
     )
-    text = feature_collection([row.feature for row in rows[:size]], members)
-    return answer(text, media=GEOJSON, headers=headers)
+    return answer(feature_collection(features[:size], members), media=GEOJSON, headers=headers)
+
+
+def _changes_of(
+    connection: Connection, tenant: str, head: Record, wanted: ChangeFilter, after: int, limit: int
+) -> Sequence[Record]:
+    """Return (position, feature) of a report's changes after a position, and behind them what was retracted if asked."""
+    if Status.RETRACTED not in wanted.statuses:
+        return of_report(connection, head.id, wanted, after, limit)
+    table = with_retracted(changes.c.report == head.id, wanted, tenant, head.site)
+    statement = select(table.c.position, table.c.feature).where(table.c.position > after)
+    return connection.execute(statement.order_by(table.c.position).limit(limit)).all()
 
 
 def _query_mark(request: Request) -> str:
