@@ -15,12 +15,20 @@ from pathlib import Path
 from typing import Literal
 
 from imagery.changes import DetectionLimit, ObjectClass
+from imagery.illumination import MIN_SUN_ELEVATION_DEG, Sun, View
 from imagery.observability import ObservationState
 
 TABLE = Path(__file__).with_name("limits_table.json")
 LEAST_RECALL = 0.5
 # Fewer objects than this in one light say nothing of it.
 LEAST_OBJECTS = 8
+
+# Limits were measured with the sun from 15 degrees up, the network was trained from 9 degrees up and told of nothing
+# below 11.3: some way under that it may still be right; where shadows of neighbours merge nobody can say.
+LOWEST_SUN_DEG = MIN_SUN_ELEVATION_DEG
+# Training saw few views of more than 30 degrees and none of more than about 45; from here on what stands up leans
+# further than it is high, over what stands beside it.
+MOST_OBLIQUE_DEG = 50.0
 
 COUNTABLE_GSD_M = 1.2
 COARSE_GSD_M = 3.5
@@ -158,6 +166,21 @@ def state_of(kind: ObjectClass, gsd_m: float, sun_elevation_deg: float | None) -
     lit = _pooled([c for c in cells if c.sun_deg == nearest and c.area_m2 >= best.area_m2], "shown")
     poor = lit.n >= LEAST_OBJECTS and lit.value < LEAST_RECALL
     return ObservationState.POOR_LIGHT if poor else ObservationState.OBSERVED
+
+
+def conditions_state(gsd_m: float, sun: Sun | None, view: View | None) -> ObservationState:
+    """Say whether a look was taken in light and at an angle that anything is known of, whatever the class.
+
+    Returns
+    -------
+    state : ``POOR_LIGHT`` at any pixel size, ``POOR_VIEW`` where single objects show (what leans by some metres stays
+        within pixels of 10 m), else ``OBSERVED``; angles that nobody told count as good ones
+    """
+    if sun is not None and sun.elevation_deg < LOWEST_SUN_DEG:
+        return ObservationState.POOR_LIGHT
+    if view is not None and view.off_nadir_deg > MOST_OBLIQUE_DEG and gsd_m <= COARSE_GSD_M:
+        return ObservationState.POOR_VIEW
+    return ObservationState.OBSERVED
 
 
 def detection_limits(gsd_m: float) -> tuple[DetectionLimit, ...]:

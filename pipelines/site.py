@@ -21,7 +21,9 @@ from imagery.detection import DetectionOptions, find_changes
 from imagery.displacement import Displacement, no_displacement
 from imagery.errors import DepotwatchError
 from imagery.grid import SiteGrid, snapped_grid
+from imagery.limits import LOWEST_SUN_DEG, MOST_OBLIQUE_DEG
 from imagery.look import Look
+from imagery.observability import ObservationState
 from imagery.radiometry import Normalisation, apply_normalisation
 from imagery.scene import Scene
 from imagery.timeseries import TimeSeriesOptions, find_disturbances
@@ -65,6 +67,11 @@ MIN_REFERENCE_FRACTION = 0.3
 # How many scenes are tried as the reference, and from which share of the looks that could be placed one will do.
 REFERENCES = 4
 MIN_PLACED_SHARE = 0.4
+# What light or angle keeps from being judged was placed on the ground all the same.
+SHOWS_GROUND = {
+    kind.label
+    for kind in (ObservationState.OBSERVED, ObservationState.POOR_LIGHT, ObservationState.POOR_VIEW)
+}
 # How often a look that could not be placed is tried against another that was.
 BRIDGES = 2
 # How often products that were deleted or damaged under a run are made again before it is given up.
@@ -337,7 +344,7 @@ def _placed(
 
 
 def _shows_ground(outcome: LookOutcome) -> bool:
-    return outcome.product is not None and dict(outcome.fractions).get("observed", 0.0) > 0.0
+    return outcome.product is not None and any(name in SHOWS_GROUND for name, _ in outcome.fractions)
 
 
 def _units(
@@ -532,6 +539,12 @@ def _summary(
     )
 
 
+CONDITIONS = {
+    ObservationState.POOR_LIGHT: f"with the sun less than {LOWEST_SUN_DEG:g} degrees high",
+    ObservationState.POOR_VIEW: f"more than {MOST_OBLIQUE_DEG:g} degrees from straight down",
+}
+
+
 def _warnings(looks: Sequence[LookSummary], detection: Detection) -> tuple[str, ...]:
     """Say what a reader must know before reading on."""
     warnings: list[str] = []
@@ -548,6 +561,12 @@ def _warnings(looks: Sequence[LookSummary], detection: Detection) -> tuple[str, 
         warnings.append(
             f"{len(lost)} of {len(looks)} looks could not be registered and {'was' if len(lost) == 1 else 'were'} not used: {names}."
         )
+    for reason, taken in CONDITIONS.items():
+        if poor := [look for look in looks if reason.label in dict(look.fractions)]:
+            warnings.append(
+                f"{len(poor)} of {len(looks)} looks {'was' if len(poor) == 1 else 'were'} taken {taken}: nothing was "
+                "measured of what such looks show, so they speak neither for nor against a change."
+            )
     guessed = [look for look in looks if any("guessed" in note for note in look.notes)]
     if guessed:
         warnings.append(

@@ -30,6 +30,7 @@ from imagery.evidence.network import PresenceNetwork
 from imagery.evidence.network import weights_sha256 as network_weights_sha256
 from imagery.grid import SiteGrid, transformer
 from imagery.illumination import Sun, View
+from imagery.limits import conditions_state
 from imagery.look import Look
 from imagery.observability import ObservationState
 from imagery.radiometry import (
@@ -47,7 +48,7 @@ from imagery.warp import read_look
 from pipelines.products import DamagedProduct, Product, ProductStore, StoreFailed, product_key
 from pipelines.working_memory import WORKING_MEMORY
 
-VERSIONS = {"chip": 2, "displacement": 2, "evidence": 9, "look": 3, "window": 1}
+VERSIONS = {"chip": 2, "displacement": 2, "evidence": 10, "look": 4, "window": 1}
 """Step name to step version."""
 
 # Windows up to so many pixels are kept: what an event's pictures need, not whole looks.
@@ -500,6 +501,7 @@ def _see(unit: LookUnit, store: ProductStore, displacement: Displacement, key: s
         "gains": [list(entry) for entry in normalisation.by_band],
         "remarks": [*look.notes, *remarks_of(normalisation)],
     }
+    look = told_by_conditions(look)
     if unit.coarse:
         look = apply_normalisation(look, normalisation)
         return store.put(
@@ -542,7 +544,17 @@ def hidden_by(change: WholeSiteChange | None, look: Look) -> Look:
     """Return a look with nothing observed where snow or haze over the whole site hides objects, else as it is."""
     if change is None or not change.hides_objects or change.kind not in HIDING:
         return look
-    state = np.where(look.observed, np.uint8(HIDING[change.kind]), look.state).astype(np.uint8)
+    return _unobserved(look, HIDING[change.kind])
+
+
+def told_by_conditions(look: Look) -> Look:
+    """Return a look with nothing observed where its light or view is worse than any that was measured, else as it is."""
+    state = conditions_state(look.gsd_m, look.sun, look.view)
+    return look if state is ObservationState.OBSERVED else _unobserved(look, state)
+
+
+def _unobserved(look: Look, reason: ObservationState) -> Look:
+    state = np.where(look.observed, np.uint8(reason), look.state).astype(np.uint8)
     return replace(look, state=state, reflectance=np.full_like(look.reflectance, np.nan))
 
 

@@ -8,7 +8,8 @@ import pytest
 
 from imagery import limits
 from imagery.changes import DetectionLimit, ObjectClass
-from imagery.limits import detection_limits, measured_at, smallest_area_m2, state_of
+from imagery.illumination import Sun, View
+from imagery.limits import conditions_state, detection_limits, measured_at, smallest_area_m2, state_of
 from imagery.observability import ObservationState
 
 Cell = dict[str, object]
@@ -125,3 +126,21 @@ def test_no_limit_promises_what_was_listed_less_than_half_the_time(gsd_m: float)
         above = [c for c in cells if c.area_m2 >= limit.smallest_area_m2]
         assert sum(c.found for c in above) >= 0.5 * sum(c.n for c in above)
         assert limit.smallest_area_m2 >= smallest_area_m2(limit.object_class, gsd_m)
+
+
+@pytest.mark.parametrize(
+    ("gsd_m", "elevation_deg", "off_nadir_deg", "state"),
+    [
+        (0.5, 2.0, 0.0, ObservationState.POOR_LIGHT),
+        (10.0, -3.0, 0.0, ObservationState.POOR_LIGHT),
+        (0.5, 5.0, 50.0, ObservationState.OBSERVED),
+        (0.5, 40.0, 51.0, ObservationState.POOR_VIEW),
+        (10.0, 40.0, 65.0, ObservationState.OBSERVED),
+    ],
+)
+def test_light_and_view_worse_than_any_measured_show_nothing(
+    gsd_m: float, elevation_deg: float, off_nadir_deg: float, state: ObservationState
+) -> None:
+    told = conditions_state(gsd_m, Sun(150.0, elevation_deg), View(90.0, off_nadir_deg))
+    assert told is state
+    assert conditions_state(gsd_m, None, None) is ObservationState.OBSERVED
