@@ -495,7 +495,7 @@ def _change(
         ),
         onset=OnsetInterval(looks[onset_from].t_utc, looks[onset_to].t_utc),
         last_seen=looks[supporting[-1] if direction is Direction.APPEARED else onset_from].t_utc,
-        status=_status(closed, direction, support_dates, confidence),
+        status=_status(closed, support_dates, confidence),
         confidence=float(np.round(confidence, 4)),
         count=None,
         count_reason=f"pixels of {looks[0].gsd_m:g} m cannot resolve containers",
@@ -524,13 +524,16 @@ def _onset(course: Course) -> tuple[int, int]:
     return absent[-1], present[0]
 
 
-def _status(closed: bool, direction: Direction, support_dates: int, confidence: float) -> Status:
-    """Climb the ladder by independent dates; what is less than 0.9 likely is never confirmed, as at fine pixels."""
+def _status(closed: bool, support_dates: int, confidence: float) -> Status:
+    """Climb the ladder by independent dates; what is less than 0.9 likely is never confirmed, as at fine pixels.
+
+    What was undone later is closed whichever way it went: a removal too, where it came back.
+    """
     if support_dates < 2:
         return Status.FIRST
     if support_dates < EARLIEST_CONFIRMED_DATES or confidence < CONFIRMED_FROM:
         return Status.PROVISIONAL
-    return Status.CLOSED if closed and direction is Direction.APPEARED else Status.CONFIRMED
+    return Status.CLOSED if closed else Status.CONFIRMED
 
 
 def _area(place: _Place, gsd_m: float) -> Estimate:

@@ -109,6 +109,12 @@ def test_what_came_and_went_is_two_changes_and_the_first_is_closed():
     assert (went.direction, went.after_scene) == (Direction.REMOVED, "s08")
 
 
+def test_what_went_and_came_back_is_two_changes_and_the_first_is_closed():
+    went, came = find_disturbances(series(12, [0, 1, 2, 3, 8, 9, 10, 11]), EVERYWHERE).changes
+    assert (went.direction, went.status) == (Direction.REMOVED, Status.CLOSED)
+    assert (came.direction, came.after_scene) == (Direction.APPEARED, "s08")
+
+
 def test_a_site_where_nothing_happens_stays_silent():
     for seed in range(4):
         assert find_disturbances(series(8, (), seed), EVERYWHERE).changes == ()
