@@ -115,13 +115,25 @@ class DetectionLimit:
 
 
 @dataclass(frozen=True, slots=True)
+class Compared:
+    """How much of the area could be compared by looks that are compared with each other and with no others.
+
+    ``fraction`` was observed on two independent dates or more; ``gsd_m`` is the finest pixel size among the looks.
+    """
+
+    gsd_m: float
+    fraction: float
+
+
+@dataclass(frozen=True, slots=True)
 class Detection:
-    """Everything found over one series of looks."""
+    """Everything found over one series of looks; where nothing was compared, nothing found says nothing."""
 
     changes: tuple[Change, ...]
     standing: tuple[Standing, ...]
     limits: tuple[DetectionLimit, ...]
     warnings: tuple[str, ...] = ()
+    compared: tuple[Compared, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,14 +13,18 @@ from importlib.metadata import version
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import numpy as np
 import shapely
+from numpy.typing import NDArray
 from shapely.geometry.base import BaseGeometry
 
-from imagery.changes import Change, Detection, Direction, ObjectClass, Standing
+from imagery.changes import Change, Compared, Detection, Direction, LookEvidence, ObjectClass, Standing
+from imagery.coverage import comparable_fraction, could_compare
 from imagery.detection import DetectionOptions, find_changes
 from imagery.displacement import Displacement, no_displacement
 from imagery.errors import DepotwatchError
 from imagery.grid import SiteGrid, snapped_grid
+from imagery.lifecycle import day_numbers
 from imagery.limits import LOWEST_SUN_DEG, MOST_OBLIQUE_DEG
 from imagery.look import Look
 from imagery.observability import ObservationState
@@ -76,6 +80,9 @@ SHOWS_GROUND = {
 BRIDGES = 2
 # How often products that were deleted or damaged under a run are made again before it is given up.
 REPAIRS = 3
+
+# As the detector says it of looks that show nothing.
+_NOT_NO_CHANGE = "so no change could have been seen: this is not 'no change'."
 
 Progress = Callable[[str, int, int], None]
 """``(step, done, total)``."""
@@ -474,26 +481,44 @@ def _detect(
         products = [_kept(store, outcome.product) for _, outcome in mine if outcome.product is not None]
         if flag:
             looks = [look_from(product) for product in products]
-            found = find_disturbances(
-                looks, inside, TimeSeriesOptions(max_false_alarms=parameters.max_false_alarms)
-            )
+            series = TimeSeriesOptions(max_false_alarms=parameters.max_false_alarms)
+            found = find_disturbances(looks, inside, series)
+            compared = _compared(looks, inside, series.apart_days)
         else:
             seen = [evidence_from(product) for product in products]
             lowest = min(parameters.least_confidence(kind, flag) for kind in ObjectClass)
             options = DetectionOptions(min_confidence=lowest, max_false_alarms=parameters.max_false_alarms)
             found = find_changes(seen, inside, options)
+            compared = _compared(seen, inside, options.lifecycle.dependence_days)
         kept = tuple(
             change
             for change in found.changes
             if change.confidence >= parameters.least_confidence(change.object_class, flag)
         )
         told = tuple(_told(row, kept) for row in found.standing)
-        parts.append(replace(found, changes=kept, standing=told))
+        parts.append(replace(found, changes=kept, standing=told, compared=(compared,)))
+    return _together(parts)
+
+
+def _compared(
+    looks: Sequence[Look] | Sequence[LookEvidence], inside: NDArray[np.bool_], apart_days: float
+) -> Compared:
+    """Measure how much of the site the looks of one path could compare."""
+    days = day_numbers([look.t_utc for look in looks])
+    fraction = comparable_fraction([look.state for look in looks], days, inside, apart_days)
+    return Compared(min(look.gsd_m for look in looks), fraction)
+
+
+def _together(parts: Sequence[Detection]) -> Detection:
+    """Put what the paths found together; one that compared nothing shows no limit of what would have been found."""
+    able = [part for part in parts if could_compare(part)] or parts
+    said = ("The finer looks alone: ", "The coarser looks alone: ") if len(parts) > 1 else ("",) * len(parts)
     return Detection(
         tuple(change for part in parts for change in part.changes),
         tuple(row for part in parts for row in part.standing),
-        tuple(limit for part in parts for limit in part.limits),
-        tuple(warning for part in parts for warning in part.warnings),
+        tuple(limit for part in able for limit in part.limits),
+        tuple(whose + warning for whose, part in zip(said, parts, strict=True) for warning in part.warnings),
+        tuple(compared for part in parts for compared in part.compared),
     )
 
 
@@ -550,10 +575,12 @@ def _warnings(looks: Sequence[LookSummary], detection: Detection) -> tuple[str, 
     warnings: list[str] = []
     used = [look for look in looks if look.used and look.usable_fraction > 0]
     if len(used) == 0:
-        warnings.append("No look shows any of the site: nothing here says that nothing changed.")
+        warnings.append(f"No look shows any of the site, {_NOT_NO_CHANGE}")
     elif len(used) == 1:
+        warnings.append(f"Only one look shows the site: nothing can be compared, {_NOT_NO_CHANGE}")
+    elif not could_compare(detection) and not detection.changes:
         warnings.append(
-            "Only one look shows the site: nothing can be compared, so no change can be stated or excluded."
+            f"No part of the site was seen on two independent dates by looks that can be compared, {_NOT_NO_CHANGE}"
         )
     lost = [look for look in looks if look.displacement is not None and not look.displacement.registered]
     if lost:
@@ -674,7 +701,7 @@ def _empty(
         parameters.as_pairs(),
         (("depotwatch", version("depotwatch")),),
         found.refused,
-        (f"The archive holds no usable scene of this site{when}: nothing here says that nothing changed.",),
+        (f"The archive holds no usable scene of this site{when}, {_NOT_NO_CHANGE}",),
     )
 
     def read_nothing(scene_id: str, _grid: SiteGrid) -> Look:

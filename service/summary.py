@@ -4,6 +4,7 @@ from pathlib import Path
 
 from imagery.changes import Change, Direction, ObjectClass
 from pipelines.analysis import Analysis
+from pipelines.report.summary import Verdict, verdict
 
 NOUNS = {
     ObjectClass.CONTAINER: (
@@ -29,7 +30,7 @@ def summary_lines(analysis: Analysis, out: Path) -> list[str]:
                     f"  {_count(len(mine), kind)} {direction.value}, {sum(c.area_m2.value for c in mine):,.0f} m2"
                 )
     if not changes:
-        comparable = len([look for look in used if look.usable_fraction > 0]) >= 2
+        comparable = verdict(analysis) is Verdict.NO_CHANGE_FOUND
         lines.append(
             "  no change found in what could be seen"
             if comparable

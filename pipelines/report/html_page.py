@@ -8,7 +8,8 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from importlib.resources import files
 
-from imagery.changes import Change, Direction, ObjectClass, Status
+from imagery.changes import Change, Compared, Direction, ObjectClass, Status
+from imagery.coverage import could_compare
 from imagery.displacement import RegistrationState
 from imagery.relations import relations
 from pipelines.analysis import Analysis, LookSummary, WindowReader
@@ -39,6 +40,7 @@ from pipelines.report.timeline import classes_shown
 
 SHOWN_CHANGES = 60
 MAP_PX = 1400
+COMPARED_ALL = 0.98  # from here on the summary need not say how much of the site was compared
 MOSTLY_REAL = 0.7  # below this mean confidence the summary says "possible"
 DASH, MINUS = "\u2013", "\u2212"
 
@@ -82,7 +84,9 @@ def report_html(
 
 def headline(analysis: Analysis) -> str:
     """Return the one paragraph that stands for the whole report."""
-    return " ".join([_period_sentence(analysis), _claim(analysis), *_gap_sentence(analysis)])
+    return " ".join(
+        [_period_sentence(analysis), _claim(analysis), *_share_sentence(analysis), *_gap_sentence(analysis)]
+    )
 
 
 def _period_sentence(analysis: Analysis) -> str:
@@ -111,11 +115,18 @@ def _claim(analysis: Analysis) -> str:
         case Verdict.NOT_OBSERVABLE:
             return "Nothing can be said about changes: the site could not be seen."
         case Verdict.NOTHING_TO_COMPARE:
-            return "Nothing can be said about changes: it takes two clear looks to compare, and there is one."
+            return f"Nothing can be said about changes: {_not_compared(analysis)}."
         case Verdict.NO_CHANGE_FOUND:
             return f"No change was found{_between_clear_looks(analysis)}. {_floor(analysis)}"
         case _:
             return " ".join(_direction_sentence(analysis, d) for d in Direction).strip()
+
+
+def _not_compared(analysis: Analysis) -> str:
+    """Say what it takes to compare that is not there."""
+    if len(usable_looks(analysis)) == 1:
+        return "it takes two clear looks to compare, and there is one"
+    return "no part of the site was seen clearly on two dates by scenes that can be compared"
 
 
 def _between_clear_looks(analysis: Analysis) -> str:
@@ -196,6 +207,24 @@ def _groups(t: Tally, n: int) -> str:
     return wording.noun(t.object_class, n, t.gsd_m)
 
 
+def _share_sentence(analysis: Analysis) -> list[str]:
+    """Say how much of the site was compared, where it was not all of it in the finest pixels."""
+    parts = analysis.detection.compared
+    if not could_compare(analysis.detection) or parts[0].fraction >= COMPARED_ALL:
+        return []
+    told = [_share(part) + (f" at {part.gsd_m:g} m" if len(parts) > 1 else "") for part in parts]
+    return [
+        f"What could be compared, having been seen on two dates, is {wording.joined(told)}; nothing is claimed about the rest."
+    ]
+
+
+def _share(part: Compared) -> str:
+    if part.fraction >= COMPARED_ALL:
+        return "all of the site"
+    percent = int(100 * part.fraction)
+    return f"{percent} % of the site" if percent else "none of the site"
+
+
 def _gap_sentence(analysis: Analysis) -> list[str]:
     blind = blind_looks(analysis)
     if not blind or len(blind) == len(analysis.looks):
@@ -251,8 +280,9 @@ def _findings(analysis: Analysis) -> str:
             return _notice(
                 "blind",
                 "Nothing to compare",
-                "Only one clear look exists, so nothing can have been seen to change. Add at least one more scene "
-                "of another date. What stands on the site in the one look is not reported as new.",
+                f"{wording.capital(_not_compared(analysis))}, so nothing can have been seen to change. Add a scene of "
+                "another date that shows the same ground in pixels of like size. What stands on the site is not "
+                "reported as new.",
             )
         case Verdict.NO_CHANGE_FOUND:
             return _notice("calm", "No change found", f"{_floor(analysis)} {_compared(analysis)}")

@@ -14,7 +14,7 @@ from pipelines.report import wording
 from pipelines.report.canonical import number, rfc3339, sha256_of
 from pipelines.report.features import Feature, aoi_feature
 from pipelines.report.sources import sources
-from pipelines.report.summary import all_warnings, summary_json, usable_looks, verdict
+from pipelines.report.summary import all_warnings, compared_json, summary_json, usable_looks, verdict
 
 SCHEMA = "depotwatch-report/1"
 
@@ -92,6 +92,7 @@ def report_json(
         "verdict": str(verdict(analysis)),
         "headline": headline,
         "summary": summary_json(analysis),
+        "compared": compared_json(analysis),
         "looks_usable": len(usable_looks(analysis)),
         "detection_limits": detection_limits(analysis),
         "looks": [_look_row(look) for look in looks],

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from imagery.changes import Change, Direction, Estimate, ObjectClass, Status
+from imagery.coverage import could_compare
 from pipelines.analysis import Analysis, LookSummary
 from pipelines.report.canonical import number
 
@@ -67,15 +68,12 @@ def _usable(look: LookSummary) -> bool:
 
 
 def verdict(analysis: Analysis) -> Verdict:
-    """Say which of four things this report is; no clear pair of looks never reads as 'no change'."""
+    """Say which of four things this report is; what was not seen twice never reads as 'no change'."""
     if live_changes(analysis):
         return Verdict.CHANGES_FOUND
-    looks = usable_looks(analysis)
-    if not looks:
+    if not usable_looks(analysis):
         return Verdict.NOT_OBSERVABLE
-    if len({look.scene.t_utc for look in looks}) < 2:
-        return Verdict.NOTHING_TO_COMPARE
-    return Verdict.NO_CHANGE_FOUND
+    return Verdict.NO_CHANGE_FOUND if could_compare(analysis.detection) else Verdict.NOTHING_TO_COMPARE
 
 
 def live_changes(analysis: Analysis) -> list[Change]:
@@ -143,6 +141,14 @@ def interval(estimate: Estimate | None, digits: int = 1) -> dict[str, float | No
         "low": number(estimate.low, digits),
         "high": number(estimate.high, digits),
     }
+
+
+def compared_json(analysis: Analysis) -> list[dict[str, float | None]]:
+    """Return as JSON how much of the AOI was compared, by looks of each kind of pixel size."""
+    return [
+        {"gsd": number(part.gsd_m), "comparable_fraction": number(part.fraction, 4)}
+        for part in analysis.detection.compared
+    ]
 
 
 def summary_json(analysis: Analysis) -> list[dict[str, Any]]:

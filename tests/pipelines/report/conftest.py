@@ -13,6 +13,7 @@ from shapely.geometry.base import BaseGeometry
 
 from imagery.changes import (
     Change,
+    Compared,
     Detection,
     DetectionLimit,
     Direction,
@@ -94,7 +95,7 @@ def make_site(
     inset = 0.05 * side * gsd_m
     aoi = to_wgs84(box(west + inset, south + inset, east - inset, north - inset), grid.epsg)
     analysis = Analysis(
-        Site(name, aoi), None, grid, looks, Detection(changes, standing, limits, ("Two looks share one day.",)),
+        Site(name, aoi), None, grid, looks, Detection(changes, standing, limits, ("Two looks share one day.",), (Compared(gsd_m, 1.0),)),
         "5e1f" * 16, (("gsd_m", str(gsd_m)), ("min_confidence", "0.5")), (("algorithm", "1"), ("numpy", "2.4")),
         (("S99.tif", "unreadable-raster", "S99.tif is empty; download it again"),), ("One scene could not be opened.",),
     )  # fmt: skip

@@ -1,5 +1,6 @@
 """report.html: whole in one file, honest in every state, safe against hostile names, and readable when printed."""
 
+import json
 import re
 import shutil
 from collections.abc import Callable
@@ -13,7 +14,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from imagery.changes import Estimate
+from imagery.changes import Compared, Estimate
 from pipelines.report import write_report
 from pipelines.report.figures import nice_length, timeline_figure
 from pipelines.report.html_page import headline
@@ -135,13 +136,14 @@ def test_numbers_of_looks_that_follow_close_on_each_other_are_all_readable(site:
 
 def blinded(made: Any, seen: int) -> Any:
     """Leave the first ``seen`` looks clear and nothing else, and nothing found."""
+    compared = (Compared(made.analysis.grid.gsd_m, float(seen > 1)),)
     looks = tuple(
         look
         if i < seen
         else replace(look, used=False, usable_fraction=0.0, fractions=(("observed", 0.0), ("cloud", 1.0)))
         for i, look in enumerate(made.analysis.looks)
     )
-    detection = replace(made.analysis.detection, changes=(), standing=())
+    detection = replace(made.analysis.detection, changes=(), standing=(), compared=compared)
     return replace(made, analysis=replace(made.analysis, looks=looks, detection=detection))
 
 
@@ -183,11 +185,53 @@ def test_no_change_reaches_no_further_than_the_last_clear_look(build: Callable[.
     assert "No change was found." in headline(whole.analysis)
 
 
-def test_two_scenes_of_one_moment_are_nothing_to_compare(build: Callable[..., Any]) -> None:
-    made = blinded(build(n_looks=2, side=120, gaps=False), 2)
-    first, second = made.analysis.looks
-    twin = replace(second, scene=replace(second.scene, t_utc=first.scene.t_utc))
-    assert verdict(replace(made.analysis, looks=(first, twin))) is Verdict.NOTHING_TO_COMPARE
+def comparing(analysis: Any, *compared: Compared) -> Any:
+    """Say otherwise how much of the site was compared."""
+    return replace(analysis, detection=replace(analysis.detection, compared=compared))
+
+
+def test_clear_looks_that_were_never_compared_are_not_no_change(
+    build: Callable[..., Any], tmp_path: Path
+) -> None:
+    made = blinded(build(n_looks=3, side=120, gaps=False), 3)
+    apart = comparing(made.analysis, Compared(0.5, 0.0), Compared(10.0, 0.004))
+    assert verdict(apart) is Verdict.NOTHING_TO_COMPARE
+    assert "no part of the site was seen clearly on two dates" in headline(apart)
+    page = page_of(replace(made, analysis=apart), tmp_path)
+    assert "No part of the site was seen clearly on two dates" in page.text
+    assert "there is one" in headline(blinded(build(n_looks=3, side=120, gaps=False), 1).analysis)
+
+
+@pytest.mark.parametrize(
+    ("compared", "told"),
+    [
+        ((Compared(0.5, 0.97),), "is 97 % of the site; nothing is claimed about the rest."),
+        (
+            (Compared(0.5, 0.0), Compared(10.0, 1.0)),
+            "is none of the site at 0.5 m and all of the site at 10 m;",
+        ),
+        ((Compared(0.5, 0.98),), ""),
+        ((Compared(0.5, 1.0), Compared(10.0, 0.0)), ""),
+    ],
+)
+def test_the_summary_says_how_much_was_compared_where_it_was_not_all(
+    compared: tuple[Compared, ...], told: str, build: Callable[..., Any]
+) -> None:
+    made = build(n_looks=3, side=120, gaps=False)
+    for site in (made, blinded(made, 3)):
+        text = headline(comparing(site.analysis, *compared))
+        assert ("could be compared" in text) == bool(told)
+        assert told in text
+
+
+def test_the_report_tells_how_much_was_compared_as_a_number(
+    build: Callable[..., Any], tmp_path: Path
+) -> None:
+    made = build(n_looks=3, side=120, gaps=False)
+    analysis = comparing(made.analysis, Compared(0.5, 2 / 3), Compared(10.0, 0.0))
+    write_report(analysis, made.read, tmp_path / "out")
+    told = json.loads((tmp_path / "out" / "report.json").read_bytes())["compared"]
+    assert told == [{"gsd": 0.5, "comparable_fraction": 0.6667}, {"gsd": 10.0, "comparable_fraction": 0.0}]
 
 
 def test_names_from_strangers_stay_text(build: Callable[..., Any], tmp_path: Path) -> None:
