@@ -9,9 +9,9 @@ from shapely.geometry.base import BaseGeometry
 
 from imagery.errors import DepotwatchError
 from imagery.scene import Scene
-from pipelines.archives.claims import SceneClaim
+from pipelines.archives.claims import SceneClaim, one_line
 from pipelines.archives.duplicates import without_duplicates
-from pipelines.archives.errors import DuplicateSceneId
+from pipelines.archives.errors import BadSceneMetadata, DuplicateSceneId
 from pipelines.archives.fingerprints import Fingerprints
 from pipelines.archives.scenes import CheckedScene, Fetch, check_scene, hashed
 
@@ -21,11 +21,16 @@ Period = tuple[datetime | None, datetime | None]
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """One scene that cannot be used: where it lies, a stable code, one sentence."""
+    """One scene that cannot be used: where it lies, a stable code, one sentence on one line."""
 
     where: str
     code: str
     sentence: str
+
+    @classmethod
+    def of(cls, error: DepotwatchError, where: str) -> "Refusal":
+        """Say of what lies at ``where`` what an error says."""
+        return cls(one_line(where)[:200], error.code, one_line(error.detail)[:1000])
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +92,11 @@ def gather(
             elsewhere.append(claim.outline.wkt)
             continue
         try:
+            if claim.id != one_line(claim.id):
+                raise BadSceneMetadata(
+                    f"{claim.where}: its id {claim.id[:200]} holds what is no printable text; give it another name",
+                    pointer=claim.where,
+                )
             if claim.id in seen:
                 raise DuplicateSceneId(
                     f"{claim.where}: its id {claim.id} is also that of {seen[claim.id]}; give each scene its own",
@@ -95,7 +105,7 @@ def gather(
             seen[claim.id] = claim.where
             checked = check_scene(claim, fetch, prints)
         except DepotwatchError as error:
-            refused.append(Refusal(claim.where, error.code, error.detail))
+            refused.append(Refusal.of(error, claim.where))
             continue
         if area is not None and not checked.covered.intersects(area):
             elsewhere.append(checked.scene.footprint)

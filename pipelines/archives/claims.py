@@ -1,11 +1,36 @@
 """What an archive says of a scene, before its files were opened: every field may be missing or wrong."""
 
+import math
+import re
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Literal
 
 from shapely.geometry.base import BaseGeometry
+
+# Breaks a line, moves a cursor, or cannot be written as UTF-8 at all: JSON holds lone surrogates, file names other bytes.
+_UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+
+
+def one_line(text: str) -> str:
+    """Return what an archive wrote fit for a message: what would break the line or its encoding is spelt out."""
+    return _UNPRINTABLE.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
+
+
+def plain(text: str) -> str:
+    """Return a name or a term as one line with single spaces."""
+    return one_line(" ".join(text.split()))
+
+
+def finite(value: object) -> float | None:
+    """Return a number that JSON or a table gave as a float; None for what is none, as is one too large for a float."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return None
+    try:
+        return float(value) if math.isfinite(value) else None
+    except OverflowError:
+        return None
 
 
 @dataclass(frozen=True, slots=True)

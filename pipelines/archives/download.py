@@ -61,7 +61,7 @@ def assert_public_peer(url: str, address: str, allow_hosts: Collection[str] = ()
 def _parts(url: str) -> SplitResult:
     try:
         parts = urlsplit(url)
-        _ = parts.port  # raises where it is no number
+        _ = parts.port, url.encode()  # raise where that is no number, and this no text
     except ValueError as error:
         raise RemoteAssetRefused(f"{_shown(url)}: is no URL ({error})", pointer=_shown(url)) from error
     if parts.scheme not in ("http", "https") or not parts.hostname or parts.username or parts.password:
@@ -145,7 +145,8 @@ class Downloader:
                     if self._attempt(client, url, partial):
                         return
                     problem = "it ended early"
-                except httpx.HTTPError as error:
+                # The last where a server redirects to what is no URL.
+                except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
                     problem = str(error) or type(error).__name__
         raise DownloadFailed(
             f"{_shown(url)}: could not be read ({problem}); try again later", pointer=_shown(url)

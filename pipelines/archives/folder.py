@@ -4,8 +4,12 @@ Looked at in this order: one table for all (``scenes.json`` or ``scenes.csv``), 
 ours, or a STAC Item), the name, the tags. Band files of one Sentinel-2 scene (``..._B02.tif``, ``..._B03.tif``) are put together by name.
 """
 
+import codecs
 import csv
+import io
 import json
+import math
+import os
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
@@ -18,7 +22,7 @@ from imagery.errors import DepotwatchError
 from imagery.rasters import open_raster
 from pipelines.archives.archive import ArchiveResult, Period, Refusal, gather
 from pipelines.archives.band_names import common_name
-from pipelines.archives.claims import BandClaim, FileClaim, MaskClaim, SceneClaim
+from pipelines.archives.claims import BandClaim, FileClaim, MaskClaim, SceneClaim, one_line, plain
 from pipelines.archives.errors import BadSceneMetadata, SceneWithoutTime, UnreadableArchive
 from pipelines.archives.fingerprints import Fingerprints
 from pipelines.archives.item_beside import is_item, told_by
@@ -73,7 +77,7 @@ class Folder:
             try:
                 yield _claim(group, self._path, table, owned)
             except DepotwatchError as error:
-                yield Refusal(_label(group[0], self._path), error.code, error.detail)
+                yield Refusal.of(error, _label(group[0], self._path))
 
 
 def _label(path: Path, folder: Path) -> str:
@@ -162,10 +166,7 @@ def _table(folder: Path, files: Iterable[Path]) -> dict[Path, dict[str, Any]]:
         if not isinstance(document, list):
             raise UnreadableArchive(f"{path.name}: must be a list of objects, each with file and datetime")
     elif (path := folder / "scenes.csv").is_file():
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            rows = [
-                {k: v for k, v in row.items() if k and v not in (None, "")} for row in csv.DictReader(file)
-            ]
+        rows = _csv_rows(path)
     else:
         return {}
     of_name: dict[str, list[Path]] = {}
@@ -179,11 +180,44 @@ def _table(folder: Path, files: Iterable[Path]) -> dict[Path, dict[str, Any]]:
         if len(meant) > 1 or any(each in entries for each in meant):
             what = "several files" if len(meant) > 1 else "the file of another row"
             raise UnreadableArchive(
-                f"{path.name}: row {number} names {what}, {row['file'][:200]}; write each file with its folders, once",
+                f"{path.name}: row {number} names {what}, {one_line(row['file'][:200])}; "
+                "write each file with its folders, once",
                 pointer=str(path),
             )
         entries |= {each: dict(row) for each in meant}
     return entries
+
+
+def _csv_rows(path: Path) -> list[dict[str, Any]]:
+    """Read the rows of a table as spreadsheets save it: UTF-8 or, with its mark in front, UTF-16; commas, semicolons or tabs.
+
+    Raises
+    ------
+    UnreadableArchive : another encoding, or no table
+    """
+    try:
+        data = path.read_bytes() if path.stat().st_size <= MAX_SIDE_FILE_BYTES else None
+    except OSError as error:
+        raise UnreadableArchive(
+            f"{path.name}: cannot be read ({error.strerror})", pointer=str(path)
+        ) from error
+    if data is None:
+        raise UnreadableArchive(
+            f"{path.name}: is larger than {MAX_SIDE_FILE_BYTES // 2**20} MiB; describe the scenes by a STAC catalog",
+            pointer=str(path),
+        )
+    wide = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    try:
+        text = data.decode("utf-16" if wide else "utf-8-sig")
+        separator = max(",;\t", key=text.partition("\n")[0].count)
+        table = csv.DictReader(io.StringIO(text, newline=""), delimiter=separator)
+        return [{k: v for k, v in row.items() if k and v not in (None, "")} for row in table]
+    except UnicodeDecodeError as error:
+        raise UnreadableArchive(
+            f"{path.name}: is not in UTF-8; save it again as CSV UTF-8", pointer=str(path)
+        ) from error
+    except csv.Error as error:
+        raise UnreadableArchive(f"{path.name}: is no table ({error})", pointer=str(path)) from error
 
 
 def _meant(name: str, of_name: Mapping[str, list[Path]], folder: Path) -> list[Path]:
@@ -246,10 +280,17 @@ def _number(said: Mapping[str, Any], key: str, where: str) -> float | None:
         return None
     try:
         return float(value)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise BadSceneMetadata(
             f"{where}: {key} is {str(value)[:40]!r}, not a number", pointer=where
         ) from error
+
+
+def _text(said: Mapping[str, Any], key: str, where: str) -> str | None:
+    value = said.get(key)
+    if value is not None and not isinstance(value, str):
+        raise BadSceneMetadata(f"{where}: {key} is {str(value)[:40]!r}, not text", pointer=where)
+    return value or None
 
 
 def _bands(said: Mapping[str, Any], where: str) -> tuple[BandClaim, ...]:
@@ -292,7 +333,7 @@ def _claim(
         )
     side_file = f"put it into {first.stem}.json beside the file, or into scenes.csv"
     return SceneClaim(
-        id=str(said.get("id") or _identifier(group, folder)),
+        id=_id(said, where) or _identifier(group, folder),
         where=where,
         t_utc=when,
         files=tuple(files),
@@ -304,11 +345,17 @@ def _claim(
         sun_elevation_deg=_number(said, "sun_elevation", where),
         view_azimuth_deg=_number(said, "view_azimuth", where),
         off_nadir_deg=_number(said, "off_nadir", where),
-        platform=said.get("platform") or _platform(first.stem),
-        licence=said.get("licence") or said.get("license"),
-        baseline=_number(said, "processing_baseline", where) or _baseline(first.stem),
+        platform=plain(_text(said, "platform", where) or "") or _platform(first.stem),
+        licence=plain(_text(said, "licence", where) or _text(said, "license", where) or "") or None,
+        baseline=_baseline(said, first.stem, where),
         notes=notes,
     )
+
+
+def _id(said: Mapping[str, Any], where: str) -> str | None:
+    """Return the id that a scene was given; people number their scenes too."""
+    given = said.get("id")
+    return str(given) if isinstance(given, int) else _text(said, "id", where)
 
 
 def _identifier(group: tuple[Path, ...], folder: Path) -> str:
@@ -320,10 +367,10 @@ def _identifier(group: tuple[Path, ...], folder: Path) -> str:
 
 
 def _mask(first: Path, said: Mapping[str, Any], own: Path | None, where: str) -> MaskClaim | None:
-    if name := said.get("mask"):
-        path = first.parent / str(name)
-        if not path.is_file():
-            raise BadSceneMetadata(f"{where}: its mask {name} does not exist", pointer=where)
+    if name := _text(said, "mask", where):
+        path = first.parent / name
+        if not os.path.isfile(path):
+            raise BadSceneMetadata(f"{where}: its mask {name[:200]} does not exist", pointer=where)
         return MaskClaim(str(path.resolve()), "scl" if "scl" in path.stem.lower() else "cloud-mask")
     if own is None:
         return None
@@ -336,7 +383,12 @@ def _platform(stem: str) -> str | None:
     return f"sentinel-{match[1][1:].lower()}" if match else None
 
 
-def _baseline(stem: str) -> float | None:
+def _baseline(said: Mapping[str, Any], stem: str, where: str) -> float | None:
+    told = _number(said, "processing_baseline", where)
+    if told is not None and not math.isfinite(told):
+        raise BadSceneMetadata(f"{where}: processing_baseline is {told}, not a number", pointer=where)
+    if told:
+        return told
     match = re.search(r"_N(\d{2})(\d{2})_", stem)
     return float(f"{match[1]}.{match[2]}") if match else None
 

@@ -7,14 +7,15 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from shapely import box
+import numpy as np
+from shapely import MultiPoint, box
 from shapely.errors import ShapelyError
 from shapely.geometry import shape
 from shapely.geometry.base import BaseGeometry
 
 from pipelines.antimeridian import FULL_TURN, cut, uncut
 from pipelines.archives.band_names import common_name
-from pipelines.archives.claims import BandClaim, FileClaim, MaskClaim, SceneClaim
+from pipelines.archives.claims import BandClaim, FileClaim, MaskClaim, SceneClaim, finite, plain
 from pipelines.archives.errors import BadSceneMetadata, SceneWithoutBands, SceneWithoutTime
 
 Json = Mapping[str, Any]
@@ -51,7 +52,7 @@ def parse_item(item: Json, folder: Path, collection: Json | None = None) -> Scen
     if not isinstance(identifier, str) or not identifier:
         raise BadSceneMetadata("an Item without id; give it one")
     properties = _mapping(item.get("properties"))
-    where = identifier
+    where = identifier[:200]
     when, notes = _time(properties, where)
     assets = {k: v for k, v in _mapping(item.get("assets")).items() if isinstance(v, Mapping)}
     mask = _mask(assets)
@@ -160,32 +161,39 @@ def _outline(item: Json) -> BaseGeometry | None:
     geometry = item.get("geometry")
     if isinstance(geometry, Mapping):
         try:
-            outline = shape(geometry)
-            if outline.is_valid and not outline.is_empty:
+            with np.errstate(invalid="ignore"):  # NaN in it is told by its bounds
+                outline = shape(geometry)
+                sound = _on_earth(outline) and outline.is_valid
+            if sound:
                 return cut(uncut(outline))  # many write what crosses the antimeridian without cutting it
-        except (ShapelyError, ValueError, TypeError, KeyError, AttributeError, IndexError):
+        except (ShapelyError, ValueError, TypeError, KeyError, AttributeError, IndexError, OverflowError):
             pass
     bounds = item.get("bbox")
     if isinstance(bounds, list) and len(bounds) in (4, 6):
         half = len(bounds) // 2
-        numbers = [*bounds[:2], *bounds[half : half + 2]]
-        if all(isinstance(v, (int, float)) and math.isfinite(v) for v in numbers):
-            west, south, east, north = numbers
+        corners = [v for v in map(finite, [*bounds[:2], *bounds[half : half + 2]]) if v is not None]
+        if len(corners) == 4 and _on_earth(MultiPoint([corners[:2], corners[2:]])):
+            west, south, east, north = corners
             east += FULL_TURN if west > east else 0.0
             return cut(uncut(box(west, south, east, north)))
     return None
 
 
+def _on_earth(outline: BaseGeometry) -> bool:
+    """Tell whether coordinates are degrees at all; an empty geometry's bounds are NaN."""
+    west, south, east, north = outline.bounds
+    return bool(max(-west, east) <= FULL_TURN and max(-south, north) <= 90.0)
+
+
 def _number(value: object, name: str, where: str) -> float | None:
-    if value is None:
-        return None
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+    number = finite(value)
+    if value is not None and number is None:
         raise BadSceneMetadata(f"{where}: {name} is {str(value)[:40]!r}, not a number", pointer=where)
-    return float(value)
+    return number
 
 
 def _text(value: object) -> str | None:
-    return value.strip() or None if isinstance(value, str) else None
+    return plain(value) or None if isinstance(value, str) else None
 
 
 def _flag(value: object) -> bool | None:
@@ -290,12 +298,8 @@ def _file(asset: Json, key: str = "") -> FileClaim:
     if count == 0 and common_name(key):
         bands = (_band({"name": key}, {}, asset),)
     gsd = asset.get("gsd") or (raster[0].get("spatial_resolution") if raster else None)
-    gsd = gsd or asset.get("raster:spatial_resolution")
-    return FileClaim(
-        asset["href"],
-        bands,
-        float(gsd) if isinstance(gsd, (int, float)) and math.isfinite(gsd) and gsd > 0 else None,
-    )
+    gsd_m = finite(gsd or asset.get("raster:spatial_resolution"))
+    return FileClaim(asset["href"], bands, gsd_m if gsd_m is not None and gsd_m > 0 else None)
 
 
 def _band(described: Json, raster: Json, asset: Json) -> BandClaim:
@@ -313,14 +317,23 @@ def _band(described: Json, raster: Json, asset: Json) -> BandClaim:
             (described, key),
             (asset, f"raster:{key}"),
         ):
-            number = holder.get(field)
-            if isinstance(number, str) and number.lower() in ("nan", "inf", "-inf"):
-                number = float(number)
-            if isinstance(number, (int, float)) and not isinstance(number, bool):
-                return float(number)
+            if (number := _any_number(holder.get(field))) is not None:
+                return number
         return None
 
     nodata = value("nodata")
-    if nodata is None and isinstance(asset.get("nodata"), (int, float)):
-        nodata = float(asset["nodata"])
+    if nodata is None:
+        nodata = _any_number(asset.get("nodata"))
     return BandClaim(name, value("scale"), value("offset"), nodata)
+
+
+def _any_number(value: object) -> float | None:
+    """Return a number, which may be none or infinite: nodata often is, and of a scale it is refused later."""
+    if isinstance(value, str) and value.lower() in ("nan", "inf", "-inf"):
+        return float(value)
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return None
+    try:
+        return float(value)
+    except OverflowError:
+        return math.inf

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
 from pipelines.archives.archive import Archive
 from pipelines.archives.errors import UnreadableArchive
@@ -47,20 +47,25 @@ def open_archive(
     UnreadableArchive : there is no such archive
     """
     prints = Fingerprints(cache / FINGERPRINTS if cache is not None and remember else None)
-    if urlsplit(source).scheme in _REMOTE:
+    if _is_remote(source):
         from pipelines.archives.stac_api import StacApi
 
         return StacApi(source, cache, prints, allow_hosts, trust_named=trust_named)
     path = Path(source)
     fetch = _Fetcher(cache, allow_hosts)
-    if path.is_dir():
+    if os.path.isdir(path):  # takes any name, where Path.is_dir fails on one that is too long
         for name in ("catalog.json", "collection.json"):
             if (path / name).is_file():
                 return StaticCatalog(path / name, fetch, prints)
         return Folder(path, fetch, prints)
-    if path.is_file():
+    if os.path.isfile(path):
         return StaticCatalog(path, fetch, prints)
     raise UnreadableArchive(f"{source}: there is no such file or folder", pointer=source)
+
+
+def _is_remote(reference: str) -> bool:
+    scheme, slashes, _ = reference.partition("://")
+    return bool(slashes) and scheme.lower() in _REMOTE
 
 
 class _Fetcher:
@@ -73,7 +78,7 @@ class _Fetcher:
 
     def __call__(self, href: str, folder: Path) -> Path:
         """See ``Fetch``."""
-        if urlsplit(href).scheme not in _REMOTE:
+        if not _is_remote(href):
             return local_path(href, folder)
         if self._downloader is None:
             from pipelines.archives.download import Downloader

@@ -5,7 +5,7 @@ warning that a server does not conform is therefore an error here.
 """
 
 import warnings
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urljoin, urlsplit
@@ -25,7 +25,6 @@ from pipelines.archives.claims import SceneClaim
 from pipelines.archives.download import Downloader, assert_public_address, assert_public_peer
 from pipelines.archives.errors import UnreadableArchive
 from pipelines.archives.fingerprints import Fingerprints
-from pipelines.archives.items import parse_item
 from pipelines.archives.static_catalog import claim_or_refusal
 
 PAGE = 100
@@ -49,7 +48,10 @@ class StacApi:
         trust_named: bool = True,
     ) -> None:
         self.source = url
-        named = urlsplit(url)
+        try:
+            named = urlsplit(url)
+        except ValueError as error:
+            raise UnreadableArchive(f"{url[:200]}: is no URL ({error})", pointer=url[:200]) from error
         # Whoever runs the analysis named this host: it may be a private one.
         own = {named.netloc.rsplit("@", 1)[-1]} if trust_named else set()
         self._allow_hosts = frozenset(allow_hosts) | own
@@ -78,6 +80,7 @@ class StacApi:
             ValueError,
             KeyError,
             TypeError,
+            AttributeError,
         ) as error:
             text = str(error).strip().splitlines()
             raise UnreadableArchive(
@@ -85,14 +88,16 @@ class StacApi:
                 f"({text[0][:200] if text else type(error).__name__})",
                 pointer=self.source,
             ) from error
-        for item in items:
-            _make_absolute(item, self.source)
-            collection = known.get(str(item.get("collection")))
-            yield claim_or_refusal(_parser(item, collection), str(item.get("id")))
+        for number, item in enumerate(items):
+            collection = None
+            if isinstance(item, dict):
+                _make_absolute(item, self.source)
+                collection = known.get(str(item.get("collection")))
+            yield claim_or_refusal(item, f"{self.source}#{number}", Path(), collection)
 
     def _items(
         self, area: BaseGeometry | None, period: Period | None
-    ) -> tuple[list[dict[str, Any]], dict[str, dict[str, Any]]]:
+    ) -> tuple[list[object], dict[str, dict[str, Any]]]:
         """Return every Item that the server has there and then, and its collections by id."""
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", PystacClientWarning)
@@ -108,7 +113,7 @@ class StacApi:
             )
             return self._settled(found), known
 
-    def _settled(self, found: ItemSearch) -> list[dict[str, Any]]:
+    def _settled(self, found: ItemSearch) -> list[object]:
         """Return what a search finds, read until two readings agree.
 
         Pages are counted off by the server, mostly: what is added or removed while they are read shifts the rest, and
@@ -122,7 +127,12 @@ class StacApi:
                 raise ValueError(
                     f"it holds more than {MAX_ITEMS:,} scenes of this place; name a shorter period"
                 )
-            marks = [f"{item.get('collection')} {item.get('id')} {_updated(item)}" for item in items]
+            marks = [
+                f"{item.get('collection')} {item.get('id')} {_updated(item)}"
+                if isinstance(item, dict)
+                else ""
+                for item in items
+            ]
             if len(pages) < 2 or marks == before:
                 return items
             before = marks
@@ -152,24 +162,32 @@ def _peer(response: Response) -> str:
     return str(stream.getpeername()[0])
 
 
-def _parser(item: Mapping[str, Any], collection: Mapping[str, Any] | None) -> Callable[[], SceneClaim]:
-    return lambda: parse_item(item, Path(), collection)
-
-
 def _make_absolute(item: dict[str, Any], source: str) -> None:
     """Resolve an Item's relative references against where it lies: a server's path is never one of this machine."""
-    links = item.get("links") or []
+    links, assets = item.get("links"), item.get("assets")
     base = next(
-        (str(k.get("href")) for k in links if isinstance(k, Mapping) and k.get("rel") == "self"), source
+        (
+            str(k.get("href"))
+            for k in (links if isinstance(links, list) else [])
+            if isinstance(k, Mapping) and k.get("rel") == "self"
+        ),
+        source,
     )
-    for asset in (item.get("assets") or {}).values():
+    for asset in (assets if isinstance(assets, dict) else {}).values():
         if isinstance(asset, dict) and isinstance(asset.get("href"), str):
             # Downloads are kept by address: a scene that was updated under the same one is fetched again.
-            asset["href"] = urljoin(base, asset["href"]) + (f"#{mark}" if (mark := _updated(item)) else "")
+            asset["href"] = _joined(base, asset["href"]) + (f"#{mark}" if (mark := _updated(item)) else "")
+
+
+def _joined(base: str, reference: str) -> str:
+    try:
+        return urljoin(base, reference)
+    except ValueError:
+        return reference  # refused when it is fetched
 
 
 def _updated(item: Mapping[str, Any]) -> str:
     """Return what an Item says about its own revision, fit for the end of an address."""
     properties = item.get("properties")
     told = properties.get("updated") if isinstance(properties, Mapping) else None
-    return quote(told) if isinstance(told, str) else ""
+    return quote(told, errors="backslashreplace") if isinstance(told, str) else ""

@@ -1,7 +1,8 @@
 """A static STAC catalog, collection, item collection or single item on disk, walked without ever using the network."""
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+import os
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -10,7 +11,7 @@ from shapely.geometry.base import BaseGeometry
 
 from imagery.errors import DepotwatchError
 from pipelines.archives.archive import ArchiveResult, Period, Refusal, gather
-from pipelines.archives.claims import SceneClaim
+from pipelines.archives.claims import SceneClaim, one_line
 from pipelines.archives.errors import BadSceneMetadata, RemoteAssetRefused, UnreadableArchive
 from pipelines.archives.fingerprints import Fingerprints
 from pipelines.archives.items import parse_item
@@ -41,61 +42,65 @@ class StaticCatalog:
                 f"(type {str(top.get('type'))[:40]!r})",
                 pointer=self.source,
             )
-        yield from self._walk(top, self._path, None, {self._path.resolve()}, 0)
+        yield from self._walk(top, self._path, None, {os.path.realpath(self._path)}, 0)
 
     def _walk(
         self,
         node: Mapping[str, Any],
         path: Path,
         collection: Mapping[str, Any] | None,
-        seen: set[Path],
+        seen: set[str],
         depth: int,
     ) -> Iterator[SceneClaim | Refusal]:
-        match node.get("type"):
+        kind = node.get("type")
+        key = "features" if kind == "FeatureCollection" else "links"
+        members = node.get(key) or []
+        if kind != "Feature" and not isinstance(members, list):
+            yield Refusal.of(BadSceneMetadata(f"{path.name}: its {key} are no list"), path.name)
+            return
+        match kind:
             case "Feature":
-                yield claim_or_refusal(lambda: parse_item(node, path.parent, collection), path.name)
+                yield claim_or_refusal(node, path.name, path.parent, collection)
             case "FeatureCollection":
-                for index, item in enumerate(node.get("features") or []):
-                    where = f"{path.name}#/features/{index}"
-                    if not isinstance(item, Mapping):
-                        yield Refusal(where, BadSceneMetadata.code, f"{where}: is no STAC Item")
-                        continue
-                    yield claim_or_refusal(lambda i=item: parse_item(i, path.parent, None), where)  # type: ignore[misc]
+                for index, item in enumerate(members):
+                    yield claim_or_refusal(item, f"{path.name}#/features/{index}", path.parent)
             case "Catalog" | "Collection" if depth < MAX_DEPTH:
-                inside = node if node.get("type") == "Collection" else collection
-                for link in node.get("links") or []:
+                inside = node if kind == "Collection" else collection
+                for link in members:
                     yield from self._follow(link, path, inside, seen, depth)
-            case kind:
-                yield Refusal(
-                    path.name,
-                    BadSceneMetadata.code,
-                    f"{path.name}: is no STAC document (type {str(kind)[:40]!r})",
-                )
+            case _:
+                fault = BadSceneMetadata(f"{path.name}: is no STAC document (type {str(kind)[:40]!r})")
+                yield Refusal.of(fault, path.name)
 
     def _follow(
-        self, link: object, path: Path, collection: Mapping[str, Any] | None, seen: set[Path], depth: int
+        self, link: object, path: Path, collection: Mapping[str, Any] | None, seen: set[str], depth: int
     ) -> Iterator[SceneClaim | Refusal]:
         if not isinstance(link, Mapping) or link.get("rel") not in ("child", "item", "items"):
             return
         href = str(link.get("href") or "")
         try:
             target = local_path(href, path.parent)
-            if target.resolve() in seen:
+            place = os.path.realpath(target)
+            if place in seen:
                 return
-            seen.add(target.resolve())
+            seen.add(place)
             document = read_document(target)
         except DepotwatchError as error:
-            yield Refusal(href, error.code, error.detail)
+            yield Refusal.of(error, href)
             return
         yield from self._walk(document, target, collection, seen, depth + 1)
 
 
-def claim_or_refusal(parse: Callable[[], SceneClaim], where: str) -> SceneClaim | Refusal:
-    """Return what ``parse`` gives, or why it cannot."""
+def claim_or_refusal(
+    item: object, where: str, folder: Path, collection: Mapping[str, Any] | None = None
+) -> SceneClaim | Refusal:
+    """Return what an Item claims, or why it cannot be used; ``where`` names it if it has no id."""
     try:
-        return parse()
+        if not isinstance(item, Mapping):
+            raise BadSceneMetadata(f"{where}: is no STAC Item")
+        return parse_item(item, folder, collection)
     except DepotwatchError as error:
-        return Refusal(error.pointer or where, error.code, error.detail)
+        return Refusal.of(error, error.pointer or where)
 
 
 def read_document(path: Path) -> dict[str, Any]:
@@ -128,15 +133,29 @@ def local_path(href: str, folder: Path) -> Path:
     Raises
     ------
     RemoteAssetRefused : it points to another machine or protocol, or through one of GDAL's virtual file systems
+    BadSceneMetadata : no file can have that name
     """
-    parts = urlsplit(href)
+    try:
+        parts = urlsplit(href)
+        possible = b"\0" not in os.fsencode(unquote(href))
+    except ValueError:
+        possible = False
+    if not possible:
+        raise BadSceneMetadata(f"{one_line(href[:200])}: is no reference to a file", pointer=href)
     if parts.scheme == "file" and parts.netloc in ("", "localhost"):
         return Path(unquote(parts.path))
     if (len(parts.scheme) > 1 and "://" in href) or href.startswith(("/vsi", "//")) or not href:
         raise RemoteAssetRefused(
-            f"{href[:200] or 'an empty reference'}: is not a file on this machine", pointer=href
+            f"{one_line(href[:200]) or 'an empty reference'}: is not a file on this machine", pointer=href
         )
-    plain = folder / href
-    if not plain.exists() and (folder / unquote(href)).exists():
-        return folder / unquote(href)
-    return plain
+    for path in (folder / href, folder / unquote(href)):
+        try:
+            path.stat()
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        except OSError as error:
+            raise BadSceneMetadata(
+                f"{one_line(href[:200])}: cannot be read ({error.strerror})", pointer=href
+            ) from error
+        return path
+    return folder / href
