@@ -55,15 +55,18 @@ def create_token(
     return row, f"dwf_{token_id}_{secret}"
 
 
-def list_tokens(connection: Connection, tenant: str, site: str) -> Sequence[Record]:
-    """Return a site's tokens, oldest first, the last thousand at most; revoked ones stay on the list."""
-    statement = (
-        select(feed_tokens)
-        .where(feed_tokens.c.tenant == tenant, feed_tokens.c.site == site)
-        .order_by(feed_tokens.c.created.desc(), feed_tokens.c.id.desc())
-        .limit(1_000)
-    )
-    return connection.execute(statement).all()[::-1]
+def list_tokens(
+    connection: Connection, tenant: str, site: str, *, after: tuple[float, str] | None, limit: int
+) -> Sequence[Record]:
+    """Return a site's tokens, oldest first; ``after`` is (created, id). Revoked ones stay on the list."""
+    statement = select(feed_tokens).where(feed_tokens.c.tenant == tenant, feed_tokens.c.site == site)
+    if after is not None:
+        created, token = after
+        statement = statement.where(
+            (feed_tokens.c.created > created)
+            | ((feed_tokens.c.created == created) & (feed_tokens.c.id > token))
+        )
+    return connection.execute(statement.order_by(feed_tokens.c.created, feed_tokens.c.id).limit(limit)).all()
 
 
 def revoke_token(database: Database, connection: Connection, tenant: str, site: str, token: str) -> None:

@@ -1,5 +1,6 @@
 """``/archives``: what scenes come from, and scenes uploaded."""
 
+from operator import itemgetter
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Request
@@ -8,17 +9,25 @@ from starlette.responses import Response
 from service import archives
 from service.api import schemas
 from service.api.dependencies import (
+    DEFAULT_LIMIT,
+    JSON,
     ArchiveWriter,
     Body,
+    Cursor,
+    Limit,
     ServiceOf,
     SitesReader,
+    address,
     answer,
     body_schema,
+    capped,
     needs,
+    next_link,
     parse_body,
 )
 from service.audit import Caller, record
 from service.errors import NotFound
+from service.identifiers import decode_cursor, encode_cursor
 from service.uploads import receive_scene
 
 router = APIRouter(prefix="/archives", tags=["archives"])
@@ -47,10 +56,23 @@ UPLOAD_BODY = {
 
 
 @router.get("", responses={200: {"model": schemas.Listing}})
-def get_archives(service: ServiceOf, caller: SitesReader) -> Response:
-    """List the archives your sites may use."""
+def get_archives(
+    request: Request,
+    service: ServiceOf,
+    caller: SitesReader,
+    limit: Limit = DEFAULT_LIMIT,
+    cursor: Cursor = None,
+) -> Response:
+    """List the archives your sites may use, in order of their names."""
+    after = decode_cursor(cursor, str)[0] if cursor is not None else ""
+    size = capped(limit)
     with service.database.read() as connection:
-        return answer({"archives": archives.list_archives(connection, caller.tenant), "links": []})
+        known = archives.list_archives(connection, caller.tenant)
+    left = sorted((one for one in known if one["name"] > after), key=itemgetter("name"))
+    links = [{"rel": "self", "href": address(request), "type": JSON}]
+    if len(left) > size:
+        links.append(next_link(request, encode_cursor(left[size - 1]["name"])))
+    return answer({"archives": left[:size], "links": links})
 
 
 @router.get("/{name}", responses={200: {"content": {"application/json": {"schema": {"type": "object"}}}}})

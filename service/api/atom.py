@@ -10,9 +10,12 @@ from starlette.responses import Response
 from service import feed_tokens
 from service.api import schemas
 from service.api.dependencies import (
+    DEFAULT_LIMIT,
     JSON,
     UNCHANGED,
     Body,
+    Cursor,
+    Limit,
     ReportsReader,
     ServiceOf,
     SitesWriter,
@@ -22,6 +25,8 @@ from service.api.dependencies import (
     base_of,
     bearer,
     body_schema,
+    capped,
+    next_link,
     parse_body,
     unchanged,
 )
@@ -30,6 +35,7 @@ from service.atom import ATOM, news_count, place_of, read_document, render
 from service.audit import record
 from service.context import Service, require
 from service.database import Record
+from service.identifiers import decode_cursor, encode_cursor
 from service.keys import pepper
 from service.sites import find_site
 
@@ -117,13 +123,27 @@ def post_token(request: Request, service: ServiceOf, caller: SitesWriter, site: 
 
 
 @router.get("/feed-tokens", responses={200: {"model": schemas.FeedTokenList}})
-def get_tokens(request: Request, service: ServiceOf, caller: ReportsReader, site: str) -> Response:
-    """List a site's feed tokens, revoked ones included; what they read is not told again."""
+def get_tokens(
+    request: Request,
+    service: ServiceOf,
+    caller: ReportsReader,
+    site: str,
+    limit: Limit = DEFAULT_LIMIT,
+    cursor: Cursor = None,
+) -> Response:
+    """List a site's feed tokens, oldest first, revoked ones included; what they read is not told again."""
+    after = None
+    if cursor is not None:
+        created, token_id = decode_cursor(cursor, float, str)
+        after = (created, token_id)
+    size = capped(limit)
     with service.database.read() as connection:
         find_site(connection, caller.tenant, site)
-        rows = feed_tokens.list_tokens(connection, caller.tenant, site)
+        rows = feed_tokens.list_tokens(connection, caller.tenant, site, after=after, limit=size + 1)
     links = [{"rel": "self", "href": address(request), "type": JSON}]
-    return answer({"feed_tokens": [feed_tokens.describe(row) for row in rows], "links": links})
+    if len(rows) > size:
+        links.append(next_link(request, encode_cursor(rows[size - 1].created, rows[size - 1].id)))
+    return answer({"feed_tokens": [feed_tokens.describe(row) for row in rows[:size]], "links": links})
 
 
 @router.delete("/feed-tokens/{token_id}", status_code=204, response_class=Response)

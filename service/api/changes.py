@@ -14,13 +14,16 @@ from service.api.dependencies import (
     JSON,
     UNCHANGED,
     Body,
+    Cursor,
     Limit,
     ReportsReader,
     Reviewer,
     ServiceOf,
+    address,
     answer,
     body_schema,
     capped,
+    next_link,
     parse_body,
     stored,
     unchanged,
@@ -32,6 +35,7 @@ from service.context import Service
 from service.errors import NotFound
 from service.features import as_retracted, is_retracted, served
 from service.feed import check_reached, number_of, page_after
+from service.identifiers import decode_cursor, encode_cursor
 from service.problems import ManyErrors
 
 router = APIRouter(prefix="/changes", tags=["changes"])
@@ -159,10 +163,26 @@ def _check_review(wanted: schemas.ReviewIn) -> None:
 
 
 @router.get("/{change}/reviews", responses={200: {"model": schemas.Listing}})
-def get_reviews(service: ServiceOf, caller: ReportsReader, change: str) -> Response:
-    """Return every review of a change, newest first."""
+def get_reviews(
+    request: Request,
+    service: ServiceOf,
+    caller: ReportsReader,
+    change: str,
+    limit: Limit = DEFAULT_LIMIT,
+    cursor: Cursor = None,
+) -> Response:
+    """List the reviews of a change, newest first."""
+    # Counted from the oldest: reviews are only ever added, at the other end.
+    number = decode_cursor(cursor, int)[0] if cursor is not None else None
+    size = capped(limit)
     with service.database.read() as connection:
         row = reports.find_change(connection, caller.tenant, change)
         history: list[dict[str, Any]] = reviews.history(connection, caller.tenant, change)
-    links = [{"rel": "change", "href": f"/changes/{row.change}", "type": GEOJSON}]
-    return answer({"reviews": history, "links": links})
+    left = history if number is None else history[max(0, len(history) - max(0, number)) :]
+    links = [
+        {"rel": "self", "href": address(request), "type": JSON},
+        {"rel": "change", "href": f"/changes/{row.change}", "type": GEOJSON},
+    ]
+    if len(left) > size:
+        links.append(next_link(request, encode_cursor(len(left) - size)))
+    return answer({"reviews": left[:size], "links": links})

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
 from fastapi import APIRouter, Query, Request
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, func, select
 from starlette.responses import Response, StreamingResponse
 
 from imagery.changes import ObjectClass, Status
@@ -50,6 +50,7 @@ from service.identifiers import decode_cursor, encode_cursor
 from service.moments import http_date
 from service.sites import find_site
 from service.tables import changes, looks
+from service.tables import reports as report_table
 
 router = APIRouter(prefix="/sites/{site}", tags=["reports"])
 
@@ -60,7 +61,7 @@ MAX_EXPORT = 500_000
 Format = Literal["geojson", "csv", "kmz", "gpkg", "parquet"]
 
 
-@router.get("/reports", responses={200: {"model": schemas.Listing}})
+@router.get("/reports", responses={**UNCHANGED, 200: {"model": schemas.Listing}})
 def get_reports(
     request: Request,
     service: ServiceOf,
@@ -75,10 +76,25 @@ def get_reports(
     with service.database.read() as connection:
         find_site(connection, caller.tenant, site)
         rows = reports.list_reports(connection, site, min(before, 2**31 - 1), size + 1)
+        modified = _last_modified(connection, site)
     links = [{"rel": "self", "href": address(request), "type": JSON}]
     if len(rows) > size:
         links.append(next_link(request, encode_cursor(rows[size - 1].number)))
-    return answer({"reports": [reports.describe(row) for row in rows[:size]], "links": links})
+    told = {"reports": [reports.describe(row) for row in rows[:size]], "links": links}
+    text = json.dumps(told, separators=(",", ":"))
+    headers = {"ETag": f'"{hashlib.sha256(text.encode()).hexdigest()[:32]}"', "Cache-Control": REVALIDATE}
+    if modified is not None:
+        headers["Last-Modified"] = http_date(modified)
+    # By the ETag alone: that a site's only report is not the current one any more has no date.
+    if unchanged(request, headers["ETag"]):
+        return Response(status_code=304, headers=headers)
+    return answer(text, headers=headers)
+
+
+def _last_modified(connection: Connection, site: str) -> float | None:
+    """Return when a site's list of reports last changed: one was made, or became the current one."""
+    newest = func.max(func.coalesce(report_table.c.current_since, report_table.c.created))
+    return connection.execute(select(newest).where(report_table.c.site == site)).scalar()
 
 
 @router.get("/reports/latest", responses={**UNCHANGED, 200: {"model": schemas.Report}})

@@ -1,5 +1,6 @@
 """``/sites``: sites in, changed, listed, deleted."""
 
+import hashlib
 import json
 from collections.abc import Sequence
 from typing import Annotated, Any
@@ -15,6 +16,7 @@ from service.api import schemas
 from service.api.dependencies import (
     DEFAULT_LIMIT,
     GEOJSON,
+    JSON,
     UNCHANGED,
     Body,
     Cursor,
@@ -95,7 +97,10 @@ def submit_sites(
     body: Body,
     idempotency_key: IdempotencyKey = None,
 ) -> Response:
-    """Watch a place: GeoJSON Feature or FeatureCollection, KML, or CSV of points with a radius."""
+    """Watch a place: GeoJSON Feature or FeatureCollection, KML, or CSV of points with a radius.
+
+    Of several sites each feature has its own `etag`, to be sent as `If-Match`.
+    """
     kind = media_type_of(request)
     if kind not in MEDIA_TYPES:
         raise UnsupportedMediaType(f"sites come as {', '.join(MEDIA_TYPES)}, not {kind or 'an untyped body'}")
@@ -128,8 +133,11 @@ def _create(service: Service, connection: Connection, caller: Caller, intake: In
         headers = {"Location": f"/sites/{made[0][0].id}", "ETag": etag(made[0][0])}
         return Answer(201, headers, json.dumps(features[0], ensure_ascii=False))
     links = [{"rel": "related", "href": f"/jobs/{job}", "type": "application/json"}] if job else []
+    tags = [etag(row) for row, _ in made]
+    features = [{**feature, "etag": tag} for feature, tag in zip(features, tags, strict=True)]
     collection = {"type": "FeatureCollection", "features": features, "links": links, "job": job}
-    return Answer(201, {"Location": "/sites"}, json.dumps(collection, ensure_ascii=False))
+    headers = {"Location": "/sites", "ETag": f'"{hashlib.sha256("".join(tags).encode()).hexdigest()[:32]}"'}
+    return Answer(201, headers, json.dumps(collection, ensure_ascii=False))
 
 
 def _first_job(service: Service, connection: Connection, caller: Caller, wanted: Sequence[str]) -> str:
@@ -208,13 +216,27 @@ def get_site(request: Request, service: ServiceOf, caller: SitesReader, site: st
 
 
 @router.get("/{site}/geometries", responses={200: {"model": schemas.Listing}})
-def get_geometries(service: ServiceOf, caller: SitesReader, site: str) -> Response:
-    """Return every geometry the site had."""
+def get_geometries(
+    request: Request,
+    service: ServiceOf,
+    caller: SitesReader,
+    site: str,
+    limit: Limit = DEFAULT_LIMIT,
+    cursor: Cursor = None,
+) -> Response:
+    """List every geometry the site had, oldest first."""
+    after = decode_cursor(cursor, int)[0] if cursor is not None else 0
+    size = capped(limit)
     with service.database.read() as connection:
         row = find_site(connection, caller.tenant, site)
-        versions = geometry_versions(connection, row.id)
-    links = [{"rel": "site", "href": f"/sites/{row.id}", "type": GEOJSON}]
-    return answer({"site": row.id, "geometries": versions, "links": links})
+        left = [one for one in geometry_versions(connection, row.id) if one["version"] > after]
+    links = [
+        {"rel": "self", "href": address(request), "type": JSON},
+        {"rel": "site", "href": f"/sites/{row.id}", "type": GEOJSON},
+    ]
+    if len(left) > size:
+        links.append(next_link(request, encode_cursor(left[size - 1]["version"])))
+    return answer({"site": row.id, "geometries": left[:size], "links": links})
 
 
 @router.patch(

@@ -9,6 +9,8 @@ import pytest
 from fastapi import FastAPI
 from starlette.testclient import TestClient
 
+from benchmarks.service_fake import FakeRunner
+from service.archives import add_archive
 from service.context import Service
 from service.identifiers import encode_cursor
 from service.problems import PROBLEM_JSON
@@ -169,6 +171,59 @@ def test_sites_page_through_once_each(client: TestClient) -> None:
     assert client.get("/sites", params={"q": "%"}).json()["features"] == []
 
 
+def test_each_of_several_new_sites_is_changed_under_the_etag_it_came_with(client: TestClient) -> None:
+    many = {"type": "FeatureCollection", "features": [feature("a"), feature("b")], "analyse": False}
+    made = client.post("/sites", json=many)
+    assert made.headers["etag"] not in {"", *(f["etag"] for f in made.json()["features"])}
+    for one in made.json()["features"]:
+        here = f"/sites/{one['id']}"
+        assert client.get(here, headers={"If-None-Match": one["etag"]}).status_code == 304
+        headers = {"If-Match": one["etag"]}
+        assert client.patch(here, json={"properties": {"tag": 1}}, headers=headers).status_code == 200
+
+
+def paged(client: TestClient, path: str, member: str, limit: int) -> list[Any]:
+    """What a list holds, all its pages."""
+    found: list[Any] = []
+    following: str | None = f"{path}?limit={limit}"
+    while following:
+        answer = client.get(following)
+        assert answer.status_code == 200, answer.text
+        page = answer.json()
+        assert 0 < len(page[member]) <= limit
+        found += page[member]
+        following = next((link["href"] for link in page["links"] if link["rel"] == "next"), None)
+    return found
+
+
+def test_short_lists_page_as_long_ones_do(service: Service, client: TestClient) -> None:
+    with service.database.write() as connection:
+        for name in ("b", "B", "a", "c", "-d"):
+            add_archive(service.database, connection, name, "folder", f"/{name}", None)
+    site = client.post("/sites", json=feature("a")).json()["id"]
+    work_off(service)
+    change = client.get("/changes").json()["entries"][0]["change"]
+    for number in range(5):
+        patch = {"geometry": square(10.0 + number)}
+        client.patch(f"/sites/{site}", json=patch, headers={"If-Match": "*"})
+        client.put(f"/changes/{change}/review", json={"verdict": "confirmed", "note": str(number)})
+        client.post(f"/sites/{site}/feed-tokens", json={"note": str(number)})
+    lists = {
+        "/archives": ("archives", "name", ["-d", "B", "a", "b", "c"]),
+        f"/changes/{change}/reviews": ("reviews", "note", ["4", "3", "2", "1", "0"]),
+        f"/sites/{site}/geometries": ("geometries", "version", [1, 2, 3, 4, 5, 6]),
+        f"/sites/{site}/feed-tokens": ("feed_tokens", "note", ["0", "1", "2", "3", "4"]),
+    }
+    for path, (member, name, whole) in lists.items():
+        for limit in (1, 2, 5, 5_000):
+            assert [one[name] for one in paged(client, path, member, limit)] == whole, path
+        is_problem(client.get(path, params={"cursor": "nonsense"}), 400, "bad-cursor")
+    first = client.get(f"/changes/{change}/reviews?limit=2").json()
+    client.put(f"/changes/{change}/review", json={"verdict": "rejected", "note": "late"})
+    second = client.get(next(link["href"] for link in first["links"] if link["rel"] == "next")).json()
+    assert [one["note"] for one in second["reviews"]] == ["2", "1"]
+
+
 HALF = r"\ud800"
 
 
@@ -324,6 +379,29 @@ def test_reprocessing_makes_a_report_that_is_not_current(service: Service, clien
     assert [(r["number"], r["current"]) for r in listed] == [(2, False), (1, True)]
     assert client.get(f"/sites/{site['id']}/reports/latest").content == before.content
     assert len(client.get("/changes").json()["entries"]) == 3
+
+
+def test_a_list_of_reports_is_asked_for_by_etag_and_tells_when_it_changed(
+    service: Service, client: TestClient
+) -> None:
+    site = client.post("/sites", json=feature("a")).json()["id"]
+    here = f"/sites/{site}/reports"
+    assert "last-modified" not in client.get(here).headers
+    work_off(service)
+    first = client.get(here)
+    latest = client.get(f"{here}/latest")
+    assert first.headers["last-modified"] == latest.headers["last-modified"]
+    known = {"If-None-Match": first.headers["etag"]}
+    same = client.get(here, headers=known)
+    assert (same.status_code, same.content, same.headers["etag"]) == (304, b"", first.headers["etag"])
+    job = client.post("/jobs", json={"type": "reprocess", "sites": [site]}).json()["id"]
+    work_off(service, FakeRunner(changes=5))
+    second = client.get(here, headers=known)
+    assert second.status_code == 200
+    client.post(f"/jobs/{job}/promote")
+    # The same two reports, and another of them is the current one.
+    assert client.get(here, headers={"If-None-Match": second.headers["etag"]}).status_code == 200
+    assert client.get(here, params={"limit": 1}).headers["etag"] != client.get(here).headers["etag"]
 
 
 def test_the_landing_page_leads_everywhere(lite_client: TestClient) -> None:
