@@ -30,6 +30,7 @@ from imagery.comparability import Conditions, compare_looks
 from imagery.errors import DepotwatchError
 from imagery.evidence.background import brightness
 from imagery.evidence.physics import physical_log_odds
+from imagery.evidence.ridges import MIN_NORMAL_COSINE
 from imagery.illumination import Sun, View
 from imagery.lifecycle import Lifecycle, LifecycleOptions, day_numbers, follow, status_of
 from imagery.limits import COUNTABLE_GSD_M, detection_limits, smallest_area_m2, state_of
@@ -39,6 +40,7 @@ from imagery.observability import ObservationState
 from imagery.standing import standing_rows
 from imagery.verification import (
     Window,
+    along_the_sun,
     cut_window,
     features_of,
     inner_mask,
@@ -344,7 +346,8 @@ class _Series:
                 difference, drawn = bare, lone
         if drawn is None or drawn.area_m2.value < smallest:
             return None
-        settled = self._followed(kind, looks, place, window, inner_mask(drawn, difference, window))
+        blind = along_the_sun(looks, drawn) if kind is ObjectClass.BERM else None
+        settled = self._followed(kind, looks, place, window, inner_mask(drawn, difference, window), blind)
         return None if settled is None else self._change(kind, looks, place, window, *settled, drawn)
 
     def _followed(
@@ -354,10 +357,16 @@ class _Series:
         place: Candidate,
         window: Window,
         mask: NDArray[np.bool_],
+        blind: NDArray[np.bool_] | None = None,
     ) -> tuple[Lifecycle, NDArray[np.float64], NDArray[np.bool_]] | None:
-        """Pool the evidence over a mask and follow it through the series; None where a switch is hardly possible."""
+        """Pool the evidence over a mask and follow it through the series; None where a switch is hardly possible.
+
+        Looks that are ``blind`` to the object count where they show it, and are no word against it where they do not.
+        """
         emission, options = self.verifier.emissions[kind], self.options.lifecycle
         pooled, seen = pooled_evidence(window, mask, emission, options)
+        if blind is not None:
+            seen &= ~blind | (pooled > 0.0)
         days = day_numbers([look.t_utc for look in looks])
         found = follow(pooled, seen, days, place.direction, (place.before, place.after), options)
         if found is None or found.posterior < _LEAST_POSTERIOR:
@@ -435,12 +444,14 @@ def _against(
         said.append("No earlier look shows clearly that it was otherwise.")
     if values.get("structure", 1.0) < 0.0:
         said.append("The texture inside its outline changed little between the looks before and after.")
-    if kind is ObjectClass.BERM and values.get("light", 1.0) < 0.26:
-        said.append("It runs nearly along the sun's azimuth, where banks hardly show.")
+    if kind is ObjectClass.BERM and values.get("light", 1.0) < MIN_NORMAL_COSINE:
+        said.append(
+            "It runs nearly along the sun's azimuth in a look at either end, where banks hardly show."
+        )
     if values["rival"] < 0.0:
         said.append("Each look alone takes it for another kind of structure at least as readily.")
     if values["shift"] > 0.5:
-        said.append("Half a pixel of misregistration would explain much of it.")
+        said.append("Misregistration no larger than these looks may have would explain much of it.")
     pair = compare_looks(_conditions(looks[found.before]), _conditions(looks[found.after]))
     differs = [_DIFFERS[reason] for reason in pair.reasons if reason in _DIFFERS]
     if differs:

@@ -18,6 +18,7 @@ from shapely.affinity import translate
 from imagery.calibration import Emission, log_odds
 from imagery.candidates import Candidate
 from imagery.changes import LOG_ODDS_STEP, UNSEEN, Direction, LookEvidence, ObjectClass
+from imagery.evidence.ridges import MIN_NORMAL_COSINE
 from imagery.grid import SiteGrid
 from imagery.lifecycle import Lifecycle, LifecycleOptions
 from imagery.limits import smallest_area_m2
@@ -43,6 +44,9 @@ _STACK_HEIGHT_M = 5.2
 # Fisher-transformed correlation of the surroundings across an onset, below which the season changed everything alike.
 _LEAST_ALIKE = 0.3
 _LEAST_LIT_M2 = 7.0
+_SHIFTS_PX = (0.5, 2.0)
+# A bank that fills so much of its box and is so many times as long as wide has one axis.
+_STRAIGHT_FILL, _STRAIGHT_ASPECT = 0.5, 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -260,8 +264,8 @@ def features_of(
         "looks": float(seen.sum()),
         "size": math.log(max(drawn.area_m2.value, 1.0) / smallest_area_m2(kind, looks[found.after].gsd_m)),
         "steady": _steady(pooled, before, sorted(set(after))),
-        "shift": shift_sensitivity(window, inside, found, sign),
-        "light": _light(looks, found, drawn, direction) if kind is ObjectClass.BERM else 1.0,
+        "shift": shift_sensitivity(looks, window, inside, found, sign),
+        "light": _light(looks, found, drawn) if kind is ObjectClass.BERM else 1.0,
         "shown": float(min(found.shown, 4)),
         "without": float(min(len(missing), 4)),
         "lit": lit_share(window, inside, standing, missing),
@@ -496,23 +500,45 @@ def _correlation(one: Float32Array, other: Float32Array) -> float:
     return float(np.clip((a * b).sum() / max(scale, 1e-9), -0.99, 0.99))
 
 
-def shift_sensitivity(window: Window, inside: Mask, found: Lifecycle, sign: float) -> float:
-    """Return the share of the evidence step across the onset that half a pixel of misregistration can take away, 0-1."""
+def shift_sensitivity(
+    looks: Sequence[LookEvidence], window: Window, inside: Mask, found: Lifecycle, sign: float
+) -> float:
+    """Return the share of the evidence step across the onset that misregistration can take away, 0-1.
+
+    Half a pixel of it, or twice what registration says it left in either of the two looks, if that is more.
+    """
     before, after = window.evidence[found.before], window.evidence[found.after]
     step = sign * (np.nan_to_num(after) - np.nan_to_num(before))
     whole = float(step[inside].mean())
     if whole <= 0.0:
         return 1.0
+    left_m = max(looks[i].registration_residual_m for i in (found.before, found.after))
+    reach = float(np.clip(2.0 * left_m / window.grid.gsd_m, *_SHIFTS_PX))
     moved = []
-    for down, right in ((0.5, 0.0), (-0.5, 0.0), (0.0, 0.5), (0.0, -0.5)):
+    for down, right in ((reach, 0.0), (-reach, 0.0), (0.0, reach), (0.0, -reach)):
         shifted = ndimage.shift(np.nan_to_num(after), (down, right), order=1, mode="nearest")
         moved.append(float((sign * (shifted - np.nan_to_num(before)))[inside].mean()))
     return float(np.clip(1.0 - min(moved) / whole, 0.0, 1.0))
 
 
-def _light(looks: Sequence[LookEvidence], found: Lifecycle, drawn: Outline, direction: Direction) -> float:
-    """Return how squarely the sun met a bank's flanks in the look that shows it first: |cos(normal, sun)|."""
-    shows = looks[found.after if direction is Direction.APPEARED else found.before]
-    if shows.sun_azimuth_deg is None:
+def along_the_sun(looks: Sequence[LookEvidence], drawn: Outline) -> NDArray[np.bool_]:
+    """Return the looks in which the sun stood so near a straight bank's axis that neither of its flanks was lit more.
+
+    Such a look may show a bank by its colour; that it does not show one says nothing.
+    """
+    if drawn.box_fill < _STRAIGHT_FILL or drawn.length_m < _STRAIGHT_ASPECT * drawn.width_m:
+        return np.zeros(len(looks), bool)
+    return np.array([_squarely(look, drawn) < MIN_NORMAL_COSINE for look in looks])
+
+
+def _light(looks: Sequence[LookEvidence], found: Lifecycle, drawn: Outline) -> float:
+    """Return how squarely the sun met a bank's flanks, in the worse of the two looks at the ends of its onset."""
+    known = [v for i in (found.before, found.after) if math.isfinite(v := _squarely(looks[i], drawn))]
+    return min(known, default=math.nan)
+
+
+def _squarely(look: LookEvidence, drawn: Outline) -> float:
+    """Return |cos| of the angle between a bank's normal and the sun; NaN where the sun is unknown."""
+    if look.sun_azimuth_deg is None:
         return math.nan
-    return abs(math.sin(math.radians(shows.sun_azimuth_deg - drawn.orientation_deg)))
+    return abs(math.sin(math.radians(look.sun_azimuth_deg - drawn.orientation_deg)))

@@ -114,6 +114,22 @@ def test_a_container_that_comes_is_found_once_with_its_interval_size_and_count()
     assert change.orientation_deg == pytest.approx(90.0, abs=4.0)
 
 
+@pytest.mark.parametrize(("azimuth_deg", "gone"), [(92.0, False), (272.0, False), (150.0, True)])
+def test_a_bank_is_not_gone_because_the_sun_stood_along_it(azimuth_deg: float, gone: bool) -> None:
+    looks = series([(1, 30.0, 30.0, 40.0, 7.0, 0, 3)], 6)
+    along = [replace(look, sun_azimuth_deg=azimuth_deg) for look in looks[3:]]
+    changes = find_changes(looks[:3] + along, EVERYWHERE).changes
+    assert [str(c.direction) for c in changes] == ["removed"] * gone
+
+
+def test_a_bank_that_shows_although_the_sun_stands_along_it_counts() -> None:
+    looks = [replace(look, sun_azimuth_deg=90.0) for look in series([(1, 30.0, 30.0, 40.0, 7.0, 3, 6)], 6)]
+    looks[:3] = [replace(look, sun_azimuth_deg=150.0) for look in looks[:3]]
+    (change,) = find_changes(looks, EVERYWHERE).changes
+    assert change.direction is Direction.APPEARED
+    assert any("azimuth" in said for said in change.against)
+
+
 def test_a_bank_is_measured_along_its_crest() -> None:
     (change,) = find_changes(series([(1, 30.0, 30.0, 40.0, 7.0, 2, 99)], 7), EVERYWHERE).changes
     assert change.object_class is ObjectClass.BERM

@@ -20,6 +20,7 @@ from imagery.verification import (
     lit_share,
     outline_change,
     shadow_change,
+    shift_sensitivity,
     structure_change,
     without_shadow,
 )
@@ -156,3 +157,32 @@ def test_where_the_season_changed_everything_texture_says_nothing() -> None:
     same = one + rng.normal(0.0, 0.02, GRID.shape).astype(np.float32)
     same[footprint_mask(OUTLINE, _window(one))] = other[inside]
     assert structure_change(_window(one, same), inside, [0], [1]) > 0.5
+
+
+def test_what_registration_left_may_explain_more_of_a_narrow_thing() -> None:
+    absent = np.full(GRID.shape, -4.0, np.float32)
+    stands = absent.copy()
+    stands[60:64, 40:64] = 4.0
+    window = _window(absent, stands)
+    window = dataclasses.replace(window, evidence=np.stack([absent, stands]))
+    found = follow(
+        np.array([-4.0, 4.0]),
+        np.ones(2, bool),
+        np.array([0.0, 30.0]),
+        Direction.APPEARED,
+        (0, 1),
+        LifecycleOptions(),
+    )
+    assert found is not None
+    well, badly = (
+        shift_sensitivity(
+            [dataclasses.replace(look, registration_residual_m=left_m) for look in _looks(2, None)],
+            window,
+            stands > 0,
+            found,
+            1.0,
+        )
+        for left_m in (0.1, 0.5)
+    )
+    assert well == pytest.approx(1 / 8, abs=0.02)  # half a pixel of a strip four pixels wide
+    assert badly == pytest.approx(2 / 4, abs=0.02)  # two pixels, the most that is looked at
