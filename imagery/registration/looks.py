@@ -66,7 +66,7 @@ def estimate_displacement(
     part = common_part(seen, target.observed, max_shift_m / gsd_m)
 
     def made(look: Look, which: int, where: NDArray[np.bool_]) -> Prepared:
-        image = _blurred(_mean(look, names[which]), own_px[which], coarse_px)
+        image = blurred(_mean(look, names[which]), own_px[which], coarse_px)
         return prepare(image[part], where[part], options)
 
     # Candidates differ from target to target.
@@ -127,10 +127,11 @@ def equal_sharpness(
 ) -> tuple[Float32Image, Float32Image]:
     """Blur the sharper image to the coarser one's pixel; sizes are the scenes' own pixels in grid pixels."""
     coarse = max(first_px, second_px, 1.0)
-    return _blurred(first, first_px, coarse), _blurred(second, second_px, coarse)
+    return blurred(first, first_px, coarse), blurred(second, second_px, coarse)
 
 
-def _blurred(image: Float32Image, own_px: float, coarse_px: float) -> Float32Image:
+def blurred(image: Float32Image, own_px: float, coarse_px: float) -> Float32Image:
+    """Return an image of pixels ``own_px`` as sharp as one of ``coarse_px``, both in grid pixels; NaN stays where it is."""
     # An optical PSF is about as wide as its pixel: sigma 0.45 of it on either side.
     variance = 0.45**2 * (coarse_px**2 - max(own_px, 1.0) ** 2)
     if variance < 0.05:

@@ -36,6 +36,7 @@ from imagery.grid import SiteGrid
 from imagery.lifecycle import CONFIRMED_FROM
 from imagery.limits import as_measured
 from imagery.look import Look
+from imagery.timeseries.comparable import Comparable, at_pixel_size, comparable_looks, kinds_of
 from imagery.timeseries.controls import commonness, take_controls
 from imagery.timeseries.course import ABSENT_BELOW, PRESENT_ABOVE, Course, follow, surroundings
 from imagery.timeseries.cube import (
@@ -118,14 +119,15 @@ def find_disturbances(
 
     Parameters
     ----------
-    looks : any order, one grid; reflectance (band, row, col) NaN where unseen
+    looks : any order, one grid; reflectance (band, row, col) NaN where unseen; a few that the others cannot be
+        compared with are left out, and named in a warning
     aoi_mask : (row, col) True inside the area of interest; nothing is reported outside
     options : None for the defaults
 
     Returns
     -------
     detection : changes of class ``other`` ordered by onset and place, without counts; never a claim where
-        nothing was seen
+        nothing was seen; no standing for looks that were left out
 
     Raises
     ------
@@ -140,13 +142,17 @@ def find_disturbances(
         raise NoCommonGrid(
             "all looks and the area mask must lie on one grid; warp them to the site grid first"
         )
+    compared = comparable_looks(ordered)
+    ordered = list(compared.looks)
+    options = _for_pixels(options, compared)
     limits = coarse_limits(max(look.gsd_m for look in ordered))
     dates = independent_dates([look.t_utc for look in ordered], options.apart_days)
     changes: list[Change] = []
     least, warnings = within_budget(measured_points(), options.max_false_alarms, options.least_confidence)
+    warnings.extend(compared.warnings)
     if len(dates) >= 2:
         for tile, core in _tiles(grid, len(dates) * max(len(common_bands(ordered)), 1), options.tile_values):
-            cut = [_window(look, tile) for look in ordered]
+            cut = [at_pixel_size(_window(look, tile), compared.gsd_m) for look in ordered]
             found, said = _changes_of_tile(cut, aoi_mask[tile], dates, options)
             sure = [c for c in found if c.confidence >= least]
             changes.extend(c for c in sure if core is None or _owned(c, core))
@@ -154,6 +160,21 @@ def find_disturbances(
     changes.sort(key=lambda c: (c.onset.end, c.onset.start, c.footprint.centroid.y, c.footprint.centroid.x))
     standing = tuple(_standing(look, aoi_mask, changes) for look in ordered)
     return Detection(tuple(changes), standing, limits, tuple(warnings))
+
+
+def _for_pixels(options: TimeSeriesOptions, compared: Comparable) -> TimeSeriesOptions:
+    """Return options that count in the coarsest looks' pixels where looks of several sizes are compared.
+
+    How sharp a look is and where it lies is known to a fraction of its own pixels, whatever grid it was warped to.
+    """
+    if not compared.several_sizes:
+        return options
+    times = compared.gsd_m / compared.looks[0].grid.gsd_m
+    return replace(
+        options,
+        sigma_px=options.sigma_px * times,
+        misregistration_px=options.misregistration_px * times,
+    )
 
 
 def coarse_limits(gsd_m: float) -> tuple[DetectionLimit, ...]:
@@ -487,6 +508,12 @@ def _change(
     area = _area(place, grid.gsd_m)
     evidence, sentences = _evidence(place, looks, bands, support_dates, before_dates, area, len(dates))
     confidence = 1.0 / (1.0 + np.exp(-sum(value for _, value in evidence)))
+    status = _status(closed, support_dates, confidence)
+    if not _one_kind_shows_it(course, kinds_of(looks)):
+        status = Status.FIRST
+        sentences += (
+            "The looks before and after differ in what their numbers mean, so that may be all there is.",
+        )
     return Change(
         object_class=ObjectClass.OTHER,
         direction=direction,
@@ -495,10 +522,10 @@ def _change(
         ),
         onset=OnsetInterval(looks[onset_from].t_utc, looks[onset_to].t_utc),
         last_seen=looks[supporting[-1] if direction is Direction.APPEARED else onset_from].t_utc,
-        status=_status(closed, support_dates, confidence),
+        status=status,
         confidence=float(np.round(confidence, 4)),
         count=None,
-        count_reason=f"pixels of {looks[0].gsd_m:g} m cannot resolve containers",
+        count_reason=f"pixels of {max(look.gsd_m for look in looks):g} m cannot resolve containers",
         area_m2=area,
         length_m=None,
         width_m=None,
@@ -522,6 +549,18 @@ def _onset(course: Course) -> tuple[int, int]:
     absent = [int(i) for i in left if course.presence[i] < ABSENT_BELOW] or [int(left[0])]
     present = [int(i) for i in right if course.presence[i] > PRESENT_ABOVE] or [int(right[-1])]
     return absent[-1], present[0]
+
+
+def _one_kind_shows_it(course: Course, kinds: tuple[str, ...]) -> bool:
+    """Whether looks of one kind alone show the place both clearly absent before the split and clearly present after."""
+    if len(set(kinds)) == 1:
+        return True
+    absent = {
+        kind for kind, p in zip(kinds[: course.split], course.presence, strict=False) if p < ABSENT_BELOW
+    }
+    after = course.presence[course.split :]
+    present = {kind for kind, p in zip(kinds[course.split :], after, strict=True) if p > PRESENT_ABOVE}
+    return bool(absent & present)
 
 
 def _status(closed: bool, support_dates: int, confidence: float) -> Status:
