@@ -11,6 +11,7 @@ import itertools
 import json
 import logging
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,10 +26,11 @@ from service.archives import covering_scenes, hosts_of, is_waiting_folder, note_
 from service.database import Database, Record
 from service.settings import Settings
 from service.tables import archives, sites, units, warnings
+from service.tables import jobs as jobs_table
 
 if TYPE_CHECKING:
     from imagery.scene import Scene
-    from pipelines.archives.archive import Archive
+    from pipelines.archives.archive import Archive, ArchiveResult, Refusal
 
 log = logging.getLogger(__name__)
 
@@ -40,6 +42,17 @@ SILENT = "ingest-silence"
 MIN_SCENES_FOR_SILENCE = 4
 # Refusals of a scene that may be none the next time.
 PASSING = frozenset({"download-failed"})
+
+
+@dataclass(frozen=True, slots=True)
+class Looked:
+    """What one look at an archive gave: the cursor to keep, and what was found; None where there was nothing to ask.
+
+    That is so of a local archive none of whose files changed, and of a remote one while no watched site reads it.
+    """
+
+    cursor: str | None
+    found: "ArchiveResult | None"
 
 
 class Watch:
@@ -84,7 +97,7 @@ class Watch:
     def _look_at(self, row: Record) -> None:
         cursor, error = None, None
         try:
-            cursor = index_archive(self._database, self._settings, row)
+            cursor = index_archive(self._database, self._settings, row).cursor
         except DepotwatchError as fault:
             error = f"{fault.code}: {fault.detail}"
             log.warning(
@@ -102,18 +115,20 @@ class Watch:
             )
 
 
-def index_archive(database: Database, settings: Settings, row: Record) -> str | None:
-    """Bring one archive's scene rows up to date and submit work; return the cursor to keep."""
+def index_archive(database: Database, settings: Settings, row: Record, *, anew: bool = False) -> Looked:
+    """Bring one archive's scene rows up to date and submit work; ``anew`` looks at all of it, whatever was seen before."""
     if row.kind == "remote":
-        return _index_remote(database, settings, row)
+        return _index_remote(database, settings, row, anew)
     mark = _fingerprint(Path(row.source))
-    if mark == str(row.watch_cursor):
-        return mark
-    found = () if is_waiting_folder(row.source) else opened(settings, row).search().scenes
+    if mark == str(row.watch_cursor) and not anew:
+        return Looked(mark, None)
+    from pipelines.archives import ArchiveResult
+
+    found = ArchiveResult(()) if is_waiting_folder(row.source) else opened(settings, row).search()
     with database.write() as connection:
-        fresh = store_scenes(database, connection, row.id, found, whole=True)
+        fresh = store_scenes(database, connection, row.id, found.scenes, whole=True)
         submit_for_scenes(database, connection, settings, row, fresh)
-    return mark
+    return Looked(mark, found)
 
 
 def opened(settings: Settings, row: Record) -> "Archive":
@@ -135,29 +150,34 @@ def _fingerprint(path: Path) -> str:
     return digest.hexdigest()
 
 
-def _index_remote(database: Database, settings: Settings, row: Record) -> str | None:
+def _index_remote(database: Database, settings: Settings, row: Record, anew: bool) -> Looked:
+    from pipelines.archives import ArchiveResult
+
     with database.read() as connection:
         areas = [shapely.from_geojson(site.geometry) for site in _watched_sites(connection, row)]
         now = float(connection.execute(select(database.now)).scalar_one())
     if not areas:
-        return None
+        return Looked(None, None)
     kept: dict[str, Any] = json.loads(row.watch_cursor) if row.watch_cursor else {"whole": 0.0, "areas": ""}
     mark = hashlib.sha256(b"".join(shapely.to_wkb(area) for area in areas)).hexdigest()
-    whole = now - kept["whole"] > WHOLE_EVERY_S or kept["areas"] != mark
+    whole = anew or now - kept["whole"] > WHOLE_EVERY_S or kept["areas"] != mark
     start = None if whole else datetime.fromtimestamp(now - RECENT_S, UTC)
     archive = opened(settings, row)
     found: dict[str, Scene] = {}
-    complete = True
+    refused: set[Refusal] = set()
     for area in areas:
         result = archive.search(area, (start, None))
         found |= {scene.id: scene for scene in result.scenes}
-        complete = complete and not any(refusal.code in PASSING for refusal in result.refused)
+        refused.update(result.refused)
+    complete = not any(refusal.code in PASSING for refusal in refused)
     with database.write() as connection:
         fresh = store_scenes(database, connection, row.id, list(found.values()), whole=False)
         submit_for_scenes(database, connection, settings, row, fresh)
     # What did not arrive may be older than the recent past: all of it is asked for again soon.
     read = now if complete else now - WHOLE_EVERY_S + AGAIN_S
-    return json.dumps({"whole": read if whole else kept["whole"], "areas": mark})
+    cursor = json.dumps({"whole": read if whole else kept["whole"], "areas": mark})
+    told = sorted(refused, key=lambda refusal: (refusal.where, refusal.code, refusal.sentence))
+    return Looked(cursor, ArchiveResult(tuple(found.values()), tuple(told)))
 
 
 def _watched_sites(connection: Connection, archive: Record) -> list[Record]:
@@ -177,7 +197,7 @@ def submit_for_scenes(
 ) -> list[str]:
     """Submit one job per tenant for the sites that new footprints touch; return the jobs.
 
-    A site whose next analysis has not begun yet needs no other: it will see the new scenes too.
+    A site whose next analysis of all scenes has not begun yet needs no other: it will see the new ones too.
     """
     if not footprints:
         return []
@@ -187,9 +207,7 @@ def submit_for_scenes(
         for row in _watched_sites(connection, archive)
         if shapely.intersects(area, shapely.from_geojson(row.geometry))
     ]
-    waiting = set(
-        connection.execute(select(units.c.site).where(units.c.state == "ready").distinct()).scalars()
-    )
+    waiting = _about_to_read_all(connection)
     by_tenant: dict[str, list[str]] = {}
     for row in touched:
         if row.id not in waiting:
@@ -204,6 +222,16 @@ def submit_for_scenes(
         )
         for tenant, wanted in sorted(by_tenant.items())
     ]
+
+
+def _about_to_read_all(connection: Connection) -> set[str]:
+    """Return the sites with an analysis of their whole time to come; of other work they need not see what is new."""
+    statement = (
+        select(units.c.site, jobs_table.c.request)
+        .join(jobs_table, jobs_table.c.id == units.c.job)
+        .where(units.c.state == "ready", jobs_table.c.type == "analyse")
+    )
+    return {row.site for row in connection.execute(statement) if json.loads(row.request)["period"] is None}
 
 
 def note_silence(database: Database, settings: Settings) -> None:

@@ -13,6 +13,7 @@ from starlette.testclient import TestClient
 from pipelines.archives import open_archive
 from service.archives import add_archive
 from service.context import Service
+from service.jobs import JobRequest, submit
 from service.tables import archives, scenes
 from service.tenancy import ensure_tenant
 from service.watch import SILENT, Watch, note_silence
@@ -99,6 +100,25 @@ def test_two_scenes_before_the_first_is_worked_on_make_one_job(service: Service,
         write_scene(folder, name, day)
         look(service)
     assert len(new_jobs(client)) == 1
+
+
+@pytest.mark.parametrize(
+    ("kind", "period"), [("verify", None), ("reprocess", None), ("analyse", "2020-01-01/2020-12-31")]
+)
+def test_work_that_need_not_see_a_new_scene_does_not_stand_for_the_work_that_must(
+    service: Service, folder: Path, kind: str, period: str | None
+) -> None:
+    client = client_of(service)
+    site = client.post("/sites", json=feature("near", analyse=False)).json()
+    with service.database.write() as connection:
+        tenant = ensure_tenant(service.database, connection, "first")
+        submit(
+            service.database, connection, tenant, JobRequest(kind, [site["id"]], period, {}), max_queued=10
+        )
+    for name, day in (("one", "2024-05-01"), ("two", "2024-06-01")):
+        write_scene(folder, name, day)
+        look(service)
+        assert len(new_jobs(client)) == 1
 
 
 def test_a_scene_that_was_replaced_is_new_and_one_that_went_is_gone(service: Service, folder: Path) -> None:
