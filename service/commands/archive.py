@@ -2,12 +2,10 @@
 
 import argparse
 import json
-import sys
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from pipelines.archives import ArchiveResult
-    from service.database import Database, Record
+    from service.database import Database
     from service.settings import Settings
 
 SUMMARY = "Add, index or list archives: where scenes come from."
@@ -65,31 +63,29 @@ def _index(name: str, database: "Database", settings: "Settings", *, as_json: bo
 
     with database.read() as connection:
         row = archives.find_archive(connection, None, name)
-    cursor = index_archive(database, settings, row)
+    looked = index_archive(database, settings, row, anew=True)
     with database.write() as connection:
-        archives.note_watch(database, connection, row.id, cursor, None)
+        archives.note_watch(database, connection, row.id, looked.cursor, None)
     refused, noted = [], []
-    if row.kind != "remote" and (found := _search(settings, row)) is not None:
-        refused = [{"where": r.where, "code": r.code, "detail": r.sentence} for r in found.refused]
-        noted = [{"scene": s.id, "notes": list(s.notes)} for s in found.scenes if s.notes]
+    if looked.found is not None:
+        refused = [{"where": r.where, "code": r.code, "detail": r.sentence} for r in looked.found.refused]
+        noted = [{"scene": s.id, "notes": list(s.notes)} for s in looked.found.scenes if s.notes]
     with database.read() as connection:
         shown = next(a for a in archives.list_archives(connection, None) if a["name"] == name)
     if as_json:
-        print(json.dumps({**shown, "refused": refused, "notes": noted}, indent=2))
+        asked = looked.found is not None
+        print(json.dumps({**shown, "asked": asked, "refused": refused, "notes": noted}, indent=2))
         return 0
     _print([shown], as_json=False)
+    if looked.found is None:
+        print(
+            "  nothing was asked: a STAC API is searched where sites are, and no site that reads it is watched"
+        )
     for fault in refused:
-        print(f"  refused {fault['where']}: {fault['code']}: {fault['detail']}", file=sys.stderr)
+        print(f"  refused {fault['where']}: {fault['code']}: {fault['detail']}")
     for entry in noted:
-        print(f"  {entry['scene']}: {'; '.join(entry['notes'])}", file=sys.stderr)
+        print(f"  {entry['scene']}: {'; '.join(entry['notes'])}")
     return 0
-
-
-def _search(settings: "Settings", row: "Record") -> "ArchiveResult | None":
-    from service.archives import is_waiting_folder
-    from service.watch import opened
-
-    return None if is_waiting_folder(row.source) else opened(settings, row).search()
 
 
 def _print(rows: list[dict[str, object]], *, as_json: bool) -> None:

@@ -174,7 +174,7 @@ def _add(service: "Service", tenant: str, sample: Path) -> str:
         row = archives.add_archive(
             database, connection, name, "catalog", str(sample / "catalog.json"), tenant
         )
-    cursor = index_archive(database, service.settings, row)
+    cursor = index_archive(database, service.settings, row).cursor
     body, kind = read_file(str(sample / "aoi.geojson"), sample.name, analyse=True)
     draft = replace(read_sites(body, kind).drafts[0], archives=(name,))
     with database.write() as connection:

@@ -308,12 +308,46 @@ def test_a_host_is_allowed_to_the_archive_it_was_allowed_to_and_no_other(
 
     report = client_of(watched).get("/archives").json()["archives"]
     assert all("allow_hosts" not in shown for shown in report)
+    given = ["--data", str(tmp_path / "cli"), "--json"]
+    assert index(["add", "cli", world.front.url, "--allow-host", "127.0.0.1", *given]) == 0
+    assert json.loads(capsys.readouterr().out)["allow_hosts"] == ["127.0.0.1"]
+
+
+def index(given: list[str]) -> int:
     parser = __import__("argparse").ArgumentParser()
     archive_command.add_arguments(parser)
-    given = ["--data", str(tmp_path / "cli"), "--json"]
-    added = parser.parse_args(["add", "cli", world.front.url, "--allow-host", "127.0.0.1", *given])
-    assert archive_command.run(added) == 0
-    assert json.loads(capsys.readouterr().out)["allow_hosts"] == ["127.0.0.1"]
+    return archive_command.run(parser.parse_args(given))
+
+
+def test_the_index_command_says_per_scene_of_an_api_what_is_missing(
+    watched: Service, world: World, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (world.folder / "broken.tif").write_bytes(b"II*")
+    world.now_knows([world.item("whole", "2020-01-05"), world.item("broken", "2020-02-05")])
+    data = ["--data", str(watched.settings.data)]
+    for _ in range(2):  # the second time nothing is new, and all of it is told again
+        assert index(["index", "api", *data]) == 0
+        said = capsys.readouterr()
+        assert said.err == ""
+        assert "  refused broken: unreadable-raster: " in said.out
+        assert "  whole: " in said.out
+        assert "sun angles missing" in said.out
+    assert index(["index", "api", *data, "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["asked"] is True
+    assert [(fault["where"], fault["code"]) for fault in told["refused"]] == [("broken", "unreadable-raster")]
+    assert [entry["scene"] for entry in told["notes"]] == ["whole"]
+
+
+def test_the_index_command_says_that_without_a_site_nothing_was_asked(
+    world: World, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    world.now_knows([world.item("s1", "2024-01-05")])
+    assert (
+        index(["add", "api", world.front.url, "--allow-host", "127.0.0.1", "--data", str(tmp_path / "d")])
+        == 0
+    )
+    assert "nothing was asked: " in capsys.readouterr().out
 
 
 @pytest.mark.long
