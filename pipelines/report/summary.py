@@ -86,6 +86,11 @@ def all_warnings(analysis: Analysis) -> list[str]:
     return list(dict.fromkeys([*analysis.warnings, *analysis.detection.warnings]))
 
 
+def _added_counts(counts: Sequence[Estimate]) -> Estimate:
+    """Add counts with the ends of their intervals: what makes one too low, stacks, makes all of a site so."""
+    return Estimate(sum(c.value for c in counts), sum(c.low for c in counts), sum(c.high for c in counts))
+
+
 def _added(estimates: Sequence[Estimate]) -> Estimate:
     """Add independent estimates: values add, half-widths of the intervals add in quadrature."""
     value = sum(e.value for e in estimates)
@@ -114,7 +119,7 @@ def _tally(object_class: ObjectClass, direction: Direction, group: Sequence[Chan
         direction,
         len(group),
         expected_true([c.confidence for c in group]),
-        _added(counts) if whole else None,
+        _added_counts(counts) if whole else None,
         None if whole else "; ".join(reasons) or "not counted",
         _added([c.area_m2 for c in group]),
         max(c.gsd_m for c in group),

@@ -18,7 +18,7 @@ from imagery.changes import Compared, Estimate
 from pipelines.report import write_report
 from pipelines.report.figures import nice_length, timeline_figure
 from pipelines.report.html_page import headline
-from pipelines.report.summary import Verdict, expected_true, verdict
+from pipelines.report.summary import Verdict, expected_true, tallies, verdict
 from pipelines.report.wording import coarse_limits, date, statement
 
 VOID = {"meta", "br", "img", "hr"}
@@ -293,6 +293,16 @@ def test_how_many_are_real_follows_the_law_of_independent_chances() -> None:
     # Binomial(20, 0.9): P(X <= 15) = 0.0432, P(X <= 16) = 0.1330 (tables), P(X <= 19) = 0.878.
     assert expected_true([0.9] * 20) == Estimate(pytest.approx(18.0), 16.0, 20.0)
     assert expected_true([]) == Estimate(0.0, 0.0, 0.0)
+
+
+def test_intervals_of_counts_add_up_since_stacks_widen_them_all_alike(build: Callable[..., Any]) -> None:
+    """If twenty places all hold stacks of two, there are 80 containers: hand calculation, 20 x 2 (1-6)."""
+    made = build(n_changes=1, n_looks=3, side=200, gaps=False)
+    one = replace(made.analysis.detection.changes[0], count=Estimate(2, 1, 6), area_m2=Estimate(50, 40, 60))
+    detection = replace(made.analysis.detection, changes=(one,) * 20)
+    (tally,) = tallies(replace(made.analysis, detection=detection))
+    assert tally.count == Estimate(40, 20, 120)
+    assert tally.area_m2.high == pytest.approx(1000 + 10 * 20**0.5)
 
 
 @pytest.mark.parametrize(
