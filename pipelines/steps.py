@@ -48,7 +48,7 @@ from imagery.warp import read_look
 from pipelines.products import DamagedProduct, Product, ProductStore, StoreFailed, product_key
 from pipelines.working_memory import WORKING_MEMORY
 
-VERSIONS = {"chip": 2, "displacement": 2, "evidence": 10, "look": 4, "window": 1}
+VERSIONS = {"chip": 2, "displacement": 2, "evidence": 10, "look": 5, "window": 1}
 """Step name to step version."""
 
 # Windows up to so many pixels are kept: what an event's pictures need, not whole looks.
@@ -501,13 +501,12 @@ def _see(unit: LookUnit, store: ProductStore, displacement: Displacement, key: s
         "gains": [list(entry) for entry in normalisation.by_band],
         "remarks": [*look.notes, *remarks_of(normalisation)],
     }
-    look = told_by_conditions(look)
+    look = hidden_by(normalisation.whole_site_change, told_by_conditions(look))
     if unit.coarse:
         look = apply_normalisation(look, normalisation)
         return store.put(
             key, _look_header(look) | shared, {"reflectance": look.reflectance, "state": look.state}
         )
-    look = hidden_by(normalisation.whole_site_change, look)
     found = look_evidence(
         look,
         registration_residual_m=displacement.residual_m,
@@ -536,7 +535,8 @@ def _evidence_parts(found: LookEvidence) -> tuple[dict[str, Any], dict[str, NDAr
     return header, arrays
 
 
-# What lies over a whole site and hides small objects: such a look may neither show one nor say that there is none.
+# What lies over a whole site and hides small objects: such a look may neither show one nor say that there is none. Other
+# kinds do not count: at 10 m fields change their pattern with the season, and half of all clear looks would be lost.
 HIDING = {WholeSiteKind.SNOW: ObservationState.SNOW, WholeSiteKind.HAZE: ObservationState.CLOUD}
 
 
