@@ -37,6 +37,8 @@ class LifecycleOptions:
     narrowest possible, and all of those at 0.95, which were 1.6 times as wide.
     ``spare_days`` are added to the series, spread over its steps: work comes in bursts, so two looks three days apart
     must not need much better evidence than two a month apart, while many looks must not make a change likelier.
+    ``independent_days`` apart, as at 10 m, looks count as independent where a status is climbed: snow, haze and what is parked for
+    a job last longer than the days over which looks share their ``dependence_days``.
     """
 
     appear_per_day: float = 1.0 / 500.0
@@ -44,6 +46,7 @@ class LifecycleOptions:
     gross_error: float = 0.02
     least_seen: float = 0.6
     dependence_days: float = 2.0
+    independent_days: float = 4.0
     interval_mass: float = 0.65
     spare_days: float = 60.0
     supports_above: float = 0.5
@@ -198,8 +201,8 @@ def follow(
         tuple(int(index[i]) for i in supporting),
         tuple(int(index[i]) for i in against),
         tuple(int(index[i]) for i in earlier),
-        _independent(days[index[supporting]], options.dependence_days),
-        _independent(days[index[strong]], options.dependence_days),
+        _independent(days[index[supporting]], options.independent_days),
+        _independent(days[index[strong]], options.independent_days),
         int(index[seen_last]),
         None if reverse is None else int(index[reverse + 1]),
         _independent(days[index[showing]], options.dependence_days),
@@ -241,11 +244,11 @@ def _reversal(undone: Float64Array, end: int) -> int | None:
     return None if late.size == 0 else int(late[0]) + end + 1
 
 
-def _independent(days: Float64Array, dependence_days: float) -> int:
+def _independent(days: Float64Array, apart_days: float) -> int:
     """Count looks that are further apart than conditions last."""
     count, last = 0, -math.inf
     for day in days:
-        if day - last >= dependence_days:
+        if day - last >= apart_days:
             count, last = count + 1, float(day)
     return count
 
