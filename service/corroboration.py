@@ -36,7 +36,7 @@ from service.tables import changes, looks, sites
 
 DAY_S = 86_400.0
 # Raised whenever the same question gets another answer than before, so that nobody keeps the old one.
-METHOD = 3
+METHOD = 4
 # Why an event with clear looks cannot be tested by itself.
 NO_POWER = "no_power"
 # A look that shows less than half of the site may miss what happens on the other half.
@@ -350,7 +350,7 @@ def _sentence(told: dict[str, Any], inside: Sequence[Look]) -> str:
             return (
                 f"Not testable: this site had no clear look {between}; {looked}. That is neither yes nor no."
             )
-        case "not_testable":
+        case "not_testable" if told["reason"] != NO_POWER:
             return f"Not testable: no clear look before the first one {between} to compare it with. That is neither yes nor no."
     return _tested_sentence(told, inside, between)
 

@@ -188,6 +188,16 @@ def test_a_window_under_cloud_is_not_testable_and_its_looks_say_why(
     assert "neither yes nor no" in event["statement"]
 
 
+def test_an_event_before_the_first_clear_look_is_told_that_nothing_lies_before(
+    lite_service: Service, lite_client: TestClient
+) -> None:
+    site = site_with(lite_service, lite_client, "late", Timeline((300,), hidden=(0, 100)))
+    post(lite_client, site, 100, lag_days=[0, 5])
+    (event,) = lite_client.get(f"/sites/{site}/corroboration").json()["events"]
+    assert (event["verdict"], event["reason"]) == ("not_testable", "no_clear_look_before")
+    assert "no clear look before the first one" in event["statement"]
+
+
 def test_an_event_from_imagery_is_excluded_and_a_coarse_look_shows_no_container(
     lite_service: Service, lite_client: TestClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -222,7 +232,11 @@ def test_an_event_that_no_onset_could_have_set_apart_is_not_testable_by_itself(
     assert calm["power"] > 0.5
     assert f"with a probability of {calm['power']:.2f}" in calm["statement"]
     assert (lively["verdict"], lively["reason"], lively["power"]) == ("not_testable", "no_power", 0.0)
+    # It had clear looks before and in its window: the reason told is the one there is.
+    assert lively["looks"][0]["clear"]
+    assert "could not have been told from chance" in lively["statement"]
     assert "neither yes nor no" in lively["statement"]
+    assert "no clear look" not in lively["statement"]
     assert lively["p_value"] is not None
     for day in (300, 600, 1_300):
         post(lite_client, quiet, day, lag_days=[0, 5])
