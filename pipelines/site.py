@@ -18,19 +18,28 @@ import shapely
 from numpy.typing import NDArray
 from shapely.geometry.base import BaseGeometry
 
-from imagery.changes import Change, Compared, Detection, Direction, LookEvidence, ObjectClass, Standing
+from imagery.changes import (
+    Change,
+    Compared,
+    Detection,
+    DetectionLimit,
+    Direction,
+    LookEvidence,
+    ObjectClass,
+    Standing,
+)
 from imagery.coverage import comparable_fraction, could_compare
 from imagery.detection import DetectionOptions, find_changes
 from imagery.displacement import Displacement, no_displacement
 from imagery.errors import DepotwatchError
 from imagery.grid import SiteGrid, snapped_grid
 from imagery.lifecycle import day_numbers
-from imagery.limits import LOWEST_SUN_DEG, MOST_OBLIQUE_DEG
+from imagery.limits import LOWEST_SUN_DEG, MOST_OBLIQUE_DEG, detection_limits
 from imagery.look import Look
 from imagery.observability import ObservationState
 from imagery.radiometry import Normalisation, apply_normalisation
 from imagery.scene import Scene
-from imagery.timeseries import TimeSeriesOptions, find_disturbances
+from imagery.timeseries import TimeSeriesOptions, coarse_limits, find_disturbances
 from pipelines.analysis import Analysis, LookSummary, Site, WindowReader
 from pipelines.aoi import outside_scenes, utm_zone
 from pipelines.archives import ArchiveResult, open_archive
@@ -64,6 +73,8 @@ MARGIN_PX = 4
 # A chip smaller than this carries too little texture to be placed by (PITFALLS 1, small AOI).
 MIN_CHIP_PX = 384
 CHIP_MARGIN_PX = 48
+# What a site is drawn on that no scene tells a pixel size of: what the freest archive of all has everywhere.
+SCENELESS_GSD_M = 10.0
 USABLE_STEP = 0.1
 ELEVATION_STEP_DEG = 15.0
 OFF_NADIR_STEP_DEG = 10.0
@@ -127,7 +138,8 @@ class Finished:
 def site_grid(aoi: BaseGeometry, scenes: Sequence[Scene], gsd_m: float | None) -> SiteGrid:
     """Return the site's grid: UTM zone of the AOI, snapped origin, finest pixel size, a margin around the AOI."""
     epsg = utm_zone(aoi)
-    size = gsd_m if gsd_m is not None else round(min(scene.gsd_m for scene in scenes), 3)
+    finest = min((scene.gsd_m for scene in scenes), default=SCENELESS_GSD_M)
+    size = gsd_m if gsd_m is not None else round(finest, 3)
     west, south, east, north = project(aoi, "EPSG:4326", f"EPSG:{epsg}").bounds
     margin = max(MARGIN_M, MARGIN_PX * size)
     return snapped_grid(epsg, (west - margin, south - margin, east + margin, north + margin), size)
@@ -271,25 +283,32 @@ def _through_all_steps(
         _summary(site, scene, index == reference, by_scene.get(scene.id), chips[index])
         for index, scene in enumerate(scenes)
     ]
-    weights = weights_sha256(parameters.network)
     analysis = Analysis(
         site,
         period,
         grid,
         tuple(summaries),
         detection,
-        processing_version(dict(parameters.as_pairs()), weights),
+        _processing_version(parameters),
         parameters.as_pairs(),
-        (
-            ("depotwatch", version("depotwatch")),
-            ("algorithm", algorithm_sha256()),
-            ("presence-network", weights),
-        ),
+        _versions(parameters),
         tuple(refused),
         _warnings(summaries, detection),
         found.folders,
     )
     return Finished(analysis, reader)
+
+
+def _processing_version(parameters: Parameters) -> str:
+    return processing_version(dict(parameters.as_pairs()), weights_sha256(parameters.network))
+
+
+def _versions(parameters: Parameters) -> tuple[tuple[str, str], ...]:
+    return (
+        ("depotwatch", version("depotwatch")),
+        ("algorithm", algorithm_sha256()),
+        ("presence-network", weights_sha256(parameters.network)),
+    )
 
 
 def _counter(progress: Progress, step: str, total: int) -> Callable[[int], None]:
@@ -497,6 +516,8 @@ def _detect(
         )
         told = tuple(_told(row, kept) for row in found.standing)
         parts.append(replace(found, changes=kept, standing=told, compared=(compared,)))
+    if not parts:  # not one look could be placed: what its pixels would have shown is told all the same
+        return Detection((), (), pixel_limits([unit.scene.gsd_m for unit in units]))
     return _together(parts)
 
 
@@ -520,6 +541,13 @@ def _together(parts: Sequence[Detection]) -> Detection:
         tuple(whose + warning for whose, part in zip(said, parts, strict=True) for warning in part.warnings),
         tuple(compared for part in parts for compared in part.compared),
     )
+
+
+def pixel_limits(gsds_m: Sequence[float]) -> tuple[DetectionLimit, ...]:
+    """Return what looks of such pixels would have shown: per size where objects show, at the coarsest where none does."""
+    fine = [limit for gsd in sorted(set(gsds_m)) if gsd <= COARSE_GSD_M for limit in detection_limits(gsd)]
+    coarse = [gsd for gsd in gsds_m if gsd > COARSE_GSD_M]
+    return (*fine, *(coarse_limits(max(coarse)) if coarse else ()))
 
 
 def _kept(store: ProductStore, key: str) -> Product:
@@ -646,7 +674,8 @@ def analyse(
         progress("search", 1, 1)
         if not found.scenes:
             # An archive of the site that is silent in the period is no mistake: nothing was seen, and the report says so.
-            silent_then = period is not None and not result.refused and archive.search(site.aoi).scenes
+            # Nor is one that is refused in passing: without it the answer would be the same, and the report names it.
+            silent_then = period is not None and archive.search(site.aoi).scenes
             if nothing_is_an_error and not silent_then:
                 raise _nothing(catalog, site, result, period)
             finished = _empty(site, found, period, parameters or Parameters())
@@ -688,18 +717,17 @@ def _empty(
     site: Site, found: SceneSet, period: tuple[datetime, datetime] | None, parameters: Parameters
 ) -> Finished:
     """Say of a site without scenes that it could not be observed."""
-    epsg = utm_zone(site.aoi)
-    bounds = project(site.aoi, "EPSG:4326", f"EPSG:{epsg}").bounds
+    grid = site_grid(site.aoi, found.scenes, parameters.gsd_m)
     when = "" if period is None else " in the period"
     analysis = Analysis(
         site,
         period,
-        snapped_grid(epsg, bounds, parameters.gsd_m or 10.0),
+        grid,
         (),
-        Detection((), (), ()),
-        processing_version(dict(parameters.as_pairs()), weights_sha256(parameters.network)),
+        Detection((), (), pixel_limits([grid.gsd_m])),
+        _processing_version(parameters),
         parameters.as_pairs(),
-        (("depotwatch", version("depotwatch")),),
+        _versions(parameters),
         found.refused,
         (f"The archive holds no usable scene of this site{when}, {_NOT_NO_CHANGE}",),
     )

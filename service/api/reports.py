@@ -385,7 +385,7 @@ def get_timeline(
         head = reports.latest(connection, caller.tenant, site)
         file = reports.file_of(connection, head.id, "timeline.csv")
     headers = _report_headers(head, REVALIDATE)
-    headers["ETag"] = f'"{head.etag}.{f}"'
+    headers["ETag"] = f'"{file.sha256[:32]}.{f}"'
     if unchanged(request, headers["ETag"]):
         return Response(status_code=304, headers=headers)
     data = service.store.get(file.sha256)

@@ -1,13 +1,20 @@
 """What a site's report says where its looks show nothing or little."""
 
+import json
+import shutil
 from collections.abc import Sequence
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
+import numpy as np
 import pytest
+import rasterio
 import shapely
 
+from imagery.changes import ObjectClass
 from imagery.illumination import Sun, View
+from imagery.limits import detection_limits
 from imagery.scene import Scene
 from imagery.simulation import Sensor, SeriesOptions
 from pipelines.analysis import Analysis, Site
@@ -16,8 +23,8 @@ from pipelines.archives import open_archive
 from pipelines.parameters import Parameters
 from pipelines.runner import SerialRunner
 from pipelines.simulate import place, write_series
-from pipelines.site import SceneSet, analyse_scenes
-from pipelines.steps import ChipUnit, LookUnit, make_chip, make_look
+from pipelines.site import NothingReadable, SceneSet, analyse, analyse_scenes
+from pipelines.steps import ChipUnit, LookUnit, algorithm_sha256, make_chip, make_look
 
 SMALL = SeriesOptions(
     extent_m=96.0, looks=3, clouds=0.0, snow=0.0, traffic=0.0, sensor=Sensor(0.5), geolocation_m=1.0
@@ -88,3 +95,74 @@ def test_dusk_hides_ground_from_coarse_pixels_too(scenes: Sequence[Scene], store
     aoi = shapely.to_wkb(shapely.box(*grid.bounds))
     unit = LookUnit(store, dusk, chips[1], grid, aoi, scenes[0], chips[0], 10.0, coarse=True, network=False)
     assert dict(make_look(unit).fractions)["poor_light"] > 0.9
+
+
+@pytest.fixture
+def own(folder: Path, tmp_path: Path) -> Path:
+    """Return a copy of the catalog that a test may damage."""
+    return Path(shutil.copytree(folder, tmp_path / "site"))
+
+
+def test_a_site_under_cloud_in_every_look_is_told_what_its_pixels_would_show(own: Path, site: Site) -> None:
+    for path in own.glob("*-mask.tif"):
+        with rasterio.open(path, "r+", IGNORE_COG_LAYOUT_BREAK="YES") as sheet:
+            sheet.write(np.ones((1, *sheet.shape), np.uint8))
+    clouded = open_archive(str(own / "catalog.json")).search(site.aoi, None).scenes
+    found = analysed(site, clouded, str(own / "products"))
+    assert not any(look.used for look in found.looks)
+    assert found.detection.limits == detection_limits(0.5)
+
+
+LONG_AGO = (datetime(2010, 1, 1, tzinfo=UTC), datetime(2010, 12, 31, tzinfo=UTC))
+
+
+def _undate(item: Path) -> None:
+    said = json.loads(item.read_text())
+    said["properties"]["datetime"] = None
+    item.write_text(json.dumps(said))
+
+
+def _items(folder: Path) -> list[Path]:
+    links = json.loads((folder / "catalog.json").read_text())["links"]
+    return [folder / link["href"] for link in links if link["rel"] == "item"]
+
+
+def test_one_bad_scene_does_not_turn_a_silent_period_into_bad_input(
+    own: Path, site: Site, tmp_path: Path
+) -> None:
+    _undate(_items(own)[0])
+    found = analyse(catalog=str(own / "catalog.json"), site=site, out=tmp_path / "out", period=LONG_AGO)
+    assert (found.looks, len(found.refused)) == ((), 1)
+    for item in _items(own):
+        _undate(item)
+    with pytest.raises(NothingReadable):
+        analyse(catalog=str(own / "catalog.json"), site=site, out=tmp_path / "none", period=LONG_AGO)
+
+
+@pytest.mark.parametrize(("asked", "gsd_m"), [(0.5, 0.5), (None, 10.0)])
+def test_a_silent_period_is_told_what_pixels_would_have_shown_and_by_whom(
+    folder: Path, site: Site, tmp_path: Path, asked: float | None, gsd_m: float
+) -> None:
+    found = analyse(
+        catalog=str(folder / "catalog.json"),
+        site=site,
+        out=tmp_path / "out",
+        period=LONG_AGO,
+        parameters=Parameters(gsd_m=asked),
+    )
+    assert {limit.gsd_m for limit in found.detection.limits} == {gsd_m}
+    assert {limit.object_class for limit in found.detection.limits} == set(ObjectClass)
+    assert dict(found.versions)["algorithm"] == algorithm_sha256()
+
+
+def test_the_grid_of_a_silent_period_is_that_of_any_other_of_its_pixel_size(
+    folder: Path, site: Site, scenes: Sequence[Scene], store: str, tmp_path: Path
+) -> None:
+    silent = analyse(
+        catalog=str(folder / "catalog.json"),
+        site=site,
+        out=tmp_path / "out",
+        period=LONG_AGO,
+        parameters=Parameters(gsd_m=0.5),
+    )
+    assert silent.grid == analysed(site, scenes, store).grid
