@@ -4,7 +4,7 @@ import argparse
 import json
 
 SUMMARY = (
-    "Measure how a target raster lies against a reference: state, quality, displacement. The displacement is what "
+    "Measure how a target raster lies against a reference: state, quality, displacement, residual. The displacement is what "
     "must be added to the target's coordinates to bring it onto the reference. 'not_registered' is a result, not an error."
 )
 
@@ -68,6 +68,11 @@ def _lines(answer: dict[str, object]) -> list[str]:
             lines.append(f"with rotation and scale: {displacement['linear']}")
         if displacement["field"] is not None:
             lines.append("with a local field (see --json)")
+    if answer["residual_px"] is not None:
+        metres = f"{answer['residual_m']:.3f} m, " if answer["residual_m"] is not None else ""
+        lines.append(
+            f"residual: {metres}{answer['residual_px']:.3f} reference pixels over {answer['windows_used']} windows"
+        )
     for name in ("reasons", "notes"):
         entries = answer[name]
         if isinstance(entries, list) and entries:

@@ -301,8 +301,10 @@ def test_the_command_prints_json_and_returns_zero(
     answer = json.loads(capsys.readouterr().out)
     assert (code, answer["state"]) == (0, "use")
     assert {"quality", "displacement", "residual_m", "residual_px", "windows_used", "reasons"} <= set(answer)
-    assert main(["register", "--reference", str(reference), "--target", str(target)]) == 0
-    assert "north" in capsys.readouterr().out
+    assert main(["register", "--reference", str(reference), "--target", str(target), "--max-shift", "8"]) == 0
+    said = capsys.readouterr().out
+    assert "north" in said
+    assert f"residual: {answer['residual_m']:.3f} m, {answer['residual_px']:.3f} reference pixels" in said
 
 
 def test_the_command_says_what_is_wrong_in_one_line_and_returns_two(
