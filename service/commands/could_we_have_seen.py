@@ -1,6 +1,7 @@
 """``depotwatch could-we-have-seen``: plant rendered objects into a site's own looks and report the recall."""
 
 import argparse
+import os
 import sys
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -65,9 +66,12 @@ def run(args: argparse.Namespace) -> int:
     from pipelines.planting import as_table, could_we_have_seen, to_json_text
     from pipelines.runner import open_runner
     from service.commands.analyse import BadWorkers, ProgressBar
+    from service.options import write_out
 
     if not 1 <= args.workers <= 256:
         raise BadWorkers(f"--workers is {args.workers}; give a number from 1 to 256")
+    if args.out is not None:
+        _check_out(args.out)
     with ExitStack() as stack:
         folder = stack.enter_context(TemporaryDirectory(prefix="depotwatch-"))
         target = _served(args, Path(folder)) if args.site is not None else _given(args, Path(folder))
@@ -86,12 +90,29 @@ def run(args: argparse.Namespace) -> int:
             progress=bar,
         )
     if args.out is not None:
-        args.out.write_text(to_json_text(report), "utf-8")
+        write_out(args.out, to_json_text(report).encode())
     if args.json:
         sys.stdout.write(to_json_text(report))
     else:
         print(as_table(report))
     return 0
+
+
+def _check_out(out: Path) -> None:
+    """Refuse a place that cannot be written to before the work of an hour, not after it.
+
+    Raises
+    ------
+    CannotWrite : there is no such folder, it may not be written to, or a folder has that name
+    """
+    from pipelines.register import CannotWrite
+
+    if os.path.isdir(out):
+        raise CannotWrite(f"{out}: is a folder; name a file in it", pointer="--out")
+    if not os.path.isdir(out.parent):
+        raise CannotWrite(f"{out.parent}: there is no such folder", pointer="--out")
+    if not os.access(out.parent, os.W_OK):
+        raise CannotWrite(f"{out.parent}: may not be written to", pointer="--out")
 
 
 def _overrides(args: argparse.Namespace) -> dict[str, object]:

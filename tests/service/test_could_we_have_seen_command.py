@@ -47,6 +47,18 @@ def test_a_site_of_the_service_is_found_by_name_with_its_own_archives(
     assert "not-found" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("out", ["nowhere/x.json", "."])
+def test_a_place_that_takes_no_file_is_refused_before_the_run(
+    out: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = ["--catalog", "none/such", "--aoi", "none/such", "--out", str(tmp_path / out)]
+    assert main(["could-we-have-seen", *given]) == 2
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert "cannot-write" in said.err
+    assert len(said.err.splitlines()) == 1
+
+
 @pytest.mark.parametrize("given", [[], ["yard", "--catalog", "x"], ["--catalog", "x"]])
 def test_what_to_test_must_be_said_once(given: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["could-we-have-seen", *given]) == 2
