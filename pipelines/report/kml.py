@@ -1,7 +1,7 @@
 """Changes as KML 2.2 for Google Earth: styled by class and direction, on its time slider.
 
-An appearance spans from its last absent look to its last look with it, open-ended while it stands; a removal spans
-its onset interval only, as there is nothing to show after it.
+An appearance spans from its last absent look to its last look with it, open-ended while it stands, and only then; a
+removal spans its onset interval only, as there is nothing to show after it.
 """
 
 from collections.abc import Iterable, Sequence
@@ -10,6 +10,7 @@ from typing import Any
 from xml.sax.saxutils import escape
 
 from imagery.changes import Direction, ObjectClass, Status
+from imagery.relations import Relation
 from pipelines.report import wording
 from pipelines.report.features import Feature
 from pipelines.report.licences import UNSTATED
@@ -56,7 +57,9 @@ def _geometry(geometry: dict[str, Any] | None) -> str:
 
 
 def _time_span(p: dict[str, Any]) -> str:
-    end = p["last_seen"] if p["status"] in {Status.CLOSED, Status.RETRACTED} else None
+    # What is not sure enough to be closed may be gone all the same: its removal is then listed beside it.
+    gone = any(other["relation"] == Relation.REMOVED_BY for other in p.get("related") or ())
+    end = p["last_seen"] if gone or p["status"] in {Status.CLOSED, Status.RETRACTED} else None
     if p["direction"] == Direction.REMOVED:
         end = p["first_seen"]
     closed = f"<end>{end}</end>" if end else ""
@@ -92,24 +95,39 @@ def terms(shown: Iterable[dict[str, Any]]) -> str:
 # What a table beside the map shows; the statement is in the balloon.
 _DATA = (
     "id", "change_type", "direction", "status", "confidence", "last_absent", "first_seen", "last_seen",
-    "count", "count_low", "count_high", "area_m2", "length_m", "width_m", "before_scene", "after_scene",
+    "count", "count_low", "count_high", "count_reason", "area_m2", "length_m", "width_m", "orientation_deg", "gsd",
+    "looks_supporting", "looks_against", "shift_sensitivity", "evidence", "before_scene", "after_scene", "scene_ids",
 )  # fmt: skip
 
 
 def _data(p: dict[str, Any]) -> str:
     told = "".join(
-        f'<Data name="{name}"><value>{escape(str(p[name]))}</value></Data>'
+        f'<Data name="{name}"><value>{escape(_told(p[name]))}</value></Data>'
         for name in _DATA
         if p.get(name) is not None
     )
     return f"<ExtendedData>{told}</ExtendedData>"
 
 
+def _told(value: Any) -> str:
+    return "; ".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+def _label(p: dict[str, Any]) -> str:
+    """Name a mark as the statement in its balloon begins."""
+    kind, count = p["change_type"], p.get("count")
+    many = 2 if kind == ObjectClass.CONTAINER else 1
+    n = many if count is None else max(1, count)
+    subject = wording.noun(ObjectClass(kind) if kind in set(ObjectClass) else kind, n, p.get("gsd") or 0.0)
+    number = f"{wording.in_words(n)} " if count is not None and n > 1 else ""
+    happened = wording.happened(Direction(p["direction"]), n)
+    return f"{wording.capital(number + subject)} {happened} ({p['confidence']:.2f})"
+
+
 def _placemark(feature: Feature, pictures: frozenset[str]) -> str:
     p = feature["properties"]
-    label = f"{wording.short(p['change_type'])} {p['direction']} ({p['confidence']:.2f})"
     return (
-        f'<Placemark id="c{p["id"]}"><name>{escape(label)}</name>{_balloon(p, pictures)}{_time_span(p)}'
+        f'<Placemark id="c{p["id"]}"><name>{escape(_label(p))}</name>{_balloon(p, pictures)}{_time_span(p)}'
         f"<styleUrl>#{escape(_style_id(feature))}</styleUrl>{_data(p)}{_geometry(feature['geometry'])}</Placemark>\n"
     )
 

@@ -39,11 +39,14 @@ def main_reason(look: LookSummary) -> str | None:
 
 
 def classes_shown(analysis: Analysis) -> list[ObjectClass]:
-    """Return the classes that occur in standing or changes, else those with a limit, in enumeration order."""
+    """Return the classes that occur in standing, changes or limits, in enumeration order; all where none does.
+
+    A class that no look can show has a limit that says so: its rows are gaps, which is not the same as no rows.
+    """
     detection = analysis.detection
     seen = {s.object_class for s in detection.standing} | {c.object_class for c in detection.changes}
-    named = seen or {limit.object_class for limit in detection.limits} or set(ObjectClass)
-    return [k for k in ObjectClass if k in named]
+    named = seen | {limit.object_class for limit in detection.limits}
+    return [k for k in ObjectClass if k in (named or set(ObjectClass))]
 
 
 def timeline(analysis: Analysis) -> list[TimelinePoint]:

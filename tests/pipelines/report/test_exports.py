@@ -1,6 +1,8 @@
 """Each export opened with a program that is not ours."""
 
+import io
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -11,7 +13,10 @@ import pyarrow.parquet
 import pyogrio
 import pytest
 
+from imagery.changes import DetectionLimit, Direction, Estimate, ObjectClass, OnsetInterval, Status
 from pipelines.exports import export_csv, export_geojson, export_gpkg, export_kmz, export_parquet, features
+from pipelines.report.canonical import rfc3339
+from pipelines.report.kml import kml
 from pipelines.report.timeline import timeline_csv
 
 SUFFIX = {
@@ -86,6 +91,53 @@ def test_every_mark_of_the_kmz_says_whose_images_it_is_made_from(report: Path) -
         told = {d.attrib["name"]: d.findtext(f"{KML}value") for d in mark.findall(f".//{KML}Data")}
         assert f"c{told['id']}" == mark.attrib["id"]
         assert told["before_scene"] == "S01_20230404"
+        assert str(told["scene_ids"]).startswith("S01_20230404; ")
+
+
+def test_a_mark_of_the_kmz_holds_every_property_of_the_contract(site: Any) -> None:
+    made = features(site.analysis)
+    marks = ElementTree.fromstring(kml(made)).findall(f".//{KML}Placemark")
+    told = {
+        mark.attrib["id"][1:]: {d.attrib["name"] for d in mark.findall(f".//{KML}Data")} for mark in marks
+    }
+    wanted = {
+        "id", "change_type", "direction", "first_seen", "last_absent", "last_seen", "status", "confidence", "count",
+        "count_low", "count_high", "count_reason", "area_m2", "length_m", "width_m", "orientation_deg", "gsd",
+        "looks_supporting", "looks_against", "shift_sensitivity", "evidence", "scene_ids",
+    }  # fmt: skip
+    for feature in made:
+        known = {name for name in wanted if feature["properties"][name] is not None}
+        assert known <= told[feature["id"]]
+
+
+def test_the_names_of_marks_claim_no_more_than_the_report(site: Any) -> None:
+    detection = site.analysis.detection
+    twelve = replace(detection.changes[0], count=Estimate(12.0, 10.0, 14.0))
+    changed = replace(site.analysis, detection=replace(detection, changes=(twelve, *detection.changes[1:])))
+    names = [
+        mark.findtext(f"{KML}name", "")
+        for mark in ElementTree.fromstring(kml(features(changed))).findall(f".//{KML}Placemark")
+    ]
+    assert "12 objects consistent with containers appeared (0.97)" in names
+    assert "Object consistent with a container was removed (0.76)" in names
+    assert "Earth bank consistent with a berm appeared (0.90)" in names
+
+
+def test_what_is_gone_again_ends_on_the_time_slider_however_sure_that_is(site: Any) -> None:
+    came = replace(site.analysis.detection.changes[0], status=Status.PROVISIONAL)
+    later = [look.scene.t_utc for look in site.analysis.looks][-2:]
+    went = replace(
+        came,
+        direction=Direction.REMOVED,
+        onset=OnsetInterval(*later),
+        status=Status.FIRST,
+        last_seen=later[0],
+    )
+    came = replace(came, last_seen=later[0])
+    both = replace(site.analysis, detection=replace(site.analysis.detection, changes=(came, went)))
+    marks = ElementTree.fromstring(kml(features(both))).findall(f".//{KML}Placemark")
+    ends = [mark.findtext(f"{KML}TimeSpan/{KML}end") for mark in marks]
+    assert ends == [rfc3339(later[0]), rfc3339(later[1])]
 
 
 def test_a_removal_ends_on_the_time_slider_when_it_was_noticed(site: Any, tmp_path: Path) -> None:
@@ -105,6 +157,33 @@ def test_pandas_reads_the_csv(site: Any, tmp_path: Path) -> None:
     assert len(frame) == 5
     assert frame["latitude"].between(49.6, 49.7).all()
     assert geopandas.GeoSeries.from_wkt(frame["wkt"]).is_valid.all()
+
+
+def test_a_class_that_no_look_can_show_is_a_gap_in_every_look(site: Any) -> None:
+    detection = site.analysis.detection
+    coarse = tuple(
+        replace(look, scene=replace(look.scene, gsd_m=10.0)) for look in site.analysis.looks if look.used
+    )
+    blind = replace(
+        detection,
+        changes=(),
+        standing=tuple(
+            replace(row, object_class=ObjectClass.OTHER)
+            for row in detection.standing
+            if row.object_class is ObjectClass.BERM
+        ),
+        limits=tuple(
+            DetectionLimit(kind, 10.0, kind is ObjectClass.OTHER, 1000.0, "") for kind in ObjectClass
+        ),
+    )
+    written = timeline_csv(replace(site.analysis, looks=coarse, detection=blind))
+    rows = pd.read_csv(io.BytesIO(written), keep_default_na=False)
+    assert len(rows) == 3 * len(coarse)
+    for kind in ("container", "berm"):
+        mine = rows[rows["class"] == kind]
+        assert set(zip(mine["state"], mine["reason"], mine["area_m2"], strict=True)) == {
+            ("not_observable", "too_coarse", "")
+        }
 
 
 def test_pandas_reads_the_timeline_with_gaps_that_are_no_zeros(report: Path) -> None:
