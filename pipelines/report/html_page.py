@@ -85,7 +85,7 @@ def report_html(
 def headline(analysis: Analysis) -> str:
     """Return the one paragraph that stands for the whole report."""
     return " ".join(
-        [_period_sentence(analysis), _claim(analysis), *_share_sentence(analysis), *_gap_sentence(analysis)]
+        [_period_sentence(analysis), claim(analysis), *_share_sentence(analysis), *_gap_sentence(analysis)]
     )
 
 
@@ -110,7 +110,8 @@ def _period_sentence(analysis: Analysis) -> str:
     return f"{scenes} {when} {were} examined; {could}."
 
 
-def _claim(analysis: Analysis) -> str:
+def claim(analysis: Analysis) -> str:
+    """Return what was found, or why nothing can be said."""
     match verdict(analysis):
         case Verdict.NOT_OBSERVABLE:
             return "Nothing can be said about changes: the site could not be seen."
