@@ -8,7 +8,7 @@ import hashlib
 import itertools
 import json
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -197,7 +197,8 @@ def store_scenes(
         if have.get(scene.id) == version:
             continue
         footprint = shapely.from_wkt(scene.footprint)
-        fresh.append(footprint)
+        if have.get(scene.id) != _first_version(scene):
+            fresh.append(footprint)
         _store_scene(database, connection, archive, scene, version, footprint)
     if whole:
         gone = sorted(set(have) - {scene.id for scene in found})
@@ -211,7 +212,17 @@ def store_scenes(
 
 
 def scene_version(scene: Scene) -> str:
-    """Return what changes when a scene's files or time do."""
+    """Return what changes when anything does that an analysis takes from a scene: its files, or what is said of them.
+
+    Its notes are left out: some tell of the scenes beside it, which come and go.
+    """
+    from pipelines.steps import scene_key  # heavy, and an API may live for years without it
+
+    return scene_key(replace(scene, notes=()))[:32]
+
+
+def _first_version(scene: Scene) -> str:
+    """Return what ``scene_version`` was when it knew files and time alone: a row of then is no news of its scene."""
     text = json.dumps([scene.t_utc.isoformat(), scene.footprint, sorted(map(list, scene.sha256))])
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 

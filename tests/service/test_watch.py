@@ -1,6 +1,7 @@
 """Archives looked at again: a new scene becomes work for the sites it covers, once; silence is told."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ from sqlalchemy import select, update
 from starlette.testclient import TestClient
 
 from pipelines.archives import open_archive
-from service.archives import add_archive
+from service.archives import _first_version, add_archive, scene_version
 from service.context import Service
 from service.jobs import JobRequest, submit
 from service.tables import archives, scenes
@@ -136,6 +137,45 @@ def test_a_scene_that_was_replaced_is_new_and_one_that_went_is_gone(service: Ser
     with service.database.read() as connection:
         left = list(connection.execute(select(scenes.c.scene_id)).scalars())
     assert len(left) == 1
+
+
+def test_a_scene_whose_description_was_corrected_is_new_once(service: Service, folder: Path) -> None:
+    client = client_of(service)
+    client.post("/sites", json=feature("near", analyse=False))
+    write_scene(folder, "one", "2024-05-01")
+    look(service)
+    work_off(service)
+    text = {"datetime": "2024-05-01T10:00:00Z", "sun_azimuth": 150.0, "sun_elevation": 35.0}
+    (folder / "one.json").write_text(json.dumps(text))
+    look(service)
+    assert len(new_jobs(client)) == 2
+    work_off(service)
+    write_scene(folder, "elsewhere", "2024-05-01", east_m=EAST_M + 9e4)
+    look(service)
+    assert len(new_jobs(client)) == 2
+
+
+def test_scenes_known_by_files_and_time_alone_are_not_new(service: Service, folder: Path) -> None:
+    client = client_of(service)
+    client.post("/sites", json=feature("near", analyse=False))
+    write_scene(folder, "one", "2024-05-01")
+    look(service)
+    work_off(service)
+    (scene,) = open_archive(str(folder)).search().scenes
+    with service.database.write() as connection:
+        connection.execute(update(scenes).values(version=_first_version(scene)))
+        connection.execute(update(archives).values(watch_cursor=None))
+    look(service)
+    assert len(new_jobs(client)) == 1
+    with service.database.read() as connection:
+        assert connection.execute(select(scenes.c.version)).scalar_one() == scene_version(scene)
+
+
+def test_what_is_noted_of_the_scenes_beside_it_makes_no_scene_new(folder: Path) -> None:
+    write_scene(folder, "one", "2024-05-01")
+    (scene,) = open_archive(str(folder)).search().scenes
+    assert scene_version(replace(scene, notes=("one pass with two",))) == scene_version(scene)
+    assert scene_version(replace(scene, gsd_m=39.0)) != scene_version(scene)
 
 
 def test_the_forecast_comes_from_what_the_archives_hold(service: Service, folder: Path) -> None:
