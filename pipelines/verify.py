@@ -95,6 +95,19 @@ class VerifyResult:
         return not (self.differences or self.sources.changed or contradicted)
 
     @property
+    def outcome(self) -> str:
+        """What may be said of the bundle in one line: equal hashes alone do not verify how a report was made."""
+        if not self.ok:
+            return "NOT verified"
+        match self.replay:
+            case ReplayState.IDENTICAL:
+                return "verified"
+            case ReplayState.OTHER_VERSION:
+                return "hashes agree; not comparable: replay it with the version that made it"
+            case _:
+                return "hashes agree; not replayed: give --catalog to replay"
+
+    @property
     def first_difference(self) -> Difference | None:
         """The first file that differs, else None."""
         return next(iter([*self.differences, *self.replay_differences]), None)
@@ -109,6 +122,7 @@ class VerifyResult:
 
         return {
             "ok": self.ok,
+            "outcome": self.outcome,
             "bundle_sha256": self.bundle_sha256,
             "processing_version": self.processing_version,
             "files_checked": self.files_checked,

@@ -67,6 +67,7 @@ def test_an_untouched_bundle_verifies(bundle: Path) -> None:
     assert result.ok
     assert result.files_checked == 39
     assert result.replay is ReplayState.NOT_RUN
+    assert result.as_json()["outcome"] == "hashes agree; not replayed: give --catalog to replay"
     assert result.sources.missing[0] == "S00_20230304/data.tif"
 
 
@@ -222,6 +223,7 @@ def test_a_replay_that_gives_the_same_files_is_identical(with_sources: Any, site
     assert (result.sources.found, result.sources.recorded) == (8, 8)
     assert result.replay is ReplayState.IDENTICAL
     assert result.ok
+    assert result.outcome == "verified"
 
 
 def test_a_replay_that_differs_names_the_first_file(with_sources: Any, site: Any) -> None:
@@ -230,6 +232,7 @@ def test_a_replay_that_differs_names_the_first_file(with_sources: Any, site: Any
     result = verify_bundle(path, place, lambda _r, _c, out: write_report(fewer, site.read, out))
     assert result.replay is ReplayState.DIFFERENT
     assert not result.ok
+    assert result.outcome == "NOT verified"
     assert result.first_difference is not None
     assert result.first_difference.path == "changes.geojson"
 
@@ -240,6 +243,7 @@ def test_a_replay_by_another_version_proves_nothing_either_way(with_sources: Any
     result = verify_bundle(path, place, lambda _r, _c, out: write_report(other, site.read, out))
     assert result.replay is ReplayState.OTHER_VERSION
     assert result.ok
+    assert result.outcome.startswith("hashes agree; not comparable")
 
 
 def test_a_changed_source_is_named_and_nothing_is_replayed(with_sources: Any, tmp_path: Path) -> None:
