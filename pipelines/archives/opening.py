@@ -32,8 +32,8 @@ def open_archive(
 
     Parameters
     ----------
-    source : path of a STAC catalog, collection, item collection or item; a folder of GeoTIFFs, or one with a
-        ``catalog.json`` or ``collection.json``; or the URL of a STAC API
+    source : path or ``file://`` address of a STAC catalog, collection, item collection or item; of a folder of
+        GeoTIFFs, or one with a ``catalog.json`` or ``collection.json``; or the URL of a STAC API
     cache : folder where downloaded files stay, and the hashes of all that were read; without it they go to a temporary
         one and live as long as the process
     allow_hosts : ``host`` or ``host:port`` that may be reached although their address is private
@@ -45,13 +45,14 @@ def open_archive(
     Raises
     ------
     UnreadableArchive : there is no such archive
+    RemoteAssetRefused, BadSceneMetadata : a ``file://`` address of another machine, or of no file that can be
     """
     prints = Fingerprints(cache / FINGERPRINTS if cache is not None and remember else None)
     if _is_remote(source):
         from pipelines.archives.stac_api import StacApi
 
         return StacApi(source, cache, prints, allow_hosts, trust_named=trust_named)
-    path = Path(source)
+    path = on_disk(source)
     fetch = _Fetcher(cache, allow_hosts)
     if os.path.isdir(path):  # takes any name, where Path.is_dir fails on one that is too long
         for name in ("catalog.json", "collection.json"):
@@ -61,6 +62,16 @@ def open_archive(
     if os.path.isfile(path):
         return StaticCatalog(path, fetch, prints)
     raise UnreadableArchive(f"{source}: there is no such file or folder", pointer=source)
+
+
+def on_disk(source: str) -> Path:
+    """Return the place on this machine that an archive's path or ``file://`` address means.
+
+    Raises
+    ------
+    RemoteAssetRefused, BadSceneMetadata : an address of another machine, or of no file that can be
+    """
+    return local_path(source, Path()) if source[:7].lower() == "file://" else Path(source)
 
 
 def _is_remote(reference: str) -> bool:

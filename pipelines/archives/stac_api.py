@@ -32,6 +32,11 @@ MAX_ITEMS = 100_000
 TIMEOUT_S = 60.0
 # Two that agree are enough; a catalog that is being filled gets a few more chances.
 READINGS = 5
+# To walk one over HTTP would be a request per Item, for every site at every look of a watch.
+_STATIC = (
+    "a static catalog or collection is read from disk: save it there with its Items, as docs/operations.md shows, "
+    "and give its path"
+)
 
 
 class StacApi:
@@ -69,12 +74,16 @@ class StacApi:
             items, known = self._items(area, period)
         except DoesNotConformTo as error:
             raise UnreadableArchive(
-                f"{self.source}: does not offer STAC item search ({error}); download a static catalog and give its path",
+                f"{self.source}: does not offer STAC item search, and nothing else is read over HTTP; {_STATIC}",
+                pointer=self.source,
+            ) from error
+        except ClientTypeError as error:
+            raise UnreadableArchive(
+                f"{self.source}: cannot be searched as a STAC API (it is no catalog); {_STATIC}",
                 pointer=self.source,
             ) from error
         except (
             APIError,
-            ClientTypeError,
             STACError,
             RequestException,
             ValueError,

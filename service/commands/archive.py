@@ -36,6 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Do it on the service's own database."""
+    from pipelines.archives.opening import on_disk
     from service import archives
     from service.database import Database
     from service.options import settings_from
@@ -50,7 +51,9 @@ def run(args: argparse.Namespace) -> int:
         return 0
     if args.action == "add":
         allowed = settings.allowed_hosts | {host.lower() for host in args.allow_host}
-        kind, source = archives.check_source(args.source, allowed)
+        # A server must not take file:// from strangers; here its operator speaks.
+        given = str(on_disk(args.source)) if args.source[:7].lower() == "file://" else args.source
+        kind, source = archives.check_source(given, allowed)
         with database.write() as connection:
             tenant = ensure_tenant(database, connection, args.tenant) if args.tenant else None
             archives.add_archive(database, connection, args.name, kind, source, tenant, args.allow_host)

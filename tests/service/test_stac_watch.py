@@ -350,6 +350,19 @@ def test_the_index_command_says_that_without_a_site_nothing_was_asked(
     assert "nothing was asked: " in capsys.readouterr().out
 
 
+def test_the_operator_may_name_a_folder_by_its_address(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "my scenes").mkdir()
+    write_tiff(tmp_path / "my scenes" / "a_20240105.tif", 1)
+    assert (
+        index(["add", "mine", (tmp_path / "my scenes").as_uri(), "--data", str(tmp_path / "d"), "--json"])
+        == 0
+    )
+    told = json.loads(capsys.readouterr().out)
+    assert (told["kind"], told["source"], told["scenes"]) == ("folder", str(tmp_path / "my scenes"), 1)
+
+
 @pytest.mark.long
 def test_a_site_is_analysed_from_the_api_it_was_found_in(watched: Service, world: World) -> None:
     world.now_knows([world.item(f"s{n}", f"2024-0{n}-05") for n in (3, 4, 5)])

@@ -2,6 +2,7 @@
 
 import http.server
 import json
+import re
 import socket
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
+from textwrap import dedent
 from typing import Any
 
 import httpx
@@ -21,6 +23,7 @@ from pipelines.archives import open_archive
 from pipelines.archives.errors import UnreadableArchive
 
 Tiff = Callable[..., Path]
+OPERATIONS = Path(__file__).parents[3] / "docs/operations.md"
 RUSTAC = Path(sys.executable).with_name("rustac")
 
 
@@ -130,8 +133,34 @@ def test_a_static_catalog_behind_a_url_is_told_from_an_api(files: str, tmp_path:
         "links": [{"rel": "self", "href": f"{files}/catalog.json"}],
     }  # fmt: skip
     (tmp_path / "catalog.json").write_text(json.dumps(catalog))
-    with pytest.raises(UnreadableArchive, match="item search"):
+    with pytest.raises(UnreadableArchive, match=r"item search.* is read from disk"):
         open_archive(f"{files}/catalog.json").search(AREA)
+    collection = catalog | {
+        "type": "Collection", "license": "CC0-1.0",
+        "extent": {"spatial": {"bbox": [[30, 33, 35, 34]]}, "temporal": {"interval": [["2024-01-01T00:00:00Z", None]]}},
+    }  # fmt: skip
+    (tmp_path / "collection.json").write_text(json.dumps(collection))
+    with pytest.raises(UnreadableArchive, match=r"no catalog.* is read from disk"):
+        open_archive(f"{files}/collection.json").search(AREA)
+
+
+def test_a_static_catalog_behind_a_url_is_read_once_it_was_saved(
+    tiff: Tiff, item: Callable[..., dict[str, Any]], files: str, tmp_path: Path
+) -> None:
+    """As ``docs/operations.md`` shows it."""
+    tiff("a.tif")
+    link = {"rel": "item", "href": "./a.json"}
+    catalog = {"type": "Catalog", "stac_version": "1.0.0", "id": "c", "description": "d", "links": [link]}
+    (tmp_path / "a.json").write_text(json.dumps(item("a", "./a.tif")))
+    (tmp_path / "catalog.json").write_text(json.dumps(catalog))
+    (shown,) = re.findall(r"python - <<'EOF'\n(.*?pystac.*?)EOF\n", OPERATIONS.read_text("utf-8"), re.DOTALL)
+    code = dedent(shown).replace("https://example.com/catalog.json", f"{files}/catalog.json")
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=tmp_path)
+    result = open_archive(
+        str(tmp_path / "saved"), cache=tmp_path / "cache", allow_hosts={"127.0.0.1"}
+    ).search()
+    assert result.refused == ()
+    assert [scene.id for scene in result.scenes] == ["a"]
 
 
 def test_a_path_of_the_servers_machine_is_never_one_of_ours(

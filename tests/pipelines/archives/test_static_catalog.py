@@ -17,7 +17,7 @@ from shapely import box
 
 from imagery.illumination import Sun, View
 from pipelines.archives import ArchiveResult, open_archive
-from pipelines.archives.errors import UnreadableArchive
+from pipelines.archives.errors import RemoteAssetRefused, UnreadableArchive
 
 Tiff = Callable[..., Path]
 Item = Callable[..., dict[str, Any]]
@@ -289,6 +289,19 @@ def test_broken_documents_and_links_are_told(
         "bad-scene-metadata", "remote-asset-refused", "remote-asset-refused", "unreadable-archive",
         "unreadable-archive", "unreadable-archive",
     ]  # fmt: skip
+
+
+def test_an_address_of_a_file_is_that_file(tiff: Tiff, item: Item, catalog: Catalog, tmp_path: Path) -> None:
+    tiff("a.tif")
+    path = catalog(item("a", "a.tif"))
+    folder = tmp_path / "of one"
+    path.parent.joinpath("item0.json").rename(path.parent / "item 0.json")
+    path.write_text(path.read_text().replace("item0.json", "item%200.json"))
+    folder.symlink_to(path.parent)
+    for address in (path.as_uri(), f"FILE://localhost{path}", folder.as_uri()):
+        assert [s.id for s in open_archive(address).search().scenes] == ["a"]
+    with pytest.raises(RemoteAssetRefused, match="not a file on this machine"):
+        open_archive(f"file://elsewhere{path}")
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "[" * 50_000, '{"type": "Topology"}'])
