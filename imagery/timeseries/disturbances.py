@@ -153,7 +153,7 @@ def find_disturbances(
     if len(dates) >= 2:
         for tile, core in _tiles(grid, len(dates) * max(len(common_bands(ordered)), 1), options.tile_values):
             cut = [at_pixel_size(_window(look, tile), compared.gsd_m) for look in ordered]
-            found, said = _changes_of_tile(cut, aoi_mask[tile], dates, options)
+            found, said = _changes_of_tile(cut, aoi_mask[tile], int(aoi_mask.sum()), dates, options)
             sure = [c for c in found if c.confidence >= least]
             changes.extend(c for c in sure if core is None or _owned(c, core))
             warnings.extend(w for w in said if w not in warnings)
@@ -245,9 +245,13 @@ def _owned(change: Change, core: tuple[float, float, float, float]) -> bool:
 
 
 def _changes_of_tile(
-    looks: list[Look], aoi: Mask, dates: Dates, options: TimeSeriesOptions
+    looks: list[Look], aoi: Mask, site_px: int, dates: Dates, options: TimeSeriesOptions
 ) -> tuple[list[Change], list[str]]:
-    """Scan one tile and turn what was found into changes and warnings."""
+    """Scan one tile and turn what was found into changes and warnings; ``site_px`` is the whole site's size.
+
+    A tile may hold a corner of the site that one object fills, so only what covers much of the site, or of all ground
+    that the tile shows of a larger site, is no object.
+    """
     if not aoi.any():
         return [], []
     bands = common_bands(looks)
@@ -267,7 +271,7 @@ def _changes_of_tile(
         )
     )
     spots = [s for s in spots if aoi.ravel()[s.pixels].any()]
-    spots, whole = _without_whole_site(spots, int(aoi.sum()), options.whole_site_share)
+    spots, whole = _without_whole_site(spots, min(site_px, aoi.size), options.whole_site_share)
     warnings = []
     if whole:
         warnings.append(
@@ -288,9 +292,9 @@ def _brightness_scale(cube: Float32) -> float:
     return 1.0 if middle < 1.5 else middle / 0.15
 
 
-def _without_whole_site(spots: list[Spot], aoi_px: int, share: float) -> tuple[list[Spot], bool]:
+def _without_whole_site(spots: list[Spot], site_px: int, share: float) -> tuple[list[Spot], bool]:
     """Drop spots that cover too much of the site to be an object on it."""
-    kept = [s for s in spots if len(s.pixels) <= max(share * aoi_px, 60)]
+    kept = [s for s in spots if len(s.pixels) <= max(share * site_px, 60)]
     return kept, len(kept) < len(spots)
 
 

@@ -14,7 +14,7 @@ from shapely.geometry import box
 from imagery.changes import Direction, ObjectClass, Status
 from imagery.grid import SiteGrid
 from imagery.look import Look
-from imagery.timeseries import TimeSeriesOptions, find_disturbances
+from imagery.timeseries import TimeSeriesOptions, disturbances, find_disturbances
 from imagery.timeseries.cube import (
     NoCommonGrid,
     independent_dates,
@@ -25,6 +25,7 @@ from imagery.timeseries.cube import (
 )
 from imagery.timeseries.disturbances import SUREST_ONCE, WEIGHTS
 from imagery.timeseries.operating import measured_points
+from imagery.timeseries.scan import Spot
 
 BANDS = ("blue", "green", "red", "nir")
 N = 72
@@ -231,6 +232,36 @@ def test_tiles_give_the_same_change_as_the_whole():
     (whole,) = find_disturbances(looks, EVERYWHERE).changes
     (tiled,) = find_disturbances(looks, EVERYWHERE, TimeSeriesOptions(tile_values=8 * 4 * 60 * 60)).changes
     assert tiled.footprint.equals(whole.footprint)
+
+
+def test_a_tile_that_holds_a_corner_of_the_site_takes_no_object_there_for_the_whole_site():
+    wide = replace(GRID, rows=200, cols=200)
+    rng = np.random.default_rng(3)
+    still = np.tile(ground(3), (1, 3, 3))[:, :200, :200]
+    covered = still.copy()
+    covered[:, 170:180, 170:180] = SHEET[:, None, None]
+    looks = [look(i, covered if i >= 4 else still, rng, grid=wide) for i in range(8)]
+    two_parts = np.zeros((200, 200), bool)
+    two_parts[10:60, 10:90] = two_parts[168:182, 168:182] = True
+    whole = find_disturbances(looks, two_parts)
+    tiled = find_disturbances(looks, two_parts, TimeSeriesOptions(tile_values=100_000))
+    assert [c.status for c in whole.changes] == [Status.CONFIRMED]
+    assert tiled.warnings == ()
+    assert [c.status for c in tiled.changes] == [Status.CONFIRMED]
+
+
+def test_what_covers_most_of_a_tile_is_no_object_of_a_larger_site(monkeypatch):
+    def half_of_it(cube, *_args, **_options):
+        half = np.arange(cube.shape[2] * cube.shape[3] // 2)
+        yield Spot(4, 2, half, 9.0, 9.0, SHEET.astype(np.float32), SHEET.astype(np.float32))
+
+    monkeypatch.setattr(disturbances, "scan", half_of_it)
+    wide = replace(GRID, rows=400, cols=400)
+    looks = [look(i, np.full((4, 400, 400), 0.2), np.random.default_rng(i), grid=wide) for i in range(8)]
+    detection = find_disturbances(looks, np.ones((400, 400), bool), TimeSeriesOptions(tile_values=100_000))
+    assert detection.changes == ()
+    (said,) = detection.warnings
+    assert "Most of the site changed at once" in said
 
 
 def test_standing_area_follows_what_came_and_went():
