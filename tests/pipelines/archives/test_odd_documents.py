@@ -16,8 +16,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipelines.archives import ArchiveResult, open_archive
-from pipelines.archives.errors import UnreadableArchive
+from pipelines.archives.download import Downloader
+from pipelines.archives.errors import RemoteAssetRefused, UnreadableArchive
 from pipelines.archives.items import parse_item
+from pipelines.archives.stac_api import StacApi
 
 Tiff = Callable[..., Path]
 Item = Callable[..., dict[str, Any]]
@@ -235,6 +237,26 @@ def test_a_table_that_cannot_be_read_is_refused_with_the_cure(
     (tmp_path / "scenes.csv").write_bytes(table)
     with pytest.raises(UnreadableArchive, match=words):
         open_archive(str(tmp_path)).search()
+
+
+@given(odd(ITEM) | st.sampled_from(ODD))
+def test_an_odd_item_of_an_api_costs_itself_and_nothing_else(item: object) -> None:
+    items = [item, GOOD, None]
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(StacApi, "_items", lambda *_: (copy.deepcopy(items), {}))
+        result = open_archive("http://127.0.0.1:9/", trust_named=False).search()
+    assert {"remote-asset-refused", "bad-scene-metadata"} <= {refusal.code for refusal in result.refused}
+    for refusal in result.refused:
+        (refusal.where + refusal.sentence).encode()
+        assert "\n" not in refusal.where + refusal.sentence
+
+
+@pytest.mark.parametrize(
+    "url", ["http://[/a.tif", "http://127.0.0.1:9/\ud800.tif", "http://127.0.0.1:x/a.tif"]
+)
+def test_what_is_no_address_is_never_asked_for(url: str, tmp_path: Path) -> None:
+    with pytest.raises(RemoteAssetRefused, match="is no URL"):
+        Downloader(tmp_path, {"127.0.0.1"}).fetch(url)
 
 
 @pytest.mark.parametrize("source", ["http://[", "x" * 5_000, "\x00"])
