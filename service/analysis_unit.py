@@ -2,17 +2,21 @@
 
 import json
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
+import shapely
 from shapely.geometry.base import BaseGeometry
 
 from imagery.scene import Scene
 from service.archives import ArchiveSource, is_waiting_folder
 from service.moments import interval
+
+if TYPE_CHECKING:
+    from pipelines.archives.duplicates import Copy
 
 BUNDLE = "bundle.zip"
 
@@ -107,7 +111,10 @@ class SiteRunner:
         )
 
     def _merged(self, unit: AnalyseUnit, out: Path, step: Step) -> None:
-        """Analyse the scenes of several archives, or some of them; of two with one id the first archive's counts."""
+        """Analyse the scenes of several archives, or some of them; of two with one id the first archive's counts.
+
+        So does one acquisition that two of them hold, see ``copies_between``.
+        """
         from pipelines.analysis import Site
         from pipelines.archives import open_archive
         from pipelines.parameters import parameters_from
@@ -117,8 +124,9 @@ class SiteRunner:
 
         step("search", 0, 1)
         scenes: dict[str, Scene] = {}
+        places: dict[str, int] = {}
         refused: list[tuple[str, str, str]] = []
-        for archive in unit.archives:
+        for place, archive in enumerate(unit.archives):
             if is_waiting_folder(archive.source):
                 continue
             opened = open_archive(
@@ -136,8 +144,15 @@ class SiteRunner:
                 if unit.scenes is None or r.where in unit.scenes.refused
             ]
             for scene in result.scenes:
-                if unit.scenes is None or scene.id in unit.scenes.ids:
-                    scenes.setdefault(scene.id, scene)
+                scenes.setdefault(scene.id, scene)
+                places.setdefault(scene.id, place)
+        copies = copies_between(scenes, places, unit.aoi)
+        if unit.scenes is None:
+            scenes = {name: scene for name, scene in scenes.items() if name not in copies}
+        else:
+            scenes = {name: scene for name, scene in scenes.items() if name in unit.scenes.ids}
+            copies = {name: copy for name, copy in copies.items() if name in unit.scenes.refused}
+        refused += [(copy.where, copy.code, copy.sentence) for copy in copies.values()]
         step("search", 1, 1)
         if not scenes:
             with tempfile.TemporaryDirectory(prefix="depotwatch-") as spare:
@@ -153,6 +168,42 @@ class SiteRunner:
             progress=step,
         )
         write_report(finished.analysis, finished.read_window, out)
+
+
+def copies_between(
+    scenes: Mapping[str, Scene], places: Mapping[str, int], aoi: BaseGeometry
+) -> "dict[str, Copy]":
+    """Return which scenes show an acquisition that another archive holds too, by the rule each keeps to on its own.
+
+    Scenes of one archive are never copies of each other here: it knew their outlines and processing baselines, of which
+    scenes tell nothing.
+
+    Parameters
+    ----------
+    scenes : by id
+    places : the number of each scene's archive; of equals the first archive's stays
+    """
+    from pipelines.archives.duplicates import SAME_PASS_S, without_duplicates
+    from pipelines.archives.scenes import CheckedScene
+
+    def checked(scene: Scene) -> CheckedScene:
+        first = f"{len(scenes) - places[scene.id]:09d}"
+        rank = (0.0, -scene.gsd_m, int(scene.mask is not None), first, scene.id)
+        return CheckedScene(scene, shapely.from_wkt(scene.footprint), rank)
+
+    def one(scene: Scene, other: Scene) -> bool:
+        near = abs((scene.t_utc - other.t_utc).total_seconds()) <= SAME_PASS_S
+        shared = {digest for _, digest in scene.sha256} & {digest for _, digest in other.sha256}
+        return bool((near or shared) and without_duplicates([checked(scene), checked(other)], aoi)[1])
+
+    if len(set(places.values())) < 2:
+        return {}
+    kept, copies = without_duplicates([checked(scene) for scene in scenes.values()], aoi)
+    return {
+        copy.where: copy
+        for copy in copies
+        if any(places[k.id] != places[copy.where] and one(scenes[copy.where], k) for k in kept)
+    }
 
 
 def _folders(archives: Sequence[ArchiveSource]) -> tuple[str, ...]:
