@@ -17,7 +17,7 @@ from sqlalchemy import Connection, exists, select, update
 
 from service.analysis_unit import BUNDLE
 from service.artefacts import ArtefactStore, StoredFile
-from service.database import Database, many
+from service.database import Database, Record, many
 from service.features import as_retracted, compact, last_news
 from service.feed import News, publish
 from service.identifiers import new_id
@@ -66,7 +66,7 @@ def publish_report(
     """Write a report with its changes, looks and news; return (report id, was it there already).
 
     A run that gives the very files of the current report is not published again. A reprocess makes a report that is
-    not current and tells the feed nothing: promotion does that.
+    not current and tells the feed nothing: promotion does that. It says all the same what the feed would have heard.
     """
     site = connection.execute(select(sites).where(sites.c.id == lease.site).with_for_update()).one()
     previous = connection.execute(select(reports).where(reports.c.id == site.current_report)).first()
@@ -78,7 +78,9 @@ def publish_report(
     supersedes = previous.id if previous is not None and current else None
     ids = change_ids(connection, lease.tenant, lease.site, site.current_report, stored.changes)
     found = renamed(stored.changes, ids)
-    body = _body(report, number, lease, stored, supersedes, ids)
+    news = _news(connection, lease, report, None if previous is None else previous.id, found)
+    compared = None if previous is None else _compared(previous, news)
+    body = _body(report, number, lease, stored, supersedes, compared, ids)
     box = (site.minx, site.miny, site.maxx, site.maxy)
     change_rows = _change_rows(lease, report, found, box, current)
     if current:
@@ -109,18 +111,23 @@ def publish_report(
         [{"report": report, "path": f.path, "sha256": f.sha256, "size": f.size} for f in stored.files],
     )
     if current:
-        news = _news(connection, lease, report, supersedes, found)
         connection.execute(
             update(sites).where(sites.c.id == lease.site).values(reports=number, current_report=report)
         )
     else:
-        news = []
         connection.execute(update(sites).where(sites.c.id == lease.site).values(reports=number))
     many(connection, changes.insert(), change_rows)
     many(connection, looks.insert(), _look_rows(lease, report, stored.looks, box, current))
     # Last, because it holds the tenant's counter until the commit.
-    publish(database, connection, lease.tenant, news)
+    publish(database, connection, lease.tenant, news if current else [])
     return report, False
+
+
+def _compared(previous: Record, news: Sequence[News]) -> dict[str, Any]:
+    """Return what a report says of the one that was current before: how many changes it tells otherwise."""
+    kinds = [entry.kind for entry in news]
+    counts = {kind: kinds.count(kind) for kind in ("new", "updated", "retracted")}
+    return {"report": previous.id, "number": previous.number, **counts}
 
 
 def _body(
@@ -129,6 +136,7 @@ def _body(
     lease: Lease,
     stored: StoredReport,
     supersedes: str | None,
+    compared: Mapping[str, Any] | None,
     ids: Mapping[str, str],
 ) -> str:
     here = f"/sites/{lease.site}/reports/{report}"
@@ -141,6 +149,9 @@ def _body(
     if supersedes is not None:
         href = f"/sites/{lease.site}/reports/{supersedes}"
         links.append({"rel": "predecessor-version", "href": href, "type": "application/json"})
+    if compared is not None:
+        href = f"/comparisons/{compared['report']}..{report}"
+        links.append({"rel": "comparison", "href": href, "type": "application/json"})
     files = [
         {**entry, "href": f"{here}/files/{entry['path']}"}
         for entry in stored.report.get("files", [])
@@ -154,6 +165,7 @@ def _body(
         "geometry_version": lease.geometry_version,
         "job": lease.job,
         "supersedes": supersedes,
+        "compared_with": compared,
         "change_ids": {own: known for own, known in sorted(ids.items()) if own != known},
         "files": files,
         "links": links,
@@ -169,17 +181,17 @@ def _news(
     connection: Connection,
     lease: Lease,
     report: str,
-    supersedes: str | None,
+    previous: str | None,
     found: Sequence[Mapping[str, Any]],
 ) -> list[News]:
     """Compare a new report with what followers know of its site, change by change."""
     before: dict[str, Told] = {}
-    if supersedes is not None:
-        before = told_by(connection, [supersedes])[supersedes]
-        before |= left_standing(connection, lease.tenant, {lease.site: supersedes})[lease.site]
+    if previous is not None:
+        before = told_by(connection, [previous])[previous]
+        before |= left_standing(connection, lease.tenant, {lease.site: previous})[lease.site]
     after = {str(feature["id"]): Told(_digest(feature), compact(feature)) for feature in found}
     looked = None if lease.period is None else interval(lease.period)
-    return news_between(lease.site, report, supersedes, before, after, looked)
+    return news_between(lease.site, report, previous, before, after, looked)
 
 
 @dataclass(frozen=True, slots=True)

@@ -100,3 +100,44 @@ def test_a_promoted_period_takes_nothing_else_back_and_undone_all_stands_as_befo
     assert client.delete(f"/jobs/{job}/promote").status_code == 200
     news, cursor = heard(client, cursor)
     assert [kind for kind, _ in news if kind != "superseded"] == []
+
+
+def test_a_report_says_what_it_tells_otherwise_than_the_one_before(
+    service: Service, client: TestClient
+) -> None:
+    site = client.post("/sites", json=feature("a")).json()["id"]
+    work_off(service, Finding())
+    here = f"/sites/{site}/reports"
+    first = client.get(f"{here}/1").json()
+    assert first["compared_with"] is None
+    assert "comparison" not in {link["rel"] for link in first["links"]}
+    run(service, client, Finding(2), None)
+    told = client.get(f"{here}/2").json()
+    assert told["supersedes"] == first["id"]
+    before = {"report": first["id"], "number": 1}
+    assert told["compared_with"] == {**before, "new": 0, "updated": 0, "retracted": 1}
+    (comparison,) = (link["href"] for link in told["links"] if link["rel"] == "comparison")
+    assert client.get(comparison).json()["totals"]["lost"] == 1
+
+
+def test_a_reprocess_names_what_it_was_compared_with_and_stays_as_it_is_when_promoted(
+    service: Service, client: TestClient
+) -> None:
+    site = client.post("/sites", json=feature("a")).json()["id"]
+    work_off(service, Finding())
+    here = f"/sites/{site}/reports"
+    first = client.get(f"{here}/latest").json()["id"]
+    job = run(service, client, Finding(4), None, "reprocess")
+    made = client.get(f"{here}/2")
+    before = {"report": first, "number": 1}
+    assert made.json()["compared_with"] == {**before, "new": 1, "updated": 0, "retracted": 0}
+    (comparison,) = (link["href"] for link in made.json()["links"] if link["rel"] == "comparison")
+    assert comparison == f"/comparisons/{first}..{made.json()['id']}"
+    _, cursor = heard(client)
+    client.post(f"/jobs/{job}/promote")
+    news, _ = heard(client, cursor)
+    assert [kind for kind, _ in news] == ["new", "superseded"]
+    for report in ("latest", "2"):
+        again = client.get(f"{here}/{report}")
+        assert (again.content, again.headers["etag"]) == (made.content, made.headers["etag"])
+    assert client.get(here).json()["reports"][0]["supersedes"] == first
