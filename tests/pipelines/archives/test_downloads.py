@@ -124,6 +124,10 @@ def test_a_redirect_is_checked_as_the_first_address_was(
     with pytest.raises(RemoteAssetRefused, match=r"127\.0\.0\.2"):
         fetcher.fetch(base + "/away")
     assert [p for p, _ in handler.seen] == ["/away"]
+    for nowhere in ("http://[", "http://127.0.0.1:port/"):
+        handler.away = nowhere
+        with pytest.raises((DownloadFailed, RemoteAssetRefused), match=r"URL|could not be read"):
+            fetcher.fetch(base + "/away")
     handler.away = "/file"
     assert fetcher.fetch(base + "/away").read_bytes() == handler.body
 
