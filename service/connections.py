@@ -1,12 +1,24 @@
 """Connections on which no request comes to its end are closed, so that silence costs a stranger more than us.
 
-uvicorn waits for ever for a connection's first request, and for the rest of one that was begun.
+uvicorn waits for ever for a connection's first request, and for the rest of one that was begun. What is no request at
+all it refuses before any application hears of it, so the problem that tells of it is made here.
 """
 
 import asyncio
+import json
 from typing import Any
 
+import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from imagery.errors import DepotwatchError
+from service.problems import PROBLEM_JSON, problem
+
+
+class NotHttp(DepotwatchError):
+    """No HTTP request: a line or header that is malformed, or HTTP/1.1 without Host."""
+
+    code = "bad-request"
 
 
 class PromptProtocol(H11Protocol):
@@ -27,6 +39,21 @@ class PromptProtocol(H11Protocol):
             self._wait_for_head()
         else:
             self._stop_waiting()
+
+    def send_400_response(self, msg: str) -> None:
+        """Refuse what is no HTTP as everything is refused; ``msg``, uvicorn's own, says less."""
+        told = problem(400, NotHttp.code, "a line or header is malformed, or HTTP/1.1 comes without Host")
+        body = json.dumps(told).encode()
+        headers = [
+            ("Content-Type", PROBLEM_JSON),
+            ("Content-Length", str(len(body))),
+            ("X-Content-Type-Options", "nosniff"),
+            ("Connection", "close"),
+        ]
+        answer = h11.Response(status_code=400, headers=headers, reason=b"Bad Request")
+        for event in (answer, h11.Data(data=body), h11.EndOfMessage()):
+            self.transport.write(self.conn.send(event) or b"")
+        self.transport.close()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Wait no more."""

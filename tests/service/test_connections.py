@@ -1,6 +1,8 @@
 """Who connects and says nothing, or a word at a time, is shown out; who asks is answered as long as he likes."""
 
 import asyncio
+import http.client
+import json
 import socket
 import threading
 import time
@@ -13,6 +15,7 @@ import pytest
 import uvicorn
 
 from service.connections import prompt_within
+from service.problems import PROBLEM_JSON
 from service.server import bind
 
 
@@ -90,3 +93,27 @@ def test_an_answer_may_take_longer_and_the_connection_is_kept(port: int) -> None
             assert (answer.status_code, answer.text) == (200, "100000")
             time.sleep(0.6)
         assert len(client._transport._pool.connections) == 1  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        b"GET / HTTP/1.1\r\nHost: a\r\nno colon\r\n\r\n",
+        b"GET / HTTP/1.1\r\n\r\n",
+        b"\x16\x03\x01\x02\r\n\r\n",
+    ],
+)
+def test_what_is_no_http_is_a_problem_like_any_other(port: int, said: bytes) -> None:
+    with socket.create_connection(("127.0.0.1", port), timeout=5) as connection:
+        connection.sendall(said)
+        answer = http.client.HTTPResponse(connection)
+        answer.begin()
+        told = json.loads(answer.read())
+        assert connection.recv(1) == b""
+    assert (answer.status, answer.headers["content-type"]) == (400, PROBLEM_JSON)
+    assert (told["status"], told["code"], told["type"]) == (
+        400,
+        "bad-request",
+        "urn:depotwatch:error:bad-request",
+    )
+    assert told["errors"] == [{"pointer": "", "code": told["code"], "detail": told["detail"]}]
