@@ -48,7 +48,7 @@ from imagery.warp import read_look
 from pipelines.products import DamagedProduct, Product, ProductStore, StoreFailed, product_key
 from pipelines.working_memory import WORKING_MEMORY
 
-VERSIONS = {"chip": 2, "displacement": 2, "evidence": 10, "look": 5, "window": 1}
+VERSIONS = {"chip": 2, "displacement": 3, "evidence": 10, "look": 5, "window": 1}
 """Step name to step version."""
 
 # Windows up to so many pixels are kept: what an event's pictures need, not whole looks.
@@ -536,7 +536,7 @@ def _evidence_parts(found: LookEvidence) -> tuple[dict[str, Any], dict[str, NDAr
 
 
 # What lies over a whole site and hides small objects: such a look may neither show one nor say that there is none. Other
-# kinds do not count: at 10 m fields change their pattern with the season, and half of all clear looks would be lost.
+# kinds do not count: at 10 m fields change their pattern with the season, and a fifth of all looks would be lost.
 HIDING = {WholeSiteKind.SNOW: ObservationState.SNOW, WholeSiteKind.HAZE: ObservationState.CLOUD}
 
 

@@ -11,7 +11,7 @@ from imagery.grid import SiteGrid
 from imagery.look import Look
 from imagery.observability import ObservationState
 from imagery.registration import Reference, estimate_displacement
-from imagery.registration.looks import common_part
+from imagery.registration.looks import common_part, common_side
 
 GRID = SiteGrid(32633, 500_000.0, 5_550_000.0, 10.0, 386, 385)
 
@@ -73,3 +73,39 @@ def test_the_common_part_is_what_one_shows_within_reach_of_the_other() -> None:
 def test_without_anything_seen_the_whole_chip_is_the_part() -> None:
     nothing = np.zeros((50, 60), bool)
     assert common_part(nothing, nothing, 5.0) == (slice(0, 50), slice(0, 60))
+
+
+def strips(common_px: int) -> tuple[Look, Look]:
+    """Return two looks of one ground, each with noise of its own, that share a strip of so many columns."""
+    rng = np.random.default_rng(6)
+    ground = ndimage.gaussian_filter(rng.standard_normal(GRID.shape), 2.0) * 0.3 + 0.2
+    looks = []
+    for columns in (slice(0, 188 + common_px), slice(188, None)):
+        image = np.full(GRID.shape, np.nan, np.float32)
+        noise = rng.normal(scale=0.004, size=GRID.shape)
+        image[:, columns] = (ground + noise)[:, columns]
+        state = np.where(np.isnan(image), ObservationState.OUTSIDE_FOOTPRINT, 0).astype(np.uint8)
+        looks.append(replace(small_look((0, 0), 0), reflectance=image[None], state=state))
+    return looks[0], looks[1]
+
+
+@pytest.mark.parametrize(("common_px", "registered"), [(24, False), (38, False), (42, True), (100, True)])
+def test_looks_with_a_narrow_strip_in_common_are_not_registered(common_px: int, registered: bool) -> None:
+    found = estimate_displacement(*strips(common_px), max_shift_m=60.0)
+    assert found.registered is registered
+    if registered:
+        assert (found.east_m, found.north_m) == pytest.approx((0.0, 0.0), abs=1.5)
+    else:
+        assert found.reasons == ("too_small",)
+        assert found.quality == 0.0
+
+
+def test_the_common_side_is_measured_where_the_target_lies_once_moved() -> None:
+    first, second = np.zeros((2, 200, 300), bool)
+    first[20:120, 30:130] = True
+    second[20:120, 100:250] = True
+    assert common_side(first, second, (0.0, 0.0)) == 30
+    assert common_side(first, second, (0.0, -20.2)) == 50
+    assert common_side(first, second, (0.4, 5.0)) == 25
+    assert common_side(first, second, (-90.0, -60.0)) == 10
+    assert common_side(first, second, (0.0, 60.0)) == 0

@@ -29,7 +29,7 @@ from pipelines.steps import (
 OPTIONS = SeriesOptions(
     extent_m=96.0, looks=2, clouds=0.0, snow=0.0, traffic=0.0, sensor=Sensor(0.5), geolocation_m=1.0
 )
-WRITTEN_FOR = {"chip": 2, "displacement": 2, "evidence": 10, "look": 5, "window": 1}
+WRITTEN_FOR = {"chip": 2, "displacement": 3, "evidence": 10, "look": 5, "window": 1}
 # Mean reflectance and sharpness; east and north in metres; mean log-odds in eighths per class.
 GOLDEN = {
     "chip": [0.2264, 0.280],
