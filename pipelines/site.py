@@ -40,6 +40,7 @@ from imagery.observability import ObservationState
 from imagery.radiometry import Normalisation, apply_normalisation
 from imagery.scene import Scene
 from imagery.timeseries import TimeSeriesOptions, coarse_limits, find_disturbances
+from imagery.timeseries.comparable import comparable_looks
 from pipelines.analysis import Analysis, LookSummary, Site, WindowReader
 from pipelines.aoi import outside_scenes, utm_zone
 from pipelines.archives import ArchiveResult, open_archive
@@ -502,7 +503,7 @@ def _detect(
             looks = [look_from(product) for product in products]
             series = TimeSeriesOptions(max_false_alarms=parameters.max_false_alarms)
             found = find_disturbances(looks, inside, series)
-            compared = _compared(looks, inside, series.apart_days)
+            compared = _compared(comparable_looks(looks).looks, inside, series.apart_days)
         else:
             seen = [evidence_from(product) for product in products]
             lowest = min(parameters.least_confidence(kind, flag) for kind in ObjectClass)
@@ -533,7 +534,7 @@ def _compared(
 def _together(parts: Sequence[Detection]) -> Detection:
     """Put what the paths found together; one that compared nothing shows no limit of what would have been found."""
     able = [part for part in parts if could_compare(part)] or parts
-    said = ("The finer looks alone: ", "The coarser looks alone: ") if len(parts) > 1 else ("",) * len(parts)
+    said = ("The finer looks alone: ", "The coarser looks alone: ") if len(parts) > 1 else ("",)
     return Detection(
         tuple(change for part in parts for change in part.changes),
         tuple(row for part in parts for row in part.standing),

@@ -82,7 +82,7 @@ def assert_nothing_stated(analysis: Analysis, tmp_path: Path) -> None:
     assert verdict(analysis) is Verdict.NOTHING_TO_COMPARE
     assert "Nothing can be said about changes: no part of the site" in headline(analysis)
     assert any("not 'no change'" in warning for warning in analysis.warnings)
-    assert not any("no change found" in line for line in summary_lines(analysis, tmp_path))
+    assert not any("No change was found" in line for line in summary_lines(analysis, tmp_path))
 
 
 def test_two_looks_at_opposite_halves_state_nothing(
@@ -115,10 +115,21 @@ def test_no_change_is_stated_of_what_was_seen_twice_alone(
     (compared,) = half.detection.compared
     assert compared.fraction == pytest.approx(seen[scenes[0].id], abs=0.02)
     assert f"is {int(100 * compared.fraction)} % of the site" in headline(half)
-    assert any("no change found" in line for line in summary_lines(half, tmp_path))
+    assert any("No change was found" in line for line in summary_lines(half, tmp_path))
     whole = analyse((scenes[2], replace(scenes[2], id="later", t_utc=scenes[2].t_utc + timedelta(days=9))))
     assert whole.detection.compared[0].fraction > 0.98
     assert "could be compared" not in headline(whole)
+
+
+def test_coarse_looks_that_are_left_out_of_the_comparison_compare_nothing(
+    scenes: tuple[Scene, ...], analyse: Analyse
+) -> None:
+    """One far coarser look shows all of the site a second time, but is not compared with the four on one date."""
+    whole = replace(scenes[2], gsd_m=4.0)
+    near = [replace(whole, id=f"near-{n}", t_utc=whole.t_utc + timedelta(hours=n)) for n in range(4)]
+    odd = replace(whole, id="odd", gsd_m=12.0, t_utc=whole.t_utc + timedelta(days=9))
+    (compared,) = analyse((*near, odd)).detection.compared
+    assert compared.fraction == 0.0
 
 
 def test_a_single_fine_look_beside_compared_coarse_ones_lends_them_no_limits(
