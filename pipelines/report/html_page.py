@@ -84,9 +84,7 @@ def report_html(
 
 def headline(analysis: Analysis) -> str:
     """Return the one paragraph that stands for the whole report."""
-    return " ".join(
-        [_period_sentence(analysis), claim(analysis), *_share_sentence(analysis), *_gap_sentence(analysis)]
-    )
+    return " ".join([_period_sentence(analysis), claim(analysis), *_gap_sentence(analysis)])
 
 
 def _period_sentence(analysis: Analysis) -> str:
@@ -111,7 +109,11 @@ def _period_sentence(analysis: Analysis) -> str:
 
 
 def claim(analysis: Analysis) -> str:
-    """Return what was found, or why nothing can be said."""
+    """Return what was found and in how much of the site, or why nothing can be said."""
+    return " ".join([_outcome(analysis), *_share_sentence(analysis)])
+
+
+def _outcome(analysis: Analysis) -> str:
     match verdict(analysis):
         case Verdict.NOT_OBSERVABLE:
             return "Nothing can be said about changes: the site could not be seen."
