@@ -28,6 +28,8 @@ MAX_RATIO = 300  # of unpacked to packed size; GeoJSON and WKT reach about 20
 MAX_JSON_BYTES = 512 * 2**20
 MAX_SOURCE_FILES = 1_000_000
 _CHUNK = 1 << 20
+# Where a look's own numbers tell which step they come from; the rest of a look is what was seen of it.
+PLACED = ("displacement", "state", "quality", "residual_m", "registration_reasons", "reference")
 
 
 class BadBundle(DepotwatchError):
@@ -77,7 +79,10 @@ class SourceCheck:
 
 @dataclass(frozen=True, slots=True)
 class VerifyResult:
-    """The outcome; ``differences`` are in order of path, the first one is what to look at."""
+    """The outcome; ``differences`` are in order of path, the first one is what to look at.
+
+    ``look`` is the (step, scene) of the first look that a replay told otherwise, None where all looks are alike.
+    """
 
     bundle_sha256: str
     processing_version: str
@@ -87,6 +92,7 @@ class VerifyResult:
     replay: ReplayState
     replay_reason: str
     replay_differences: tuple[Difference, ...] = ()
+    look: tuple[str, str] | None = None
 
     @property
     def ok(self) -> bool:
@@ -112,6 +118,40 @@ class VerifyResult:
         """The first file that differs, else None."""
         return next(iter([*self.differences, *self.replay_differences]), None)
 
+    @property
+    def step(self) -> str | None:
+        """The first step, in the order of the work, that gives something else than the bundle says, else None."""
+        if self.differences:
+            return "bundle"
+        if self.sources.changed or self.replay is ReplayState.OTHER_SOURCES:
+            return "search"
+        if not self.replay_differences:
+            return None
+        if self.look is not None:
+            return self.look[0]
+        paths = {difference.path for difference in self.replay_differences}
+        return "changes" if "changes.geojson" in paths else "report"
+
+    @property
+    def told(self) -> str | None:
+        """Which step first differs, and at what, as a sentence; None where none does."""
+        step, first = self.step, self.first_difference
+        if step is None:
+            return None
+        if self.sources.changed and not self.differences:
+            changed = self.sources.changed
+            return (
+                f"step {step} differs: {len(changed)} source files have other bytes now, first {changed[0]}"
+            )
+        if first is None:
+            return f"step {step} differs: other scenes are found than the report was made from"
+        if self.differences:
+            many = f"{len(self.differences)} files of the bundle are not as listed"
+            return f"step {step} differs: {many}, first {first.path} ({first.why})"
+        where = "" if self.look is None else f", first at scene {self.look[1]}"
+        many = f"{len(self.replay_differences)} files came out differently"
+        return f"step {step} differs{where}: {many}, first {first.path}"
+
     def as_json(self) -> dict[str, Any]:
         """Return everything as plain values."""
 
@@ -123,6 +163,7 @@ class VerifyResult:
         return {
             "ok": self.ok,
             "outcome": self.outcome,
+            "step": self.step,
             "bundle_sha256": self.bundle_sha256,
             "processing_version": self.processing_version,
             "files_checked": self.files_checked,
@@ -136,6 +177,7 @@ class VerifyResult:
             "replay": {
                 "state": str(self.replay),
                 "reason": self.replay_reason,
+                "scene": None if self.look is None else self.look[1],
                 "differences": told(self.replay_differences),
             },
         }
@@ -166,10 +208,10 @@ def verify_bundle(bundle: Path, catalog: Path | None = None, replay: Replay | No
     inner = _listed(report, "report.json")
     differences += [d for d in _compare(inner, found, extra_is_wrong=False) if d not in differences]
     sources = _check_sources(report, catalog or bundle.resolve().parent)
-    state, reason, again = _run_again(report, listed, sources, catalog, replay, intact=not differences)
+    state, reason, again, look = _run_again(report, listed, sources, catalog, replay, intact=not differences)
     return VerifyResult(
         sha256_of(bundle), str(report.get("processing_version")), len(found) - 1,
-        tuple(sorted(set(differences), key=lambda d: (d.path, d.why))), sources, state, reason, again,
+        tuple(sorted(set(differences), key=lambda d: (d.path, d.why))), sources, state, reason, again, look,
     )  # fmt: skip
 
 
@@ -318,24 +360,42 @@ def _run_again(
     replay: Replay | None,
     *,
     intact: bool,
-) -> tuple[ReplayState, str, tuple[Difference, ...]]:
+) -> tuple[ReplayState, str, tuple[Difference, ...], tuple[str, str] | None]:
     if not intact:
-        return ReplayState.NOT_RUN, "the bundle itself is not intact", ()
+        return ReplayState.NOT_RUN, "the bundle itself is not intact", (), None
     if replay is None or catalog is None:
-        return ReplayState.NOT_RUN, "no catalogue was named to run the analysis on again", ()
+        return ReplayState.NOT_RUN, "no catalogue was named to run the analysis on again", (), None
     if sources.changed:
-        return ReplayState.NOT_RUN, "some sources are not the ones the report was made from", ()
+        return ReplayState.NOT_RUN, "some sources are not the ones the report was made from", (), None
     with tempfile.TemporaryDirectory(prefix="depotwatch-verify-") as folder:
         out = Path(folder) / "report"
         replay(report, catalog, out)
         again = json.loads((out / "report.json").read_text("utf-8"))
         made = {p.relative_to(out).as_posix(): sha256_of(p) for p in sorted(out.rglob("*")) if p.is_file()}
     if sorted(set(_source_hashes(again))) != sorted(set(_source_hashes(report))):
-        return ReplayState.OTHER_SOURCES, "the catalogue holds other scenes than the report was made from", ()
+        reason = "the catalogue holds other scenes than the report was made from"
+        return ReplayState.OTHER_SOURCES, reason, (), None
     version = again.get("processing_version")
     if version != report.get("processing_version"):
-        return ReplayState.OTHER_VERSION, f"this installation is processing version {version}", ()
+        return ReplayState.OTHER_VERSION, f"this installation is processing version {version}", (), None
     differences = tuple(_compare(listed, made))
     if differences:
-        return ReplayState.DIFFERENT, f"{len(differences)} files came out differently", differences
-    return ReplayState.IDENTICAL, f"{len(made)} files came out byte for byte the same", ()
+        look = first_look_that_differs(report.get("looks", ()), again.get("looks", ()))
+        return ReplayState.DIFFERENT, f"{len(differences)} files came out differently", differences, look
+    return ReplayState.IDENTICAL, f"{len(made)} files came out byte for byte the same", (), None
+
+
+def first_look_that_differs(
+    before: Sequence[Mapping[str, Any]], after: Sequence[Mapping[str, Any]]
+) -> tuple[str, str] | None:
+    """Return (step, scene) of the first look, in order of time, that two reports tell differently."""
+    then = {look["scene_id"]: look for look in after}
+    for look in before:
+        now = then.get(look["scene_id"])
+        if now is None:
+            return "chips", str(look["scene_id"])
+        if any(look.get(name) != now.get(name) for name in PLACED):
+            return "registration", str(look["scene_id"])
+        if look != now:
+            return "looks", str(look["scene_id"])
+    return None

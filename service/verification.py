@@ -24,8 +24,6 @@ from service.leases import Lease
 from service.tables import sites
 
 VERIFIED, OTHER_VERSION = "verified", "other-version"
-# Where a look's own numbers tell which step they come from; the rest of a look is what was seen of it.
-PLACED = ("displacement", "state", "quality", "residual_m", "registration_reasons", "reference")
 
 
 class NotVerified(DepotwatchError):
@@ -93,7 +91,7 @@ def verify_current(
     replay = _Replay(lease.site, published.archives, runner, step, folder)
     result = verify_bundle(bundle, _place(published.archives, folder), replay)
     if not result.ok:
-        raise NotVerified(f"report {published.number}: {_told(result, replay)}")
+        raise NotVerified(f"report {published.number}: {result.told}")
     code = VERIFIED if result.replay is ReplayState.IDENTICAL else OTHER_VERSION
     if code == OTHER_VERSION:
         made_by = f"it was made by version {result.processing_version}"
@@ -126,21 +124,18 @@ def _place(archives: Sequence[ArchiveSource], folder: Path) -> Path:
 
 
 class _Replay:
-    """Runs a report again and keeps which look first differed."""
+    """Runs a report again, from its site's archives."""
 
     def __init__(
         self, site: str, archives: tuple[ArchiveSource, ...], runner: UnitRunner, step: Step, folder: Path
     ) -> None:
         self._site, self._archives, self._step = site, archives, step
         self._runner = runner.afresh(folder / "products")
-        self.look: tuple[str, str] | None = None
 
     def __call__(self, report: Mapping[str, Any], _catalog: Path, out: Path) -> None:
         """See ``pipelines.verify.Replay``."""
         self._runner(_unit(self._site, self._archives, report), out, self._step)
         (out / BUNDLE).unlink()  # a bundle does not hold itself
-        again = json.loads((out / "report.json").read_text("utf-8"))
-        self.look = first_look_that_differs(report.get("looks", ()), again.get("looks", ()))
 
 
 def _unit(site: str, archives: tuple[ArchiveSource, ...], report: Mapping[str, Any]) -> AnalyseUnit:
@@ -154,44 +149,3 @@ def _unit(site: str, archives: tuple[ArchiveSource, ...], report: Mapping[str, A
         frozenset(str(refused["where"]) for refused in report.get("refused", ())),
     )
     return AnalyseUnit(site, asked.site.name, asked.site.aoi, archives, period, parameters, scenes)
-
-
-def first_look_that_differs(
-    before: Sequence[Mapping[str, Any]], after: Sequence[Mapping[str, Any]]
-) -> tuple[str, str] | None:
-    """Return (step, scene) of the first look, in order of time, that two reports tell differently."""
-    then = {look["scene_id"]: look for look in after}
-    for look in before:
-        now = then.get(look["scene_id"])
-        if now is None:
-            return "chips", str(look["scene_id"])
-        if any(look.get(name) != now.get(name) for name in PLACED):
-            return "registration", str(look["scene_id"])
-        if look != now:
-            return "looks", str(look["scene_id"])
-    return None
-
-
-def _told(result: Any, replay: _Replay) -> str:
-    """Return the sentence that names the step that first differs."""
-    from pipelines.verify import ReplayState
-
-    if result.differences:
-        first = result.differences[0]
-        many = f"{len(result.differences)} files of the bundle are not as listed"
-        return f"step bundle differs: {many}, first {first.path} ({first.why})"
-    if result.sources.changed:
-        many = f"{len(result.sources.changed)} source files have other bytes now"
-        return f"step search differs: {many}, first {result.sources.changed[0]}"
-    if result.replay is ReplayState.OTHER_SOURCES:
-        return "step search differs: its archives no longer hold the very scenes it was made from"
-    first = result.replay_differences[0]
-    paths = {difference.path for difference in result.replay_differences}
-    if replay.look is not None:
-        step, scene = replay.look
-        where = f"step {step} differs, first at scene {scene}"
-    elif "changes.geojson" in paths:
-        where = "step changes differs"
-    else:
-        where = "step report differs"
-    return f"{where}: {len(paths)} files came out differently, first {first.path}"

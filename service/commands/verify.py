@@ -49,5 +49,7 @@ def _lines(result: "VerifyResult") -> list[str]:
     lines.append(f"sources  {sources.found} of {sources.recorded} at hand and unchanged")
     lines += [f"changed  {path}" for path in sources.changed[:5]]
     lines.append(f"replay   {result.replay}: {result.replay_reason}")
-    lines.append("verified" if result.ok else "NOT verified")
+    if result.told is not None:
+        lines.append(f"step     {result.told}")
+    lines.append(result.outcome)
     return lines

@@ -16,7 +16,6 @@ from service.archives import add_archive
 from service.context import Service
 from service.tables import report_files
 from service.tenancy import ensure_tenant
-from service.verification import first_look_that_differs
 from tests.service.support import client_of, feature, work_off
 
 SAMPLE = Path(__file__).parents[2] / "sample_tiles" / "depot-10m"
@@ -133,16 +132,6 @@ def test_a_bundle_without_its_row_fails_for_good(lite_service: Service) -> None:
         connection.execute(delete(report_files).where(report_files.c.path == "bundle.zip"))
     (result,) = verified(client, lite_service, sites=[site])["results"]
     assert (result["state"], result["attempts"]) == ("failed", 1)
-
-
-def test_the_first_look_that_differs_is_found_in_order_of_time() -> None:
-    looks = [{"scene_id": name, "quality": 1.0, "usable_fraction": 1.0} for name in "abc"]
-    assert first_look_that_differs(looks, looks) is None
-    worse = [looks[0], {**looks[1], "usable_fraction": 0.5}, {**looks[2], "quality": 0.1}]
-    assert first_look_that_differs(looks, worse) == ("looks", "b")
-    moved = [looks[0], {**looks[1], "quality": 0.1}, looks[2]]
-    assert first_look_that_differs(looks, moved) == ("registration", "b")
-    assert first_look_that_differs(looks, looks[1:]) == ("chips", "a")
 
 
 @pytest.mark.long

@@ -14,7 +14,7 @@ import pytest
 
 from pipelines.report import write_report
 from pipelines.report.bundle import NotAReport, write_bundle
-from pipelines.verify import BadBundle, ReplayState, UnsafeBundle, verify_bundle
+from pipelines.verify import BadBundle, ReplayState, UnsafeBundle, first_look_that_differs, verify_bundle
 from service.cli import main
 
 
@@ -92,6 +92,7 @@ def test_a_manifest_rewritten_to_match_is_caught_by_the_report(bundle: Path, tmp
 
     result = verify_bundle(altered(bundle, tmp_path / "x.zip", change))
     assert [d.path for d in result.differences] == ["timeline.csv"]
+    assert result.step == "bundle"
 
 
 def test_missing_and_added_files_are_named(bundle: Path, tmp_path: Path) -> None:
@@ -224,6 +225,7 @@ def test_a_replay_that_gives_the_same_files_is_identical(with_sources: Any, site
     assert result.replay is ReplayState.IDENTICAL
     assert result.ok
     assert result.outcome == "verified"
+    assert (result.step, result.told) == (None, None)
 
 
 def test_a_replay_that_differs_names_the_first_file(with_sources: Any, site: Any) -> None:
@@ -235,6 +237,24 @@ def test_a_replay_that_differs_names_the_first_file(with_sources: Any, site: Any
     assert result.outcome == "NOT verified"
     assert result.first_difference is not None
     assert result.first_difference.path == "changes.geojson"
+    assert (result.step, result.look) == ("changes", None)
+
+
+def test_the_command_names_the_step_that_a_replay_first_differs_in(
+    with_sources: Any, site: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    analysis, path, place = with_sources
+    measured = analysis.looks[2].displacement
+    less = replace(analysis.looks[2], displacement=replace(measured, quality=0.25))
+    other = replace(analysis, looks=(*analysis.looks[:2], less, *analysis.looks[3:]))
+    monkeypatch.setattr("pipelines.replay.replay", lambda _r, _c, out: write_report(other, site.read, out))
+    assert main(["verify", str(path), "--catalog", str(place), "--json"]) == 1
+    told = json.loads(capsys.readouterr().out)
+    assert (told["step"], told["replay"]["scene"]) == ("registration", analysis.looks[2].scene.id)
+    assert main(["verify", str(path), "--catalog", str(place)]) == 1
+    out = capsys.readouterr().out
+    assert f"step registration differs, first at scene {analysis.looks[2].scene.id}: " in out
+    assert out.endswith("NOT verified\n")
 
 
 def test_a_replay_by_another_version_proves_nothing_either_way(with_sources: Any, site: Any) -> None:
@@ -257,6 +277,10 @@ def test_a_changed_source_is_named_and_nothing_is_replayed(with_sources: Any, tm
     result = verify_bundle(path, tmp_path / "copy", never)
     assert result.sources.changed == ("S02_20230505/data.tif",)
     assert not result.ok
+    assert result.step == "search"
+    assert (
+        result.told == "step search differs: 1 source files have other bytes now, first S02_20230505/data.tif"
+    )
 
 
 def test_the_command_prints_json_and_its_exit_code_tells(
@@ -279,6 +303,7 @@ def test_a_replay_on_other_scenes_contradicts_nothing_in_the_bundle_but_is_no_pr
     result = verify_bundle(path, place, lambda _r, _c, out: write_report(fewer, site.read, out))
     assert result.replay is ReplayState.OTHER_SOURCES
     assert not result.ok
+    assert (result.step, result.as_json()["step"]) == ("search", "search")
 
 
 def test_sources_that_lie_elsewhere_do_not_stop_a_replay(
@@ -291,3 +316,13 @@ def test_sources_that_lie_elsewhere_do_not_stop_a_replay(
     )
     assert result.sources.found == 0
     assert result.replay is ReplayState.IDENTICAL
+
+
+def test_the_first_look_that_differs_is_found_in_order_of_time() -> None:
+    looks = [{"scene_id": name, "quality": 1.0, "usable_fraction": 1.0} for name in "abc"]
+    assert first_look_that_differs(looks, looks) is None
+    worse = [looks[0], {**looks[1], "usable_fraction": 0.5}, {**looks[2], "quality": 0.1}]
+    assert first_look_that_differs(looks, worse) == ("looks", "b")
+    moved = [looks[0], {**looks[1], "quality": 0.1}, looks[2]]
+    assert first_look_that_differs(looks, moved) == ("registration", "b")
+    assert first_look_that_differs(looks, looks[1:]) == ("chips", "a")
