@@ -47,6 +47,7 @@ STEP_OF_PARAMETER = {
     "min_confidence": "detection",
     "max_false_alarms": "detection",
 }
+STEP_VERSION = "step-"  # how a report's versions name those of single steps
 _VERSION_WORDS = {
     "algorithm": "The code of the analysis is another one",
     "presence-network": "The network's weights are others",
@@ -580,12 +581,25 @@ def _general_causes(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iter
         yield Cause("scenes", f"The period is another one: {_period(before)} before, {_period(after)} now.")
     yield from _parameter_causes(before.get("parameters", {}), after.get("parameters", {}))
     versions = before.get("versions", {}), after.get("versions", {})
-    for name in sorted(versions[0].keys() | versions[1].keys()):
+    yield from _step_causes(*versions)
+    names = (name for name in versions[0].keys() | versions[1].keys() if not name.startswith(STEP_VERSION))
+    for name in sorted(names):
         was, now = (str(side.get(name, "none"))[:12] for side in versions)
         if was != now:
             words = _VERSION_WORDS.get(name, f"{name} is another one")
             yield Cause(
                 "evidence" if name == "presence-network" else "code", f"{words}: {was} before, {now} now."
+            )
+
+
+def _step_causes(was: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[Cause]:
+    """Yield which step's own version is another one; reports from before steps were recorded explain none."""
+    for name in sorted(name for name in was.keys() & now.keys() if name.startswith(STEP_VERSION)):
+        if was[name] != now[name]:
+            step = name.removeprefix(STEP_VERSION)
+            yield Cause(
+                step,
+                f"The method of the step {step} is another one: version {was[name]} before, {now[name]} now.",
             )
 
 

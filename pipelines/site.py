@@ -49,6 +49,7 @@ from pipelines.products import SCRATCH, DamagedProduct, Product, ProductStore
 from pipelines.report import write_report
 from pipelines.runner import Runner, open_runner
 from pipelines.steps import (
+    VERSIONS,
     ChipSummary,
     ChipUnit,
     LookOutcome,
@@ -308,6 +309,7 @@ def _versions(parameters: Parameters) -> tuple[tuple[str, str], ...]:
     return (
         ("depotwatch", version("depotwatch")),
         ("algorithm", algorithm_sha256()),
+        *((f"step-{step}", str(number)) for step, number in VERSIONS.items()),
         ("presence-network", weights_sha256(parameters.network)),
     )
 

@@ -154,6 +154,18 @@ def test_what_the_looks_do_not_explain_is_laid_to_code_or_to_nothing() -> None:
     assert only(compare_reports(one, told())).reasons == (NOT_EXPLAINED,)
 
 
+def test_a_step_of_another_version_is_named_beside_the_code() -> None:
+    one = told(change("a", 10), versions={"algorithm": "aaa", "step-chip": "2", "step-evidence": "9"})
+    other = told(versions={"algorithm": "bbb", "step-chip": "2", "step-evidence": "10"})
+    found = compare_reports(one, other)
+    assert [c.step for c in found.causes] == ["evidence", "code"]
+    assert only(found).reasons[0] == (
+        "The method of the step evidence is another one: version 9 before, 10 now."
+    )
+    unrecorded = compare_reports(told(change("a", 10)), other)
+    assert [c.step for c in unrecorded.causes] == ["code"]
+
+
 def test_every_look_that_differs_is_a_cause_with_its_step() -> None:
     files = [{"scene_id": "s2", "files": [{"path": "x.tif", "sha256": "1"}]}]
     looks = [

@@ -24,7 +24,7 @@ from pipelines.parameters import Parameters
 from pipelines.runner import SerialRunner
 from pipelines.simulate import place, write_series
 from pipelines.site import NothingReadable, SceneSet, analyse, analyse_scenes
-from pipelines.steps import ChipUnit, LookUnit, algorithm_sha256, make_chip, make_look
+from pipelines.steps import VERSIONS, ChipUnit, LookUnit, algorithm_sha256, make_chip, make_look
 
 SMALL = SeriesOptions(
     extent_m=96.0, looks=3, clouds=0.0, snow=0.0, traffic=0.0, sensor=Sensor(0.5), geolocation_m=1.0
@@ -152,7 +152,9 @@ def test_a_silent_period_is_told_what_pixels_would_have_shown_and_by_whom(
     )
     assert {limit.gsd_m for limit in found.detection.limits} == {gsd_m}
     assert {limit.object_class for limit in found.detection.limits} == set(ObjectClass)
-    assert dict(found.versions)["algorithm"] == algorithm_sha256()
+    versions = dict(found.versions)
+    assert versions["algorithm"] == algorithm_sha256()
+    assert {step: versions[f"step-{step}"] for step in VERSIONS} == {s: str(n) for s, n in VERSIONS.items()}
 
 
 def test_the_grid_of_a_silent_period_is_that_of_any_other_of_its_pixel_size(
