@@ -16,6 +16,8 @@ from service.changes import ChangeFilter
 from service.database import Record, Statement
 from service.tables import changes, feed, reports
 
+# Raised whenever the same row is told otherwise than before, so that no ETag names two answers.
+TOLD = 2
 # Behind the last position that a report can have: what was retracted is listed after what stands.
 BEHIND = 2**32
 # In the compact JSON of our own rows a quoted name before a colon is a member: within text, quotes are escaped.

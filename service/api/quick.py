@@ -24,6 +24,7 @@ from service.admission import Admitted
 from service.api.dependencies import DEFAULT_LIMIT, JSON, address, admitted, answer, capped, unchanged
 from service.context import Service
 from service.database import Record
+from service.features import TOLD
 from service.feed import FeedPage, number_of, page_after
 from service.identifiers import encode_cursor
 from service.moments import http_date
@@ -43,7 +44,7 @@ App = Callable[[Scope, Any, Any], Awaitable[None]]
 
 def feed_answer(request: Request, seq: int, size: int, page: FeedPage) -> Response:
     """Return the feed's page of up to ``size`` entries after number ``seq``."""
-    tag = f'"feed.{seq}.{size}.{page.last}.{int(page.more)}"'
+    tag = f'"feed.{TOLD}.{seq}.{size}.{page.last}.{int(page.more)}"'
     headers = {
         "ETag": tag,
         "Cache-Control": REVALIDATE,

@@ -45,7 +45,7 @@ from service.context import Service
 from service.database import Record
 from service.errors import BadQuery, NotFound, RangeNotSatisfiable
 from service.exports import export, gather
-from service.features import served, told, with_retracted
+from service.features import TOLD, served, told, with_retracted
 from service.identifiers import decode_cursor, encode_cursor
 from service.moments import http_date
 from service.sites import find_site
@@ -319,7 +319,7 @@ def _changes_of(
 
 
 def _query_mark(request: Request) -> str:
-    return hashlib.sha256(address(request).encode()).hexdigest()[:12]
+    return hashlib.sha256(f"{TOLD} {address(request)}".encode()).hexdigest()[:12]
 
 
 @router.get("/looks", tags=["looks"], responses={**UNCHANGED, 200: {"model": schemas.FeatureCollection}})
@@ -385,7 +385,7 @@ def get_timeline(
         head = reports.latest(connection, caller.tenant, site)
         file = reports.file_of(connection, head.id, "timeline.csv")
     headers = _report_headers(head, REVALIDATE)
-    headers["ETag"] = f'"{file.sha256[:32]}.{f}"'
+    headers["ETag"] = f'"{head.etag}.{f}"'
     if unchanged(request, headers["ETag"]):
         return Response(status_code=304, headers=headers)
     data = service.store.get(file.sha256)

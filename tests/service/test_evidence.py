@@ -4,9 +4,11 @@ import csv
 import io
 import json
 
+import pytest
 from sqlalchemy import select
 from starlette.testclient import TestClient
 
+from service.api import quick, reports
 from service.context import Service
 from service.delivery import fill_outbox
 from service.tables import deliveries
@@ -52,3 +54,17 @@ def test_a_reports_files_name_their_evidence_beside_them(
     files = f"/sites/{site}/reports/latest/files"
     first = lite_client.get(f"{files}/changes.geojson").json()["features"][0]["properties"]
     assert lite_client.get(f"{files}/{first['evidence']}before.png").status_code == 200
+
+
+def test_what_is_told_otherwise_has_another_etag(
+    lite_service: Service, lite_client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who kept an answer from before an upgrade must not be told that it is still the one."""
+    site = lite_client.post("/sites", json=feature("a")).json()["id"]
+    work_off(lite_service)
+    paths = (f"/sites/{site}/changes", "/changes")
+    before = [lite_client.get(path).headers["etag"] for path in paths]
+    for module in (reports, quick):
+        monkeypatch.setattr(module, "TOLD", 1)
+    for path, tag in zip(paths, before, strict=True):
+        assert lite_client.get(path, headers={"If-None-Match": tag}).status_code == 200
