@@ -157,6 +157,10 @@ class _Asked:
     tiles: SiteTiles | None
     archives: list[ArchiveSource]
 
+    def named(self, kind: str) -> dict[str, str]:
+        """Return the headers of what tells the site's name too, which its owner may change."""
+        return {"ETag": f'"{kind}.{self.report}.{self.site.version}"', "Cache-Control": REVALIDATE}
+
 
 def _asked(service: Service, desk: Drawing, tenant: str, site: str, report: str | None) -> _Asked:
     with service.database.read() as connection:
@@ -182,7 +186,7 @@ def get_site_tiles(
     """Return how a site's tiles lie and which looks have them: OGC tileset metadata per look."""
     asked = _asked(service, desk, caller.tenant, site, report)
     base = base_of(request)
-    headers = {"ETag": f'"tilesets.{asked.report}"', "Cache-Control": IMMUTABLE if report else REVALIDATE}
+    headers = asked.named("tilesets")
     if unchanged(request, headers["ETag"]):
         return Response(status_code=304, headers=headers)
     links = [
@@ -227,7 +231,7 @@ def get_wmts(
     asked = _asked(service, desk, caller.tenant, site, report)
     if asked.tiles is None:
         raise NoReportYet("this site has no report that tells of a grid yet")
-    headers = {"ETag": f'"layers.{asked.report}"', "Cache-Control": IMMUTABLE if report else REVALIDATE}
+    headers = asked.named("layers")
     if unchanged(request, headers["ETag"]):
         return Response(status_code=304, headers=headers)
     looks = [scene for scene in asked.tiles.scenes.values() if not scene.withheld]
@@ -469,7 +473,7 @@ def get_tile_matrix_set(
     asked = _asked(service, desk, caller.tenant, site, None)
     if asked.tiles is None:
         raise NoReportYet("this site has no report that tells of a grid yet")
-    headers = {"ETag": f'"tms.{asked.report}"', "Cache-Control": REVALIDATE}
+    headers = asked.named("tms")
     if unchanged(request, headers["ETag"]):
         return Response(status_code=304, headers=headers)
     return answer(asked.tiles.pyramid.as_tile_matrix_set(site, asked.site.name), headers=headers)

@@ -237,6 +237,21 @@ def test_timeline_and_looks_tell_gaps_with_their_reason(service: Service, client
     assert len(some) == 2
 
 
+def test_a_timeline_of_another_report_is_another_one_though_its_points_are_the_same(
+    service: Service, client: TestClient
+) -> None:
+    site = client.post("/sites", json=feature("North depot")).json()["id"]
+    work_off(service)
+    here = f"/sites/{site}/timeline"
+    first = client.get(here)
+    client.post("/jobs", json={"sites": [site]})
+    work_off(service, FakeRunner(changes=4))
+    second = client.get(here, headers={"If-None-Match": first.headers["etag"]})
+    assert second.status_code == 200
+    assert second.json()["points"] == first.json()["points"]
+    assert second.json()["report"] != first.json()["report"]
+
+
 def test_events_carry_the_job_to_its_end_and_can_be_resumed(service: Service, client: TestClient) -> None:
     site = submitted(client)
     work_off(service)

@@ -265,6 +265,21 @@ def test_a_tileset_tells_of_itself_as_the_list_does(site: str, lite_client: Test
     assert kinds <= claimed
 
 
+def test_what_tells_a_sites_name_is_another_thing_under_another_name(
+    site: str, lite_client: TestClient
+) -> None:
+    paths = [f"/sites/{site}/tiles", f"/sites/{site}/tiles?report=1", f"/sites/{site}/wmts?report=1"]
+    paths += [f"/sites/{site}/wmts", f"/tileMatrixSets/{site}"]
+    before = {path: lite_client.get(path) for path in paths}
+    patch = {"properties": {"name": "Quite another name"}}
+    lite_client.patch(f"/sites/{site}", json=patch, headers={"If-Match": "*"})
+    for path, was in before.items():
+        assert "immutable" not in was.headers["cache-control"]
+        again = lite_client.get(path, headers={"If-None-Match": was.headers["etag"]})
+        assert again.status_code == 200, path
+        assert "Quite another name" in again.text
+
+
 def test_wmts_names_only_what_may_be_shown(site: str, lite_service: Service, lite_client: TestClient) -> None:
     answer = lite_client.get(f"/sites/{site}/wmts")
     assert (answer.status_code, answer.headers["content-type"]) == (200, "application/xml")
