@@ -42,6 +42,12 @@ class UnknownScheduler(DepotwatchError):
     code = "no-scheduler"
 
 
+class ClusterFailed(DepotwatchError):
+    """The Dask cluster broke under the work: its scheduler went away, or a unit ended every worker it was given."""
+
+    code = "cluster-failed"
+
+
 class Runner(Protocol):
     """Anything that can run one step over many units."""
 
@@ -132,7 +138,11 @@ class DaskRunner:
 
     def width(self, unit_bytes: int) -> int:
         """Return how many units may be unfinished at once: a few per worker, and no more than fit into memory."""
-        most = max(1, sum(self._client.nthreads().values())) * WINDOW_PER_WORKER
+        try:
+            threads = sum(self._client.nthreads().values())
+        except OSError as error:
+            raise ClusterFailed(_GONE) from error
+        most = max(1, threads) * WINDOW_PER_WORKER
         return _that_fit(most, unit_bytes, self._memory_bytes)
 
     def map(
@@ -147,6 +157,7 @@ class DaskRunner:
         Raises
         ------
         WrongCode : a worker, also one that joined later, runs another version of the algorithm
+        ClusterFailed : the scheduler went away, or workers died of a unit as often as it allows
         """
         from distributed import as_completed
 
@@ -161,14 +172,39 @@ class DaskRunner:
                 position[future.key] = index
                 yield future
 
-        with self._client.as_current():
+        with _cluster_failures(step), self._client.as_current():
             running = as_completed(list(submit(self.width(unit_bytes))), with_results=True)
             for future, result in running:
+                if future.cancelled():  # what a scheduler that goes away does to all it was given
+                    raise ClusterFailed(_GONE)
                 results[position.pop(future.key)] = result
                 done(1)
                 for fresh in submit(1):
                     running.add(fresh)
         return [results[index] for index in range(len(units))]
+
+
+_GONE = (
+    "the Dask scheduler went away during the work; start it and its workers again and run the same once more"
+)
+
+
+@contextmanager
+def _cluster_failures(step: Callable[[Unit], Result]) -> Iterator[None]:
+    """Say what distributed raises of its own accord as an error of ours; what a unit raises passes as it is."""
+    from distributed import KilledWorker
+    from distributed.client import ClosedClientError
+    from distributed.comm.core import CommClosedError
+
+    try:
+        yield
+    except KilledWorker as error:
+        raise ClusterFailed(
+            f"{error.allowed_failures + 1} Dask workers died one after the other of one unit of {step.__name__}, the last "
+            f"at {error.last_worker.address}; most often memory ran out: give each worker more, or use fewer"
+        ) from error
+    except (ClosedClientError, CommClosedError) as error:
+        raise ClusterFailed(_GONE) from error
 
 
 def _code() -> str:

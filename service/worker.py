@@ -52,8 +52,8 @@ STEP_SHARES = {"search": 0.05, "chips": 0.2, "looks": 0.45, "changes": 0.15, "re
 # Errors that may pass by themselves; everything else of the family will be the same next time.
 PASSING = frozenset(
     {
-        "internal", "lost-product", "not-available", "out-not-writable", "product-store-failed",
-        "unreadable-archive", "vanished-scene", "wrong-worker-code",
+        "cluster-failed", "internal", "lost-product", "no-scheduler", "not-available", "out-not-writable",
+        "product-store-failed", "unreadable-archive", "vanished-scene", "wrong-worker-code",
     }
 )  # fmt: skip
 

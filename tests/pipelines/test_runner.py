@@ -1,15 +1,17 @@
 """Results come back in unit order whoever did the work: this process, local processes, or a cluster of real ones."""
 
+import os
 import signal
 import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import dask
 import pytest
 
 from pipelines import runner as runners
-from pipelines.runner import DaskRunner, ThreadRunner, UnknownScheduler, WrongCode, open_runner
+from pipelines.runner import ClusterFailed, DaskRunner, ThreadRunner, UnknownScheduler, WrongCode, open_runner
 from tests.pipelines.cluster import running_cluster
 
 UNITS = list(range(40))
@@ -29,6 +31,10 @@ def _fail_at_seven(value: int) -> int:
     if value == 7:
         raise WrongCode("unit 7 is broken")
     return value
+
+
+def _end_the_process(_value: int) -> int:
+    os._exit(1)
 
 
 def test_one_worker_keeps_the_order_and_reports_each_end() -> None:
@@ -102,6 +108,34 @@ def test_a_cluster_of_real_processes_gives_the_same_and_survives_the_death_of_a_
             assert isinstance(runner, DaskRunner)
             assert runner.map(_slow_square, UNITS, done) == SQUARES
             assert killed
+
+
+@pytest.mark.long
+def test_a_scheduler_that_dies_under_the_work_is_told_in_a_sentence(tmp_path: Path) -> None:
+    with running_cluster(tmp_path, 1) as cluster:
+
+        def done(_count: int) -> None:
+            cluster.running[0].kill()
+
+        said = "the Dask scheduler went away"
+        with (
+            dask.config.set({"distributed.comm.timeouts.connect": "1s"}),
+            open_runner(scheduler=cluster.address) as runner,
+        ):
+            for _ in ("under the work", "before it"):
+                with pytest.raises(ClusterFailed, match=said):
+                    runner.map(_slow_square, UNITS, done)
+
+
+@pytest.mark.long
+def test_a_unit_that_ends_its_workers_is_told_in_a_sentence() -> None:
+    said = r"1 Dask workers died .* of one unit of _end_the_process, the last at tcp://127\.0\.0\.1:\d+; "
+    with (
+        dask.config.set({"distributed.scheduler.allowed-failures": 0}),
+        pytest.raises(ClusterFailed, match=said),
+        open_runner(2) as runner,
+    ):
+        runner.map(_end_the_process, UNITS[:1], lambda _count: None)
 
 
 @pytest.mark.long
