@@ -14,6 +14,7 @@ from shapely.geometry.base import BaseGeometry
 from imagery.scene import Scene
 from service.archives import ArchiveSource, is_waiting_folder
 from service.moments import interval
+from service.settings import Settings
 
 if TYPE_CHECKING:
     from pipelines.archives.duplicates import Copy
@@ -68,11 +69,25 @@ class UnitRunner(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class SiteRunner:
-    """The real analysis; ``products`` is where reusable steps are kept."""
+    """The real analysis; ``products`` is where reusable steps are kept.
+
+    ``scheduler`` is the address of a Dask cluster that does a unit's looks and reaches ``products``; None does them here.
+    """
 
     products: str
     downloads: Path
     allow_hosts: frozenset[str]
+    scheduler: str | None = None
+
+    @classmethod
+    def by(cls, settings: Settings) -> "SiteRunner":
+        """Return the analysis as an operator set it."""
+        return cls(
+            settings.products_place,
+            settings.downloads_place,
+            settings.allowed_hosts,
+            settings.scheduler or None,
+        )
 
     def __call__(self, unit: AnalyseUnit, out: Path, step: Step) -> None:
         """See ``UnitRunner``."""
@@ -88,8 +103,8 @@ class SiteRunner:
         _add_bundle(out)
 
     def afresh(self, products: Path) -> "SiteRunner":
-        """See ``UnitRunner``."""
-        return replace(self, products=str(products))
+        """See ``UnitRunner``; it works here: no cluster need reach a folder of this process."""
+        return replace(self, products=str(products), scheduler=None)
 
     def _single(
         self, source: str, unit: AnalyseUnit, out: Path, step: Step, hosts: frozenset[str] = frozenset()
@@ -104,6 +119,7 @@ class SiteRunner:
             out=out,
             period=period_of(unit.period),
             parameters=parameters_from(dict(unit.parameters)),
+            scheduler=self.scheduler,
             store=self.products,
             allow_hosts=self.allow_hosts | hosts,
             progress=step,
@@ -119,7 +135,7 @@ class SiteRunner:
         from pipelines.archives import open_archive
         from pipelines.parameters import parameters_from
         from pipelines.report.write import write_report
-        from pipelines.runner import SerialRunner
+        from pipelines.runner import open_runner
         from pipelines.site import SceneSet, analyse_scenes
 
         step("search", 0, 1)
@@ -158,15 +174,16 @@ class SiteRunner:
             with tempfile.TemporaryDirectory(prefix="depotwatch-") as spare:
                 self._single(_empty_catalog(Path(spare)), unit, out, step)
             return
-        finished = analyse_scenes(
-            Site(unit.name, unit.aoi),
-            SceneSet(tuple(scenes.values()), tuple(refused), _folders(unit.archives)),
-            store=self.products,
-            runner=SerialRunner(),
-            period=period_of(unit.period),
-            parameters=parameters_from(dict(unit.parameters)),
-            progress=step,
-        )
+        with open_runner(1, self.scheduler) as runner:
+            finished = analyse_scenes(
+                Site(unit.name, unit.aoi),
+                SceneSet(tuple(scenes.values()), tuple(refused), _folders(unit.archives)),
+                store=self.products,
+                runner=runner,
+                period=period_of(unit.period),
+                parameters=parameters_from(dict(unit.parameters)),
+                progress=step,
+            )
         write_report(finished.analysis, finished.read_window, out)
 
 

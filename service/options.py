@@ -85,7 +85,7 @@ def settings_from(args: argparse.Namespace, **more: Any) -> Settings:
     ------
     BadSettings : a value out of range
     """
-    given = {name: getattr(args, name, None) for name in ("data", "database", "artefacts")}
+    given = {name: getattr(args, name, None) for name in ("data", "database", "artefacts", "scheduler")}
     try:
         return Settings(**{k: v for k, v in {**given, **more}.items() if v is not None})
     except ValidationError as error:

@@ -19,6 +19,10 @@ class Settings(BaseSettings):
     products: str = Field(
         default="", description="folder or URL of reusable products; empty: in the data folder"
     )
+    scheduler: str = Field(
+        default="",
+        description="address of a Dask scheduler that does a unit's looks; empty: the worker itself",
+    )
     secret: str = Field(
         default="", description="secret the keys are hashed with; empty: a file in the data folder"
     )

@@ -35,7 +35,7 @@ def run_worker(
     database.migrate()
     sweep_spare(settings.data, SPARE_KEPT_S)
     store = ArtefactStore(settings.artefacts_place)
-    chosen = runner or SiteRunner(settings.products_place, settings.downloads_place, settings.allowed_hosts)
+    chosen = runner or SiteRunner.by(settings)
     worker = Worker(database, store, chosen, settings, job=job)
     stopping = threading.Event()
 

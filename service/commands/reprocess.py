@@ -46,6 +46,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_data_options(parser)
     parser.add_argument("--tenant", default="local", help="whose sites, with --data (default: local)")
     parser.add_argument("--workers", type=int, default=1, help="processes to use, with --data (default 1)")
+    parser.add_argument(
+        "--scheduler",
+        help="address of a running Dask scheduler that does each site's looks, with --data (DEPOTWATCH_SCHEDULER)",
+    )
     parser.add_argument("--json", action="store_true", help="print JSON")
 
 
@@ -110,8 +114,10 @@ def _side(args: argparse.Namespace) -> "Iterator[Side]":
     from service.telemetry import configure_logging
 
     if args.url is not None:
-        if args.data is not None or args.database is not None:
-            raise BadSettings("give --url for a running service, or --data and --database to work here")
+        if any(given is not None for given in (args.data, args.database, args.scheduler)):
+            raise BadSettings(
+                "give --url for a running service, or --data, --database, --scheduler to work here"
+            )
         with remote_client(args) as client:
             yield Remote(client)
         return
@@ -135,7 +141,7 @@ def runner_for(settings: "Settings") -> "UnitRunner":
     """Return what analyses a site."""
     from service.analysis_unit import SiteRunner
 
-    return SiteRunner(settings.products_place, settings.downloads_place, settings.allowed_hosts)
+    return SiteRunner.by(settings)
 
 
 def _run(args: argparse.Namespace, side: "Side", batch: "Batch") -> int:

@@ -11,15 +11,17 @@ from starlette.testclient import TestClient
 
 from benchmarks.service_fake import FakeRunner
 from pipelines.parameters import BadParameter
+from pipelines.runner import SerialRunner
 from service import estimates
 from service.analysis_unit import AnalyseUnit, SiteRunner, Step
-from service.archives import add_archive, store_scenes
+from service.archives import ArchiveSource, add_archive, store_scenes
 from service.cli import main
 from service.context import Service
 from service.intake import read_document
 from service.sites import create_site
 from service.tables import archives, feed, looks, reports, sites, units
 from service.tenancy import LOCAL, ensure_tenant
+from tests.pipelines.cluster import running_cluster
 from tests.service.support import client_of, environment_of, feature, make_worker, square, work_off
 
 SAMPLE = Path(__file__).parents[2] / "sample_tiles" / "depot-0.5m"
@@ -349,3 +351,43 @@ def test_two_worker_processes_share_a_batch_of_real_scenes(
     assert main([*command, "--estimate"]) == 0
     again = json.loads(capsys.readouterr().out)
     assert again["cached"] == {"looks": 9, "of": 9, "sites_looked_up": 3}
+
+
+@pytest.mark.long
+def test_a_cluster_that_is_named_does_the_looks(
+    lite_service: Service,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    geometry = with_archive(lite_service, tenant=LOCAL)
+    with lite_service.database.write() as connection:
+        tenant = ensure_tenant(lite_service.database, connection, LOCAL)
+        draft = read_document(feature("one", geometry=geometry)).drafts[0]
+        create_site(lite_service.database, connection, tenant, draft, max_sites=9)
+    for name, value in environment_of(lite_service.settings).items():
+        if name.startswith("DEPOTWATCH_"):
+            monkeypatch.setenv(name, value)
+    monkeypatch.setattr(SerialRunner, "map", lambda *_, **__: pytest.fail("done here, not on the cluster"))
+    command = ["reprocess", "--sites", "all", "--period", PERIOD, "--json"]
+    with running_cluster(tmp_path, 1) as cluster:
+        assert main([*command, "--scheduler", cluster.address]) == 0
+        assert json.loads(capsys.readouterr().out)["job"]["units"]["done"] == 1
+
+        settings = lite_service.settings.model_copy(update={"scheduler": cluster.address})
+        twice = tuple(ArchiveSource(name, "catalog", str(SAMPLE / "catalog.json")) for name in "ab")
+        unit = AnalyseUnit(
+            "s",
+            "two archives",
+            read_document(feature("two", geometry=geometry)).drafts[0].aoi,
+            twice,
+            PERIOD,
+            {},
+        )
+        SiteRunner.by(settings)(unit, tmp_path / "out", lambda *_: None)
+        assert len(json.loads((tmp_path / "out" / "report.json").read_bytes())["looks"]) == 3
+
+
+def test_a_report_is_made_afresh_without_the_cluster_which_may_not_reach_the_folder(tmp_path: Path) -> None:
+    runner = SiteRunner("products", tmp_path, frozenset(), "tcp://127.0.0.1:1").afresh(tmp_path / "new")
+    assert (runner.products, runner.scheduler) == (str(tmp_path / "new"), None)

@@ -225,6 +225,22 @@ def test_a_folder_without_data_is_named_and_not_made(
     assert not (tmp_path / "nothing").exists()
 
 
+def test_a_scheduler_is_for_work_here_and_not_for_a_running_service(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    command = [
+        "reprocess",
+        "--sites",
+        "all",
+        "--url",
+        "http://127.0.0.1:1",
+        "--scheduler",
+        "tcp://127.0.0.1:2",
+    ]
+    assert main(command) == 2
+    assert "--scheduler to work here" in capsys.readouterr().err
+
+
 def begin(settings: Settings, notes: Path) -> subprocess.Popen[str]:
     command = ["reprocess", "--sites", "all", "--params", "min_confidence=0.6", *options(settings)]
     return subprocess.Popen(
