@@ -87,8 +87,8 @@ class Telemetry:
             registry=self.registry,
         )
         gauge = self._gauge
-        self._units = gauge("depotwatch_units", "Units by state.", ("state",))
-        self._jobs = gauge("depotwatch_jobs", "Jobs by state.", ("state",))
+        self._units = gauge("depotwatch_units", "Units by state and type of job.", ("state", "type"))
+        self._jobs = gauge("depotwatch_jobs", "Jobs by state and type.", ("state", "type"))
         self._oldest = gauge(
             "depotwatch_oldest_waiting_unit_seconds", "How long the oldest due unit has waited."
         )
@@ -104,13 +104,20 @@ class Telemetry:
     def exposition(self, database: Database) -> tuple[bytes, str]:
         """Return the metrics as Prometheus reads them."""
         with database.read() as connection:
-            for gauge, column in ((self._units, units.c.state), (self._jobs, jobs.c.state)):
+            of_units = units.join(jobs, jobs.c.id == units.c.job)
+            for gauge, state, rows in (
+                (self._units, units.c.state, of_units),
+                (self._jobs, jobs.c.state, jobs),
+            ):
                 gauge.clear()
-                for state, count in connection.execute(select(column, func.count()).group_by(column)):
-                    gauge.labels(state).set(count)
+                counted = (
+                    select(state, jobs.c.type, func.count()).select_from(rows).group_by(state, jobs.c.type)
+                )
+                for *labels, count in connection.execute(counted):
+                    gauge.labels(*labels).set(count)
             waited = (
                 select(database.now - func.min(func.coalesce(units.c.started, jobs.c.created)))
-                .select_from(units.join(jobs, jobs.c.id == units.c.job))
+                .select_from(of_units)
                 .where(units.c.state == "ready", units.c.not_before <= database.now)
             )
             self._oldest.set(connection.execute(waited).scalar() or 0.0)

@@ -420,9 +420,19 @@ def test_metrics_name_no_tenant_site_or_key(service: Service, client: TestClient
     client.get(f"/sites/{site}")
     client.get("/sites/nonexistent-secret-path/thing")
     text = client.get("/metrics").text
-    assert 'depotwatch_units{state="ready"} 1.0' in text
+    assert 'depotwatch_units{state="ready",type="analyse"} 1.0' in text
     for secret in ("secret", site, "first", "dw_"):
         assert secret not in text
+
+
+def test_metrics_tell_a_reprocess_from_live_work(lite_client: TestClient) -> None:
+    for name in ("one", "two"):
+        lite_client.post("/sites", json=feature(name))
+    lite_client.post("/jobs", json={"type": "reprocess", "sites": "all"})
+    text = lite_client.get("/metrics").text
+    for kind, count, told in (("units", 2, "analyse"), ("units", 2, "reprocess"), ("jobs", 1, "reprocess")):
+        state = "ready" if kind == "units" else "accepted"
+        assert f'depotwatch_{kind}{{state="{state}",type="{told}"}} {count}.0' in text
 
 
 def test_openapi_refers_to_nothing_that_is_missing(lite_client: TestClient) -> None:
