@@ -4,11 +4,14 @@ Numbers are rounded far above what another processor's arithmetic may move, and 
 If one moves on purpose, raise the step's version in ``pipelines.steps`` and write the new numbers down here.
 """
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import shapely
 
 from imagery.grid import SiteGrid
+from imagery.look import Look
 from imagery.radiometry import WholeSiteChange, WholeSiteKind
 from imagery.simulation import Sensor, SeriesOptions
 from pipelines.archives import open_archive
@@ -18,25 +21,30 @@ from pipelines.steps import (
     VERSIONS,
     ChipUnit,
     LookUnit,
+    displacement_from,
     displacement_key,
     evidence_from,
     hidden_by,
     look_from,
     make_chip,
     make_look,
+    read_window,
 )
 
 OPTIONS = SeriesOptions(
     extent_m=96.0, looks=2, clouds=0.0, snow=0.0, traffic=0.0, sensor=Sensor(0.5), geolocation_m=1.0
 )
 WRITTEN_FOR = {"chip": 2, "displacement": 3, "evidence": 10, "look": 5, "window": 1}
-# Mean reflectance and sharpness; east and north in metres; mean log-odds in eighths per class.
+# Mean reflectance and sharpness; east and north in metres; mean log-odds in eighths per class; of looks and windows
+# mean and spread of the reflectance.
 GOLDEN = {
     "chip": [0.2264, 0.280],
     "displacement": [0.57, -1.64],
     "evidence": [-54, -38, -40],
+    "look": [0.2131, 0.0916],
+    "window": [0.211, 0.0686],
 }
-TOLERANCE = {"chip": 0.002, "displacement": 0.02, "evidence": 1.01}
+TOLERANCE = {"chip": 0.002, "displacement": 0.02, "evidence": 1.01, "look": 0.002, "window": 0.002}
 
 
 @pytest.fixture(scope="module")
@@ -55,13 +63,24 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[float]]:
     products = ProductStore(store)
     chip = look_from(_there(products, chips[0].key))
     evidence = evidence_from(_there(products, outcome.product))
-    moved = _there(products, displacement_key(unit)).header
+    displacement = _there(products, displacement_key(unit))
+    moved = displacement.header
+    coarse = make_look(replace(unit, coarse=True, network=False))
+    assert coarse.product is not None, coarse
+    corner = grid.window(0, 0, 24, 24)
+    window = read_window(ChipUnit(store, scenes[1], corner, displacement_from(displacement)))
     seen = evidence.log_odds[0] != -128
     return {
         "chip": [round(float(np.nanmean(chip.reflectance)), 4), round(chips[0].sharpness, 3)],
         "displacement": [round(moved["east_m"], 2), round(moved["north_m"], 2)],
         "evidence": [round(float(np.mean(plane[seen], dtype=np.float64))) for plane in evidence.log_odds],
+        "look": _mean_and_spread(look_from(_there(products, coarse.product))),
+        "window": _mean_and_spread(window),
     }
+
+
+def _mean_and_spread(look: Look) -> list[float]:
+    return [round(float(measure(look.reflectance)), 4) for measure in (np.nanmean, np.nanstd)]
 
 
 def _there(store: ProductStore, key: str):  # type: ignore[no-untyped-def]
@@ -70,7 +89,7 @@ def _there(store: ProductStore, key: str):  # type: ignore[no-untyped-def]
     return product
 
 
-@pytest.mark.parametrize("step", ["chip", "displacement", "evidence"])
+@pytest.mark.parametrize("step", sorted(VERSIONS))
 def test_a_step_makes_what_its_version_made(step: str, made: dict[str, list[float]]) -> None:
     assert made[step] == pytest.approx(GOLDEN[step], abs=TOLERANCE[step])
 
@@ -98,8 +117,6 @@ def test_snow_or_haze_over_the_whole_site_is_not_observable(
 def rendered_look():  # type: ignore[no-untyped-def]
     """Return a look of plain ground."""
     from datetime import UTC, datetime
-
-    from imagery.look import Look
 
     grid = SiteGrid(32633, 5e5, 5.5e6, 0.5, 8, 9)
     image = np.full((1, 8, 9), 0.2, np.float32)
