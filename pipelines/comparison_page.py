@@ -53,11 +53,16 @@ CSV_COLUMNS = (
 
 
 def comparison_csv(compared: Comparison) -> bytes:
-    """Return one row per change that is told otherwise."""
+    """Return one row per site, of kind ``report``, and one per change of it that is told otherwise.
+
+    The site's row names its reports as ids and says what no change's row does: that one was not made, or that the two
+    differ in nothing but confidence or status.
+    """
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\r\n")
     writer.writerow(CSV_COLUMNS)
     for site in compared.sites:
+        writer.writerow([_cell(value) for value in _report_row(site)])
         for entry in site.entries:
             writer.writerow([_cell(value) for value in _row(site, entry)])
     return text.getvalue().encode()
@@ -67,6 +72,29 @@ def _cell(value: Any) -> Any:
     if isinstance(value, bool):
         return str(value).lower()
     return safe_cell(value) if isinstance(value, str) else value
+
+
+def _report_row(site: SiteComparison) -> list[Any]:
+    told = dict.fromkeys(CSV_COLUMNS) | {
+        "site": site.site,
+        "name": site.name,
+        "kind": "report",
+        "published": site.changes_published,
+        "id_before": None if site.before is None else site.before.report,
+        "id_after": None if site.after is None else site.after.report,
+        "reasons": " ".join([*site.reasons, *_retold(site)]),
+    }
+    return list(told.values())
+
+
+def _retold(site: SiteComparison) -> list[str]:
+    """Return, where there are any, how many changes are the same ones in other words."""
+    if not site.retold:
+        return []
+    return [
+        f"{_n(site.retold)} of the changes told alike differ in confidence, status or another property that makes them "
+        "no other change."
+    ]
 
 
 def _row(site: SiteComparison, entry: Entry) -> list[Any]:
@@ -218,12 +246,7 @@ def _site(site: SiteComparison, titled: bool, n: int) -> str:
         if why
         else ""
     )
-    retold = (
-        f'<p class="note">{_n(site.retold)} of the changes told alike differ in confidence, status or another property '
-        "that makes them no other change.</p>"
-        if site.retold
-        else ""
-    )
+    retold = "".join(f'<p class="note">{sentence}</p>' for sentence in _retold(site))
     return f'<section id="site-{n}">{title}{made}{_map(site)}{_entries(site)}{retold}</section>\n'
 
 

@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import re
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -252,7 +253,8 @@ def test_the_table_and_the_page_tell_what_the_json_does() -> None:
         told(change("a", 10), current=True), told(change("a", 10, look=2), nasty), "=site"
     )
     whole = Comparison((found, compare_reports(told(), told())))
-    rows = list(csv.DictReader(io.StringIO(comparison_csv(whole).decode())))
+    table = list(csv.DictReader(io.StringIO(comparison_csv(whole).decode())))
+    rows = [row for row in table if row["kind"] != "report"]
     assert [row["kind"] for row in rows] == ["new", "redated"] == [str(e.kind) for e in found.entries]
     assert rows[0]["site"] == "'=site"
     assert (rows[1]["first_seen_before"], rows[1]["first_seen_after"]) == (DAYS[1], DAYS[2])
@@ -263,6 +265,20 @@ def test_the_table_and_the_page_tell_what_the_json_does() -> None:
         assert reason in page
     assert json.loads(json.dumps(whole.as_json()))["totals"]["new"] == 1
     assert comparison_files(whole) == comparison_files(whole)
+
+
+def test_the_table_has_a_row_for_every_site_also_where_no_change_differs() -> None:
+    quiet = compare_reports(told(change("a", 10), current=True), told(change("a", 10, confidence=0.7)), "s-1")
+    note = "No report was made (the unit is failed): no-room: the disk is full"
+    failed = replace(compare_reports(told(change("a", 10), current=True), None, "s-2"), notes=(note,))
+    same = compare_reports(told(), told(), "s-3")
+    table = comparison_csv(Comparison((quiet, failed, same))).decode()
+    one, other, third = csv.DictReader(io.StringIO(table))
+    assert {row["kind"] for row in (one, other, third)} == {"report"}
+    assert (one["site"], one["published"], one["id_after"]) == ("s-1", "true", "report-x")
+    assert one["reasons"].startswith("1 of the changes told alike differ in confidence, status")
+    assert (other["id_before"], other["id_after"], other["reasons"]) == ("report-x", "", note)
+    assert (third["published"], third["reasons"]) == ("false", "")
 
 
 def test_a_site_across_the_antimeridian_is_drawn_and_matched_in_one_piece() -> None:

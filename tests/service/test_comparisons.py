@@ -223,7 +223,9 @@ def test_the_page_and_the_table_hold_all_sites(
     assert answer.headers["content-type"].startswith(f"text/{f}")
     if f == "csv":
         rows = list(csv.DictReader(io.StringIO(answer.text)))
-        assert [(row["kind"], row["name"]) for row in rows] == [("new", f"site {i}") for i in range(3)]
+        assert [(row["kind"], row["name"]) for row in rows] == [
+            (kind, f"site {i}") for i in range(3) for kind in ("report", "new")
+        ]
     else:
         assert all(f">site {i}</a>" in answer.text for i in range(3))
         assert "script" not in answer.text
