@@ -23,6 +23,7 @@ from service.tables import archives, feed, looks, reports, sites, units
 from service.tenancy import LOCAL, ensure_tenant
 from tests.pipelines.cluster import running_cluster
 from tests.service.support import client_of, environment_of, feature, make_worker, square, work_off
+from tests.service.test_verification import some_scenes
 
 SAMPLE = Path(__file__).parents[2] / "sample_tiles" / "depot-0.5m"
 # Three of its scenes.
@@ -391,3 +392,66 @@ def test_a_cluster_that_is_named_does_the_looks(
 def test_a_report_is_made_afresh_without_the_cluster_which_may_not_reach_the_folder(tmp_path: Path) -> None:
     runner = SiteRunner("products", tmp_path, frozenset(), "tcp://127.0.0.1:1").afresh(tmp_path / "new")
     assert (runner.products, runner.scheduler) == (str(tmp_path / "new"), None)
+
+
+def with_real_scenes(service: Service, folder: Path) -> tuple[TestClient, str]:
+    """A site whose only archive is a folder of its own with four real scenes."""
+    client, catalog = client_of(service), some_scenes(folder, 4)
+    with service.database.write() as connection:
+        tenant = ensure_tenant(service.database, connection, "first")
+        add_archive(service.database, connection, "mine", "catalog", str(catalog), tenant)
+    aoi = json.loads((SAMPLE.with_name("depot-10m") / "aoi.geojson").read_text())
+    geometry = (aoi["features"][0] if "features" in aoi else aoi)["geometry"]
+    site = client.post("/sites", json=feature("North", geometry=geometry, analyse=False)).json()["id"]
+    return client, site
+
+
+def test_a_corrupt_scene_is_named_by_a_reprocess_and_costs_nothing_else(
+    lite_service: Service, tmp_path: Path
+) -> None:
+    client, _ = with_real_scenes(lite_service, tmp_path / "archive")
+    bad = min(path for path in (tmp_path / "archive").glob("*.tif") if "mask" not in path.name)
+    bad.write_bytes(bad.read_bytes()[:5_000])
+    job = reprocess(client)
+    work_off(lite_service, SiteRunner.by(lite_service.settings))
+    assert client.get(f"/jobs/{job}").json()["units"]["done"] == 1
+    (row,) = client.get(f"/jobs/{job}/results").json()["results"]
+    report = client.get(row["href"]).json()
+    assert len(report["looks"]) == 3
+    (refused,) = report["refused"]
+    lines = client.get(f"/jobs/{job}/logs").json()["lines"]
+    told = [line["message"] for line in lines if line["code"] == refused["code"]]
+    assert told == [f"{refused['where']}: {refused['detail']}"]
+
+
+def test_an_archive_that_vanishes_under_a_reprocess_is_tried_again_and_told(
+    lite_service: Service, tmp_path: Path
+) -> None:
+    place, away = tmp_path / "archive", tmp_path / "away"
+    client, _ = with_real_scenes(lite_service, place)
+    runner = SiteRunner.by(lite_service.settings)
+
+    def unplugged(unit: AnalyseUnit, out: Path, step: Step) -> None:
+        """The disk is gone while the looks are made, and back when the unit is tried again."""
+
+        def pull(name: str, done: int, total: int) -> None:
+            step(name, done, total)
+            if name == "looks" and not lines():
+                place.rename(away)
+
+        try:
+            runner(unit, out, pull)
+        finally:
+            if away.exists():
+                away.rename(place)
+
+    def lines() -> list[Any]:
+        return [line["code"] for line in client.get(f"/jobs/{job}/logs").json()["lines"]]
+
+    job = reprocess(client)
+    assert work_off(lite_service, unplugged) == 2
+    assert client.get(f"/jobs/{job}").json()["units"]["done"] == 1
+    (row,) = client.get(f"/jobs/{job}/results").json()["results"]
+    assert row["attempts"] == 2
+    assert lines()[0] == "vanished-scene"
+    assert len(client.get(row["href"]).json()["looks"]) == 4
