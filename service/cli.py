@@ -84,8 +84,10 @@ def main(argv: list[str] | None = None) -> int:
         sys.stdout.flush()
         return code
     except DepotwatchError as error:
+        from pipelines.archives.claims import one_line  # only now: who meets no error need not wait for it
+
         where = f" ({error.pointer})" if error.pointer else ""
-        print(f"depotwatch {name}: {error.code}: {error.detail}{where}", file=sys.stderr)
+        print(one_line(f"depotwatch {name}: {error.code}: {error.detail}{where}"), file=sys.stderr)
         return 2
     except BrokenPipeError:
         # Whoever read had enough; Python would complain once more when it closes stdout.

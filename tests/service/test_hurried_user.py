@@ -208,6 +208,12 @@ def test_a_backup_that_is_none_gets_one_line(tmp_path: Path) -> None:
     )
 
 
+def test_a_name_with_a_line_break_gets_one_line_too(tmp_path: Path) -> None:
+    assert r"no\nsuch.tar cannot be read" in told(
+        "restore", str(tmp_path / "no\nsuch.tar"), "--data", str(tmp_path / "data")
+    )
+
+
 @pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
 def test_a_folder_of_pictures_without_place_gets_one_line(tmp_path: Path) -> None:
     folder, aoi = tmp_path / "pictures", tmp_path / "aoi.geojson"
