@@ -1,8 +1,8 @@
 """A day over all sites of a tenant: what became known, and which sites cannot be spoken of.
 
-A day without news is told apart by what was seen: *quiet* means that a clear look of the site came in and the report
-reads as before; *no new look* and *not observable* mean that nothing can be said. A day is complete once it is over;
-its digest is then kept and never changes.
+A day without news is told apart by what was seen: *quiet* means that a clear look of the site came in and the report,
+which could compare looks, reads as before; *no new look* and *not observable* mean that nothing can be said. A day is
+complete once it is over; its digest is then kept and never changes.
 """
 
 import functools
@@ -15,6 +15,7 @@ from typing import Any
 
 from sqlalchemy import Connection, func, select
 
+from imagery.coverage import LEAST_COMPARED
 from service.corroboration import Look, looks_of
 from service.database import Database, Record, seconds
 from service.delivery import run_quietly
@@ -37,8 +38,8 @@ COMPARED = ("change_type", "direction", "status", "last_absent", "first_seen", "
 CONFIDENCE_STEP = 0.1
 
 NOTES = (
-    "A site is called quiet only where a clear look of it came in on this day and the report reads as before. Of every "
-    "other site without news nothing can be said about this day.",
+    "A site is called quiet only where a clear look of it came in on this day and the report, which could compare looks, "
+    "reads as before. Of every other site without news nothing can be said about this day.",
     "A clear look shows at least half of the site. What it could not show, and what is too small for its pixels, is told "
     "by the report.",
     "News is told on the day it became known, which is later than the day of the scene and of the change.",
@@ -67,6 +68,9 @@ class Known:
     after: Mapping[str, str]
     numbers: Mapping[str, int]  # report -> number
     looks: Mapping[str, Sequence[Look]]  # report -> looks
+    comparable: Mapping[
+        str, bool
+    ]  # report -> whether a change could have been seen; reports that do not tell are left out
 
 
 def day_named(name: str) -> Day:
@@ -219,11 +223,22 @@ def _known(connection: Connection, tenant: str, day: Day, wanted: Sequence[str])
     both = sorted({*before.values(), *after.values()})
     numbers: dict[str, int] = {}
     seen: dict[str, Sequence[Look]] = {}
+    comparable: dict[str, bool] = {}
     for some in _chunks(both):
-        rows = connection.execute(select(reports.c.id, reports.c.number).where(reports.c.id.in_(some)))
-        numbers |= {row.id: row.number for row in rows}
+        rows = connection.execute(
+            select(reports.c.id, reports.c.number, reports.c.body).where(reports.c.id.in_(some))
+        )
+        for row in rows:
+            numbers[row.id] = row.number
+            if (compared := json.loads(row.body).get("compared")) is not None:
+                comparable[row.id] = _could_compare(compared)
         seen |= looks_of(connection, some, ())
-    return Known(before, after, numbers, seen)
+    return Known(before, after, numbers, seen, comparable)
+
+
+def _could_compare(compared: Sequence[Mapping[str, Any]]) -> bool:
+    """Judge as the report's verdict does: by what was seen twice, not by how many looks are clear."""
+    return any((part["comparable_fraction"] or 0.0) >= LEAST_COMPARED for part in compared)
 
 
 def reports_at(connection: Connection, tenant: str, moment: float, wanted: Sequence[str]) -> dict[str, str]:
@@ -398,7 +413,7 @@ def _observed(known: Known, before: str | None, after: str | None) -> dict[str, 
     new = [look for look in clear if (look.scene, look.at) not in had]
     if after is None:
         state = "no_report"
-    elif len(clear) < 2:
+    elif not known.comparable.get(after, len(clear) >= 2):
         state = "not_observable"
     else:
         state = "quiet" if new else "no_new_look"
@@ -419,11 +434,21 @@ def _statement(observed: Mapping[str, Any], day: Day, news: int) -> str:
     match observed["state"]:
         case "no_report":
             return "There is no report, so nothing can be said."
+        case "not_observable" if observed["clear"] >= 2:
+            beyond = "beyond the news" if news else "about change"
+            return (
+                "Not observable: next to none of the site was seen on two dates by looks that can be compared. Nothing can "
+                f"be said {beyond}."
+            )
         case "not_observable":
             return (
                 f"Not observable: {observed['clear']} of {observed['looks']} looks show at least half of the site, and "
                 "two are needed to compare. Nothing can be said about change."
             )
+        case "no_new_look" if not observed["clear"]:
+            if news:
+                return "No look shows half of the site: the news is from looks that show less."
+            return "No look shows half of the site, so nothing can be said about this day."
         case "no_new_look" if news:
             return f"No new clear look came in (the last is of {last}): the news is from another analysis of known looks."
         case "no_new_look":

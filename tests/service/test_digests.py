@@ -36,6 +36,7 @@ class Skies:
     changes: int = 3
     raised: float | None = None
     last_seen: str = ""
+    compared: tuple[tuple[float, float], ...] | None = None
 
     def __call__(self, unit: AnalyseUnit, out: Path, step: Step) -> None:
         FakeRunner(self.changes)(unit, out, step)
@@ -55,6 +56,10 @@ class Skies:
             if self.last_seen:
                 properties["last_seen"] = self.last_seen
         (out / "changes.geojson").write_text(json.dumps(found))
+        if self.compared is not None:
+            report = json.loads((out / "report.json").read_text())
+            report["compared"] = [{"gsd": gsd, "comparable_fraction": part} for gsd, part in self.compared]
+            (out / "report.json").write_text(json.dumps(report))
 
     def afresh(self, _products: Path) -> "Skies":
         return self
@@ -150,6 +155,41 @@ def test_every_state_of_a_site_is_told_apart(service: Service, client: TestClien
         ("news", "quiet", "clouded"), "quiet"
     )
     assert "first report" in yesterday["quiet"]["statement"]
+
+
+@pytest.mark.parametrize(
+    ("usable", "compared", "state", "told"),
+    [
+        ((0.9, 0.9), ((0.5, 0.0),), "not_observable", "next to none of the site was seen on two dates"),
+        (
+            (0.5, 0.5),
+            ((0.5, 0.019), (10.0, 0.0)),
+            "not_observable",
+            "next to none of the site was seen on two dates",
+        ),
+        ((0.9, 0.9), (), "not_observable", "next to none of the site was seen on two dates"),
+        ((0.9, 0.1), ((0.5, 0.0),), "not_observable", "1 of 2 looks"),
+        ((0.9, 0.9), ((0.5, 0.0), (10.0, 1.0)), "quiet", "2 clear looks came in"),
+        ((0.9, 0.4), ((0.5, 0.4),), "quiet", "1 clear look came in"),
+        ((0.4, 0.4), ((0.5, 0.3),), "no_new_look", "No look shows half of the site, so nothing can be said"),
+    ],
+)
+def test_a_site_is_quiet_only_where_its_looks_could_be_compared(
+    usable: tuple[float, ...],
+    compared: tuple[tuple[float, float], ...],
+    state: str,
+    told: str,
+    lite_service: Service,
+    lite_client: TestClient,
+) -> None:
+    add_site(lite_service, lite_client, "a", Skies(usable, 0, compared=compared))
+    found = by_name(digest(lite_service, lite_client))["a"]
+    assert found["state"] == state
+    assert told in found["statement"]
+    look_again(lite_service, lite_client, found["site"], Skies(usable, 1, compared=compared))
+    news = by_name(digest(lite_service, lite_client))["a"]
+    assert news["state"] == "news"
+    assert "about change" not in news["statement"] or news["looks"]["clear"] < 2
 
 
 def test_what_a_day_comes_to_is_told_once_per_change(service: Service, client: TestClient) -> None:
