@@ -16,6 +16,7 @@ STATUS_OF: dict[str, int] = {
     "bad-body": 400,
     "bad-query": 400,
     "bad-cursor": 400,
+    "bad-request": 400,
     "unauthorised": 401,
     "forbidden": 403,
     "licence-forbids-pixels": 403,

@@ -14,8 +14,8 @@ import httpx
 import pytest
 import uvicorn
 
-from service.connections import prompt_within
-from service.problems import PROBLEM_JSON
+from service.connections import NotHttp, prompt_within
+from service.problems import PROBLEM_JSON, status_of
 from service.server import bind
 
 
@@ -117,3 +117,4 @@ def test_what_is_no_http_is_a_problem_like_any_other(port: int, said: bytes) -> 
         "urn:depotwatch:error:bad-request",
     )
     assert told["errors"] == [{"pointer": "", "code": told["code"], "detail": told["detail"]}]
+    assert status_of(NotHttp(told["detail"])) == answer.status
