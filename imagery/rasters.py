@@ -291,6 +291,16 @@ _STRIP_OFFSETS, _STRIP_BYTES, _TILE_WIDTH, _TILE_LENGTH, _TILE_OFFSETS, _TILE_BY
 
 def _check_blocks(path: Path) -> None:
     """Raise UnreadableRaster unless every block of the first image lies in the file and the sizes are possible."""
+    try:
+        _check_table(path)
+    except OSError as error:  # no right to it, or a disk that fails: one scene less, not the end of a run
+        raise UnreadableRaster(
+            f"{path.name}: cannot be read, see to its rights and its disk ({error.strerror or _first_line(error)})",
+            pointer=str(path),
+        ) from error
+
+
+def _check_table(path: Path) -> None:
     if not path.is_file():
         raise UnreadableRaster(f"{path.name}: there is no such file", pointer=str(path))
     size = path.stat().st_size

@@ -76,6 +76,22 @@ def test_an_empty_file_is_refused(tmp_path: Path) -> None:
         read_header(tmp_path / "a.tif")
 
 
+@pytest.mark.parametrize("asked", ["open", "is_file"], ids=["the file", "its folder"])
+def test_a_file_that_may_not_be_read_is_one_unreadable_scene(
+    tmp_path: Path, asked: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write(tmp_path / "a.tif")
+
+    def refused(*_: object, **__: object) -> None:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, asked, refused)
+    with pytest.raises(UnreadableRaster) as told:
+        read_header(path)
+    assert told.value.detail == "a.tif: cannot be read, see to its rights and its disk (Permission denied)"
+    assert told.value.pointer == str(path)
+
+
 @pytest.mark.parametrize(
     "text",
     [
