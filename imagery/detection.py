@@ -61,6 +61,10 @@ _NOT_COUNTED = {
     ObjectClass.BERM: "banks are measured, not counted",
     ObjectClass.OTHER: "what is not identified is not counted",
 }
+# Public so that who says it better of a whole site need not say it twice.
+TOO_FEW_LOOKS = (
+    "Fewer than two looks show any of the area, so no change could have been seen: this is not 'no change'."
+)
 _DIFFERS = {
     "sun_differs": "the sun stood elsewhere, so shadows differ",
     "view_differs": "they were taken from different sides, so raised things lean apart",
@@ -282,9 +286,7 @@ def _sight_warnings(looks: Sequence[LookEvidence], inside: NDArray[np.bool_]) ->
     clear = [int(np.count_nonzero((look.state == 0) & inside)) / total for look in looks]
     warnings = []
     if sum(share > 0.01 for share in clear) < 2:
-        warnings.append(
-            "Fewer than two looks show any of the area, so no change could have been seen: this is not 'no change'."
-        )
+        warnings.append(TOO_FEW_LOOKS)
     if not all(look.learned for look in looks):
         warnings.append(
             "The learned detector was not used: what is listed rests on geometry alone and is unverified."

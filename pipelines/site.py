@@ -29,7 +29,7 @@ from imagery.changes import (
     Standing,
 )
 from imagery.coverage import comparable_fraction, could_compare
-from imagery.detection import DetectionOptions, find_changes
+from imagery.detection import TOO_FEW_LOOKS, DetectionOptions, find_changes
 from imagery.displacement import Displacement, no_displacement
 from imagery.errors import DepotwatchError
 from imagery.grid import SiteGrid, snapped_grid
@@ -613,6 +613,7 @@ def _warnings(looks: Sequence[LookSummary], detection: Detection) -> tuple[str, 
         warnings.append(
             f"No part of the site was seen on two independent dates by looks that can be compared, {_NOT_NO_CHANGE}"
         )
+    blind = bool(warnings)  # the detector's own word for it need not follow
     lost = [look for look in looks if look.displacement is not None and not look.displacement.registered]
     if lost:
         names = ", ".join(look.scene.id for look in lost[:5]) + (" and others" if len(lost) > 5 else "")
@@ -641,7 +642,10 @@ def _warnings(looks: Sequence[LookSummary], detection: Detection) -> tuple[str, 
         warnings.append(
             f"{len(no_sun)} of {len(looks)} looks came without sun angles: shadows could not speak for or against."
         )
-    return (*warnings, *detection.warnings)
+    return (
+        *warnings,
+        *(warning for warning in detection.warnings if not (blind and warning == TOO_FEW_LOOKS)),
+    )
 
 
 @WORKING_MEMORY

@@ -106,6 +106,12 @@ def test_a_fine_and_a_coarse_look_are_not_compared_and_state_nothing(
     assert_nothing_stated(analysis, tmp_path)
 
 
+def test_one_look_is_told_once(scenes: tuple[Scene, ...], analyse: Analyse) -> None:
+    told = [warning for warning in analyse(scenes[:1]).warnings if "not 'no change'" in warning]
+    assert len(told) == 1
+    assert told[0].startswith("Only one look shows the site")
+
+
 def test_no_change_is_stated_of_what_was_seen_twice_alone(
     scenes: tuple[Scene, ...], analyse: Analyse, tmp_path: Path
 ) -> None:
