@@ -232,5 +232,5 @@ GENERAL_LIMITS = (
     "Objects under trees, in the shadow of buildings, under snow or haze can go unseen.",
     "Every date is an interval between two clear looks; what came and went in between leaves no trace here.",
     "Counts are of one layer as seen from above: where containers are stacked they are lower bounds, and the upper end of the "
-    "interval allows for stacks of two.",
+    "interval allows for three times as many: stacks of up to three layers, and several in one outline.",
 )

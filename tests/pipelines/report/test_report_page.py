@@ -13,13 +13,15 @@ from typing import Any
 from xml.etree import ElementTree
 
 import pytest
+from shapely import box
 
+from imagery import objects
 from imagery.changes import Compared, Estimate
 from pipelines.report import write_report
 from pipelines.report.figures import nice_length, timeline_figure
 from pipelines.report.html_page import headline
 from pipelines.report.summary import Verdict, expected_true, tallies, verdict
-from pipelines.report.wording import coarse_limits, date, statement
+from pipelines.report.wording import GENERAL_LIMITS, coarse_limits, date, statement
 
 VOID = {"meta", "br", "img", "hr"}
 
@@ -303,6 +305,16 @@ def test_intervals_of_counts_add_up_since_stacks_widen_them_all_alike(build: Cal
     (tally,) = tallies(replace(made.analysis, detection=detection))
     assert tally.count == Estimate(40, 20, 120)
     assert tally.area_m2.high == pytest.approx(1000 + 10 * 20**0.5)
+
+
+def test_what_the_text_says_of_stacks_is_what_the_interval_allows_for() -> None:
+    counted, _ = objects.count_containers(box(0, 0, 12.19, 2.44), 0.5)
+    assert counted == Estimate(1.0, 1.0, 3.0)
+    assert objects._MOST == 3.0
+    docs = (Path(__file__).parents[3] / "docs" / "report-files.md").read_text("utf-8")
+    for text in (GENERAL_LIMITS[-1], docs):
+        assert "three times" in text
+        assert "stacks of up to three layers" in text
 
 
 @pytest.mark.parametrize(
