@@ -483,10 +483,17 @@ _STATUS = {
 }
 
 
+def _standing(change: Change) -> str:
+    """Say how far a change is borne out; what undoes a removal is no going."""
+    if change.status is Status.CLOSED and change.direction is Direction.REMOVED:
+        return "undone: later looks show one like it there"
+    return _STATUS[change.status]
+
+
 def _facts(change: Change) -> str:
     looks = f"{change.looks_supporting} look{'s' if change.looks_supporting != 1 else ''} for"
     against = f"{change.looks_against} against" if change.looks_against else "none against"
-    facts = [f"Confidence {change.confidence:.2f}, {_STATUS[change.status]}", f"{looks}, {against}"]
+    facts = [f"Confidence {change.confidence:.2f}, {_standing(change)}", f"{looks}, {against}"]
     facts.append(f"{wording.metres(change.area_m2.value)} m²")
     if change.object_class is ObjectClass.CONTAINER and change.count_reason:
         facts.append(f"not counted: {change.count_reason.rstrip('.')}")

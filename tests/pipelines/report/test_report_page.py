@@ -16,7 +16,7 @@ import pytest
 from shapely import box
 
 from imagery import objects
-from imagery.changes import Compared, Estimate
+from imagery.changes import Compared, Direction, Estimate, Status
 from pipelines.report import write_report
 from pipelines.report.figures import nice_length, timeline_figure
 from pipelines.report.html_page import headline
@@ -315,6 +315,21 @@ def test_what_the_text_says_of_stacks_is_what_the_interval_allows_for() -> None:
     for text in (GENERAL_LIMITS[-1], docs):
         assert "three times" in text
         assert "stacks of up to three layers" in text
+
+
+@pytest.mark.parametrize(
+    ("direction", "told"),
+    [(Direction.APPEARED, "gone again;"), (Direction.REMOVED, "undone: later looks show")],
+)
+def test_a_closed_removal_is_not_gone_again(
+    direction: Direction, told: str, build: Callable[..., Any], tmp_path: Path
+) -> None:
+    made = build(n_changes=1, n_looks=3, side=120, gaps=False)
+    change = replace(made.analysis.detection.changes[0], status=Status.CLOSED, direction=direction)
+    detection = replace(made.analysis.detection, changes=(change,))
+    text = page_of(replace(made, analysis=replace(made.analysis, detection=detection)), tmp_path).text
+    assert told in text
+    assert ("gone again" in text) is (direction is Direction.APPEARED)
 
 
 @pytest.mark.parametrize(
