@@ -25,6 +25,7 @@ from service.digests import differences
 from service.errors import NotFound
 from service.moments import rfc3339
 from service.tables import feed, reports
+from service.words import happening
 
 ATOM = "application/atom+xml"
 PER_ARCHIVE = 100
@@ -35,7 +36,6 @@ NAMES = (
 )
 # Everything XML 1.0 has no place for, however it is escaped.
 NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
-CLASSES = {"container": "container", "berm": "berm", "other": "objects or disturbed ground, class uncertain"}
 OPENINGS = {"new": "New", "updated": "Updated", "retracted": "Retracted"}
 
 
@@ -216,9 +216,8 @@ def _replaced(row: Record, told: dict[str, Any], numbers: Mapping[str, int]) -> 
 
 
 def _change_in_words(kind: str, told: Mapping[str, Any]) -> tuple[str, str]:
-    what = CLASSES.get(str(told.get("change_type")), str(told.get("change_type")))
     span = f"between {str(told.get('last_absent'))[:10]} and {str(told.get('first_seen'))[:10]}"
-    title = f"{OPENINGS.get(kind, kind)}: {what} {told.get('direction')} {span}"
+    title = f"{OPENINGS.get(kind, kind)}: {happening(told)} {span}"
     if kind == "retracted":
         return title, f"This is no longer reported. It had said: {told.get('statement', '')}"
     return (

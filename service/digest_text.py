@@ -6,7 +6,7 @@ from html import escape
 from typing import Any
 
 from pipelines.page_policy import style_element
-from service.words import counted
+from service.words import counted, happening
 
 Told = Mapping[str, Any]
 
@@ -18,7 +18,6 @@ HEADINGS = {
     "quiet": "Quiet: looked at, and told as before",
 }
 KINDS = {"new": "New", "updated": "Updated", "retracted": "Retracted"}
-CLASSES = {"container": "container", "berm": "berm", "other": "objects or disturbed ground, class uncertain"}
 # What Markdown reads as more than text in the middle of a line; HTML and strikes have no escape that all readers know.
 MARKS = re.compile(r"([\\`*_\[\]#])")
 ENTITIES = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;", "~": "&#126;", "|": "&#124;"})
@@ -100,8 +99,7 @@ def _lines(site: Told, text: Callable[[Any], str], link: Callable[[str, str], st
 
 
 def _change_title(change: Told) -> str:
-    what = CLASSES.get(str(change["change_type"]), str(change["change_type"]))
-    return f"{KINDS.get(change['kind'], change['kind'])}: {what}, {change['direction']}"
+    return f"{KINDS.get(change['kind'], change['kind'])}: {happening(change)}"
 
 
 def _change_words(change: Told) -> str:

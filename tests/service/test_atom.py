@@ -93,7 +93,7 @@ def test_a_report_is_read_as_entries_by_another_parser(service: Service, client:
     document = parsed(answer)
     entries = document.findall("a:entry", A)
     titles = {entry.findtext("a:title", namespaces=A) for entry in entries}
-    assert "New: container appeared between 2024-05-01 and 2024-06-01" in titles
+    assert "New: objects consistent with containers appeared between 2024-05-01 and 2024-06-01" in titles
     known = {f["id"] for f in client.get(f"/sites/{site}/changes").json()["features"]}
     linked = {e.find("a:link[@rel='alternate']", A).get("href").rpartition("/")[2] for e in entries}
     assert linked == known
@@ -109,7 +109,9 @@ def test_a_report_is_read_as_entries_by_another_parser(service: Service, client:
     tell(service, site, 1, kind="retracted", statement="One container.")
     again = parsed(client.get(f"/sites/{site}/feed.atom", headers=known_tag))
     newest = again.find("a:entry", A)
-    assert newest.findtext("a:title", namespaces=A).startswith("Retracted: container")
+    assert newest.findtext("a:title", namespaces=A).startswith(
+        "Retracted: objects consistent with containers appeared between"
+    )
     assert (
         newest.findtext("a:summary", namespaces=A)
         == "This is no longer reported. It had said: One container."
