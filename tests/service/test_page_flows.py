@@ -471,7 +471,7 @@ def test_an_onset_is_an_interval_wherever_it_is_told(visit: Open, sites: dict[st
     ("name", "says", "never", "lists"),
     [
         (BLIND, "Not observable", "No change found", "Nothing could be seen, so nothing can be listed"),
-        (SINGLE, "Nothing to compare", "No change found", "nothing to compare it with yet"),
+        (SINGLE, "No ground was seen on two dates", "No change found", "No ground was seen on two dates"),
         (QUIET, "No change found in what could be seen", "Not observable", "in what could be seen"),
         (WAITING, "No report yet", "No change found", "No report yet"),
     ],
@@ -483,6 +483,29 @@ def test_what_could_not_be_seen_is_never_told_as_no_change(
     expect(page.locator(".site-said")).to_contain_text(says)
     expect(page.locator(".nothing")).to_contain_text(lists)
     assert never.lower() not in page.locator(".site-said").inner_text().lower()
+
+
+@pytest.mark.parametrize(
+    ("compared", "says"),
+    [
+        (None, "Nothing to compare"),
+        ([{"gsd": 0.5, "comparable_fraction": 0.0}], "Nothing to compare"),
+        (
+            [{"gsd": 0.5, "comparable_fraction": 0.0}, {"gsd": 10, "comparable_fraction": 0.9}],
+            "No change found",
+        ),
+    ],
+)
+def test_a_report_without_a_verdict_is_read_by_what_it_could_compare(
+    visit: Open, sites: dict[str, str], http: httpx.Client, compared: object, says: str
+) -> None:
+    here = f"/sites/{sites[QUIET]}"
+    told = http.get(f"{here}/reports/latest", follow_redirects=True).json()
+    assert told.pop("verdict") == "no_change_found"
+    page = visit("/jobs")
+    page.route(f"**{here}/reports/latest", lambda route: route.fulfill(json=told | {"compared": compared}))
+    page.goto(page.url.replace("/jobs", here))
+    expect(page.locator(".site-said")).to_contain_text(says)
 
 
 def test_the_timeline_tells_every_look_and_picks_it(visit: Open, sites: dict[str, str]) -> None:

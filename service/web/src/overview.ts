@@ -202,7 +202,7 @@ function unseen({ looks }: Standing): string {
 }
 
 function mapKey(): HTMLElement {
-  const entries: [string, string][] = [["site", "a site"], ["site fresh", "new since your last visit"], ["site blind", "not observable, or one look only"]];
+  const entries: [string, string][] = [["site", "a site"], ["site fresh", "new since your last visit"], ["site blind", "not observable, or nothing to compare"]];
   return h("p", { class: "map-key" }, entries.map(([kind, words]) => h("span", { class: "legend-entry" }, h("i", { class: kind }), ` ${words}`)));
 }
 

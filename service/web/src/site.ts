@@ -19,11 +19,13 @@ import { area, date, plural, reason, mainReason, sentence, shortDate, STATES, vi
 const PAGE = 1000;
 const REPORT_POLL_MS = 5000;
 const SAME_MOMENT_MS = 3000;
+/** Below this share of the site, what was compared says nothing about it: imagery/coverage.py. */
+const LEAST_COMPARED = 0.02;
 
 /** What an empty list of changes means, by the verdict of the report. */
 const EMPTY: Record<string, string> = {
   not_observable: "Nothing could be seen, so nothing can be listed. That is not “no change”.",
-  nothing_to_compare: "One clear look only: nothing to compare it with yet.",
+  nothing_to_compare: "No ground was seen on two dates that can be compared: there is nothing to tell yet.",
   no_change_found: "No change was found in what could be seen.",
 };
 
@@ -238,14 +240,14 @@ class SitePage implements Page {
   }
 
   private verdict(report: Report, clearLooks: number): HTMLElement {
-    const verdict = report.verdict ?? (this.changes.length ? "changes_found" : clearLooks > 1 ? "no_change_found" : clearLooks === 1 ? "nothing_to_compare" : "not_observable");
+    const verdict = report.verdict ?? (this.changes.length ? "changes_found" : !clearLooks ? "not_observable" : couldCompare(report) ? "no_change_found" : "nothing_to_compare");
     const headline = report.headline ?? "";
     this.list.setEmpty(EMPTY[verdict] ?? "Nothing is listed.");
     switch (verdict) {
       case "not_observable":
         return notice("blind", "Not observable", "No scene of this period showed the ground well enough. This is not a finding of no change: whatever happened here went unseen. The timeline says why for every look.", headline);
       case "nothing_to_compare":
-        return notice("blind", "Nothing to compare", "Only one clear look exists, so nothing can have been seen to change. What stands on the site in it is not reported as new.", headline);
+        return notice("blind", "Nothing to compare", "No ground was seen on two dates that can be compared, so nothing can have been seen to change. What stands on the site is not reported as new.", headline);
       case "no_change_found":
         return notice("calm", "No change found in what could be seen", `${plural(clearLooks, "clear look")} were compared. What is smaller than the limits below, or stood only between two looks, would have gone unseen.`, headline);
       default:
@@ -573,6 +575,11 @@ function keysHelp(): HTMLElement {
     h("summary", {}, h("h2", {}, "Keys")),
     h("dl", { class: "facts" }, KEYS.map(([keys, words]) => h("div", {}, h("dt", {}, keys.split(" ").map((key) => [h("kbd", {}, key), " "])), h("dd", {}, words)))),
   );
+}
+
+/** Whether a change could have been seen: where the report does not tell, two clear looks are no proof of it. */
+function couldCompare(report: Report): boolean {
+  return (report.compared ?? []).some((part) => (part.comparable_fraction ?? 0) >= LEAST_COMPARED);
 }
 
 function notice(kind: string, title: string, text: string, more: string): HTMLElement {

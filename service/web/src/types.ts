@@ -164,6 +164,7 @@ export interface Report {
   site_id: string;
   verdict?: "changes_found" | "no_change_found" | "nothing_to_compare" | "not_observable";
   headline?: string;
+  compared?: { gsd: number; comparable_fraction: number | null }[];
   summary: Tally[];
   period: { start: string; end: string } | string | null;
   processing_version: string;

@@ -29,7 +29,7 @@ export const STATUSES: Record<string, string> = {
   first: "seen once",
   provisional: "seen twice",
   confirmed: "confirmed by several looks",
-  closed: "closed: it went again",
+  closed: "closed: later looks show it undone",
   retracted: "retracted by a later run",
 };
 
@@ -38,7 +38,7 @@ export const STATUS_WORDS: Record<string, string> = {
   first: "seen once",
   provisional: "seen twice",
   confirmed: "confirmed",
-  closed: "gone again",
+  closed: "undone since",
   retracted: "retracted",
 };
 
