@@ -36,7 +36,11 @@ class MaskSource:
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """One acquisition; ``footprint`` is a WKT polygon in EPSG:4326, ``sha256`` maps each path to its hash."""
+    """One acquisition; ``footprint`` is a WKT polygon in EPSG:4326, ``sha256`` maps each path to its hash.
+
+    ``off_nadir_deg`` is told only where ``view`` cannot be, for want of its azimuth: which way things lean is then
+    unknown, but not whether the view is too oblique.
+    """
 
     id: str
     t_utc: datetime
@@ -51,6 +55,7 @@ class Scene:
     footprint: str
     sha256: tuple[tuple[str, str], ...]
     notes: tuple[str, ...] = ()
+    off_nadir_deg: float | None = None
 
     @property
     def band_names(self) -> tuple[str, ...]:

@@ -136,6 +136,8 @@ def scene_key(scene: Scene) -> str:
     """Name a scene by its bytes and by what its metadata says of them, never by where it lies."""
     hashes = dict(scene.sha256)
     facts = _fields(scene)
+    if scene.off_nadir_deg is None:  # products of scenes that are described as ever keep their names
+        del facts["off_nadir_deg"]
     facts["bands"] = [_fields(band) | {"path": hashes.get(band.path, band.path)} for band in scene.bands]
     if scene.mask:
         facts["mask"] = _fields(scene.mask) | {"path": hashes.get(scene.mask.path, scene.mask.path)}
@@ -501,7 +503,7 @@ def _see(unit: LookUnit, store: ProductStore, displacement: Displacement, key: s
         "gains": [list(entry) for entry in normalisation.by_band],
         "remarks": [*look.notes, *remarks_of(normalisation)],
     }
-    look = hidden_by(normalisation.whole_site_change, told_by_conditions(look))
+    look = hidden_by(normalisation.whole_site_change, told_by_conditions(look, unit.scene.off_nadir_deg))
     if unit.coarse:
         look = apply_normalisation(look, normalisation)
         return store.put(
@@ -547,9 +549,13 @@ def hidden_by(change: WholeSiteChange | None, look: Look) -> Look:
     return _unobserved(look, HIDING[change.kind])
 
 
-def told_by_conditions(look: Look) -> Look:
-    """Return a look with nothing observed where its light or view is worse than any that was measured, else as it is."""
-    state = conditions_state(look.gsd_m, look.sun, look.view)
+def told_by_conditions(look: Look, off_nadir_deg: float | None) -> Look:
+    """Return a look with nothing observed where its light or view is worse than any that was measured, else as it is.
+
+    ``off_nadir_deg`` stands in where the look has no view: from which side it was taken does not matter here.
+    """
+    view = look.view if off_nadir_deg is None else View(0.0, off_nadir_deg)
+    state = conditions_state(look.gsd_m, look.sun, view)
     return look if state is ObservationState.OBSERVED else _unobserved(look, state)
 
 

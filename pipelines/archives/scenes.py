@@ -94,6 +94,7 @@ def check_scene(claim: SceneClaim, fetch: Fetch, prints: Fingerprints) -> Checke
         footprint=footprint.wkt,
         sha256=(),
         notes=tuple(dict.fromkeys([*notes, *told, *gsd_notes, *angle_notes])),
+        off_nadir_deg=_off_nadir_alone(claim),
     )
     rank = (claim.baseline or 0.0, -gsd_m, int(mask is not None), claim.created, claim.id)
     return CheckedScene(scene, covered, rank)
@@ -315,9 +316,18 @@ def _angles(claim: SceneClaim) -> tuple[Sun | None, View | None, list[str]]:
     if off_nadir is not None and abs(off_nadir) < 1.0 and azimuth is None:
         view = View(0.0, abs(off_nadir))  # straight down has no azimuth
     elif azimuth is None or off_nadir is None:
-        notes.append(f"view angles missing: {claim.how}")
+        missing = "angles" if _off_nadir_alone(claim) is None else "azimuth"
+        notes.append(f"view {missing} missing: {claim.how}")
     elif abs(azimuth) <= 360.0 and 0.0 <= off_nadir < 80.0:
         view = View(azimuth % 360.0, off_nadir)
     else:
         notes.append(f"view azimuth {azimuth:g}, off-nadir {off_nadir:g} are no angles: left out")
     return sun, view, notes
+
+
+def _off_nadir_alone(claim: SceneClaim) -> float | None:
+    """Return the angle from straight down where nothing says to which side, which the sign of a roll does not either."""
+    told = claim.off_nadir_deg
+    if claim.view_azimuth_deg is not None or told is None or not 1.0 <= abs(told) < 80.0:
+        return None
+    return abs(told)

@@ -24,7 +24,7 @@ from pipelines.parameters import Parameters
 from pipelines.runner import SerialRunner
 from pipelines.simulate import place, write_series
 from pipelines.site import NothingReadable, SceneSet, analyse, analyse_scenes
-from pipelines.steps import VERSIONS, ChipUnit, LookUnit, algorithm_sha256, make_chip, make_look
+from pipelines.steps import VERSIONS, ChipUnit, LookUnit, algorithm_sha256, make_chip, make_look, scene_key
 
 SMALL = SeriesOptions(
     extent_m=96.0, looks=3, clouds=0.0, snow=0.0, traffic=0.0, sensor=Sensor(0.5), geolocation_m=1.0
@@ -79,6 +79,25 @@ def test_looks_in_hardly_any_light_or_from_the_side_show_nothing(
     assert found.detection.changes == ()
     assert found.detection.standing == ()
     assert any(warning.startswith(said) for warning in found.warnings)
+
+
+def test_a_view_from_the_side_is_poor_whichever_side_it_is(
+    site: Site, scenes: Sequence[Scene], store: str
+) -> None:
+    slanted = replace(scenes[-1], view=None, off_nadir_deg=65.0)
+    found = analysed(site, [*scenes[:-1], slanted], store)
+    assert dict(found.looks[-1].fractions)["poor_view"] > 0.9
+    upright = replace(slanted, off_nadir_deg=30.0)
+    assert analysed(site, [*scenes[:-1], upright], store).looks[-1].usable_fraction > 0.9
+
+
+def test_a_scene_described_as_ever_keeps_the_name_of_its_products(scenes: Sequence[Scene]) -> None:
+    """The digest was taken before scenes had an angle off nadir beside their view."""
+    plain = Scene(
+        "a", datetime(2024, 1, 1, tzinfo=UTC), (), None, 0.5, None, None, None, None, "relative", "", ()
+    )
+    assert scene_key(plain) == "b1005a978550a5fa96072dbe76b2f0f72ff933bc948f75adea359ea9c0468791"
+    assert scene_key(replace(plain, off_nadir_deg=30.0)) != scene_key(plain)
 
 
 def test_one_look_at_dusk_costs_the_others_nothing(site: Site, scenes: Sequence[Scene], store: str) -> None:

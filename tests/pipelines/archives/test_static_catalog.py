@@ -89,6 +89,20 @@ def test_what_is_missing_is_told_and_not_made_up(tiff: Tiff, item: Item, catalog
         assert word in told
 
 
+@pytest.mark.parametrize(
+    ("off_nadir", "kept", "missing"),
+    [(65.0, 65.0, "azimuth"), (-65.0, 65.0, "azimuth"), (None, None, "angles"), (95.0, None, "angles")],
+)
+def test_an_angle_off_nadir_is_kept_without_an_azimuth(
+    off_nadir: float | None, kept: float | None, missing: str, tiff: Tiff, item: Item, catalog: Catalog
+) -> None:
+    tiff("a.tif")
+    document = item("a", "a.tif", **{"view:off_nadir": off_nadir})
+    (scene,) = open_archive(str(catalog(document))).search().scenes
+    assert (scene.view, scene.off_nadir_deg) == (None, kept)
+    assert any(note.startswith(f"view {missing} missing") for note in scene.notes)
+
+
 def test_one_asset_per_band_is_put_together(tiff: Tiff, item: Item, catalog: Catalog) -> None:
     document = item("a", "x", **{"platform": "sentinel-2b", "s2:processing_baseline": "05.10"})
     document["assets"] = {}
