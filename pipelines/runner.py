@@ -7,16 +7,17 @@ worker dies: steps have no effects but their write-once products.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from imagery.errors import DepotwatchError
 
 if TYPE_CHECKING:
-    from distributed import Client
+    from distributed import Client, Future, as_completed
 
 Unit = TypeVar("Unit")
 Result = TypeVar("Result")
@@ -27,6 +28,9 @@ WINDOW_PER_WORKER = 4
 # The rest is for the file cache, the operating system and whoever else is there.
 SHARE_OF_MEMORY = 0.8
 CONNECT_S = 15
+# A cluster that ended nothing for so long is asked whether it still has workers: without any it would wait for ever.
+SILENT_S = 60.0
+LOOK_S = 0.02
 THREADS = "threads"
 
 
@@ -138,12 +142,14 @@ class DaskRunner:
 
     def width(self, unit_bytes: int) -> int:
         """Return how many units may be unfinished at once: a few per worker, and no more than fit into memory."""
+        most = max(1, self._threads()) * WINDOW_PER_WORKER
+        return _that_fit(most, unit_bytes, self._memory_bytes)
+
+    def _threads(self) -> int:
         try:
-            threads = sum(self._client.nthreads().values())
+            return sum(self._client.nthreads().values())
         except OSError as error:
             raise ClusterFailed(_GONE) from error
-        most = max(1, threads) * WINDOW_PER_WORKER
-        return _that_fit(most, unit_bytes, self._memory_bytes)
 
     def map(
         self,
@@ -157,7 +163,7 @@ class DaskRunner:
         Raises
         ------
         WrongCode : a worker, also one that joined later, runs another version of the algorithm
-        ClusterFailed : the scheduler went away, or workers died of a unit as often as it allows
+        ClusterFailed : the scheduler or all workers went away, or workers died of a unit as often as it allows
         """
         from distributed import as_completed
 
@@ -174,7 +180,7 @@ class DaskRunner:
 
         with _cluster_failures(step), self._client.as_current():
             running = as_completed(list(submit(self.width(unit_bytes))), with_results=True)
-            for future, result in running:
+            for future, result in self._as_they_end(running):
                 if future.cancelled():  # what a scheduler that goes away does to all it was given
                     raise ClusterFailed(_GONE)
                 results[position.pop(future.key)] = result
@@ -182,6 +188,22 @@ class DaskRunner:
                 for fresh in submit(1):
                     running.add(fresh)
         return [results[index] for index in range(len(units))]
+
+    def _as_they_end(self, running: as_completed) -> Iterator[tuple[Future[Any], Any]]:
+        heard = time.monotonic()
+        while not running.is_empty():
+            if running.has_ready():
+                yield next(running)
+                heard = time.monotonic()
+            elif time.monotonic() - heard < SILENT_S:
+                time.sleep(LOOK_S)
+            elif self._threads():
+                heard = time.monotonic()
+            else:
+                raise ClusterFailed(
+                    "the Dask cluster has no workers left; look into their logs why they ended, start them, and run the "
+                    "same once more"
+                )
 
 
 _GONE = (

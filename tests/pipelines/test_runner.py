@@ -139,6 +139,17 @@ def test_a_unit_that_ends_its_workers_is_told_in_a_sentence() -> None:
 
 
 @pytest.mark.long
+def test_a_cluster_without_workers_left_is_not_waited_for_for_ever(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runners, "SILENT_S", 1.0)
+    with running_cluster(tmp_path, 1) as cluster, open_runner(scheduler=cluster.address) as runner:
+        assert runner.map(_slow_square, UNITS[:3], lambda _count: None) == SQUARES[:3]
+        with pytest.raises(ClusterFailed, match="has no workers left"):
+            runner.map(_end_the_process, UNITS[:2], lambda _count: None)
+
+
+@pytest.mark.long
 @pytest.mark.xdist_group("cluster")
 def test_the_window_is_bounded_by_workers_and_by_what_memory_holds(pair: str) -> None:
     gib = 1 << 30
