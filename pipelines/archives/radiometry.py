@@ -44,7 +44,7 @@ def radiometry(claim: SceneClaim, band: BandClaim, header: RasterHeader, index: 
     own_scale, own_offset = header.scalings[index - 1]
     if band.scale is not None or band.offset is not None:
         offset = 0.0 if band.offset is None else band.offset
-        note = ""
+        note = _without_offset(claim) if band.offset is None else ""
         if claim.offset_applied and offset != 0.0 and is_sentinel_2(claim):
             offset, note = (
                 0.0,
@@ -54,10 +54,23 @@ def radiometry(claim: SceneClaim, band: BandClaim, header: RasterHeader, index: 
             )
         return Radiometry(1.0 if band.scale is None else band.scale, offset, "reflectance", nodata, note)
     if (own_scale, own_offset) != (1.0, 0.0):
-        return Radiometry(own_scale, own_offset, "reflectance", nodata, "scale and offset read from the file")
+        said = "scale and offset read from the file"
+        doubt = _without_offset(claim) if own_offset == 0.0 else ""
+        return Radiometry(own_scale, own_offset, "reflectance", nodata, f"{said}; {doubt}" if doubt else said)
     if is_sentinel_2(claim) and header.dtype in ("uint16", "int16"):
         return _sentinel_2(claim, nodata)
     return _undescribed(header, nodata)
+
+
+def _without_offset(claim: SceneClaim) -> str:
+    """Return the doubt about a described scale without an offset, where the product is one that needs an offset."""
+    late = claim.baseline is not None and claim.baseline >= SENTINEL_2_OFFSET_BASELINE
+    if not late or claim.offset_applied is not None or not is_sentinel_2(claim):
+        return ""
+    return (
+        f"Sentinel-2 baseline {claim.baseline:05.2f} adds 1000 to every number, and a scale is described without an offset: "
+        f"none is applied; describe offset {SENTINEL_2_OFFSET:g} if the numbers still carry it"
+    )
 
 
 def _sentinel_2(claim: SceneClaim, nodata: float | None) -> Radiometry:

@@ -428,6 +428,25 @@ def test_described_offset_wins_unless_the_catalog_says_that_it_was_applied(
 
 
 @pytest.mark.parametrize(
+    ("properties", "doubted"),
+    [
+        ({"s2:processing_baseline": "05.10"}, True),
+        ({"s2:processing_baseline": "02.14"}, False),
+        ({"s2:processing_baseline": "05.10", "earthsearch:boa_offset_applied": True}, False),
+    ],
+)
+def test_a_scale_without_the_offset_its_product_needs_is_doubted(
+    tiff: Tiff, item: Item, catalog: Catalog, properties: dict[str, Any], doubted: bool
+) -> None:
+    tiff("a.tif")
+    document = item("a", "a.tif", platform="sentinel-2a", **properties)
+    document["assets"]["data"]["raster:bands"] = [{"scale": 0.0001, "nodata": 0}] * 4
+    (scene,) = open_archive(str(catalog(document))).search().scenes
+    assert {b.offset for b in scene.bands} == {0.0}
+    assert any("describe offset -0.1" in note for note in scene.notes) is doubted
+
+
+@pytest.mark.parametrize(
     ("dtype", "profile", "scale", "units"),
     [
         ("uint8", {}, 1 / 255, "relative"),
