@@ -99,10 +99,16 @@ SETS = (
     TestSet("pan_0.5m", HARD, rendered("depot", 0.5, bands=("pan",)), 16, "8 looks, one panchromatic band"),
     TestSet("south_0.7m", HARD, rendered("depot", 0.7, longitude=54.5, latitude=24.3), 16, "8 looks at 24 degrees north, 0.7 m"),
     TestSet("masks_0.5m", HARD, rendered("depot", 0.5, masks="none"), 16, "8 looks without any cloud mask"),
+    TestSet("masks_poor_0.5m", HARD, rendered("depot", 0.5, masks="imperfect"), 16, "8 looks whose cloud masks miss and invent cloud"),
     TestSet(
         "sensor_0.5m", NEVER,
         rendered("depot", 0.5, bands=("green", "red", "nir"), blur_px=1.1, noise=0.02, bits=8),
         16, "8 looks of a sensor without blue, blurred by 1.1 pixels, noisy, 8 bit",
+    ),
+    TestSet(
+        "north_0.5m", NEVER,
+        rendered("depot", 0.5, latitude=67.0, start=datetime(2023, 3, 1, tzinfo=UTC), end=datetime(2023, 10, 10, tzinfo=UTC)),
+        16, "8 looks at 67 degrees north, March to October",
     ),
     TestSet("quiet_0.5m", OURS, rendered("quiet", 0.5), 30, "8 looks, nothing of our classes changes, all nuisances"),
     TestSet(

@@ -175,6 +175,22 @@ def peers_table(sets: dict[str, Any]) -> str:
     return table(["set", "method", *CELLS[:4], "false alarms per km2"], rows)
 
 
+def parts_table(sets: dict[str, Any], geometry: dict[str, Any]) -> str:
+    """The same sets with everything, and by sun, shadow and shape alone, without the network."""
+    rows = [
+        [
+            name,
+            what,
+            *(_f1(said[name]["numbers"], cell, "0.3") for cell in CELLS[:4]),
+            shown(said[name]["numbers"]["false_alarms.all.per_km2_look"], 1),
+        ]
+        for name in geometry
+        if name in sets
+        for what, said in (("network and geometry", sets), ("geometry alone", geometry))
+    ]
+    return table(["set", "what judges", *CELLS[:4], "false claims per km2-look"], rows)
+
+
 def drop_lines(sets: dict[str, Any]) -> str:
     """Loss of F1 from our renderer to the second one (G27)."""
     rows = []
@@ -382,8 +398,8 @@ def calibration_by_pixel(sets: dict[str, Any]) -> str:
     return table(["pixel size", "renderer", "claims", "said", "true"], rows)
 
 
-def detection_page(said: dict[str, Any]) -> str:
-    """The whole page."""
+def detection_page(said: dict[str, Any], geometry: dict[str, Any] | None = None) -> str:
+    """The whole page; ``geometry`` holds sets that were run without the network."""
     sets = said["sets"]
     failures = [f for s in sets.values() for f in s["failures"]]
     violations = sum(s.get("timeline_violations", 0) for s in sets.values())
@@ -442,6 +458,13 @@ them, so a claim beside a label is not always wrong), two dates each, from our d
 
 {peers_table(sets)}
 
+## What the network adds
+
+The network alone is not a method of ours: what it says of one look is pooled, followed and judged with shadows and outlines, and no judge was fitted without those.
+Without the network (`--no-network`, results in `benchmarks/results/detection_geometry.json`) everything is unverified.
+
+{parts_table(sets, geometry or {})}
+
 ## From our renderer to the second
 
 {drop_lines(sets)}
@@ -463,10 +486,12 @@ By pixel size:
 def main() -> int:
     """Write the page from what has been measured."""
     path, page = RESULTS / "detection.json", ROOT / "docs" / "accuracy-detection.md"
+    without = RESULTS / "detection_geometry.json"
     if not path.is_file():
         print(f"{path} is missing: run its benchmark first", file=sys.stderr)
         return 0
-    page.write_text(detection_page(json.loads(path.read_text())))
+    geometry = json.loads(without.read_text())["sets"] if without.is_file() else {}
+    page.write_text(detection_page(json.loads(path.read_text()), geometry))
     print(page)
     return 0
 

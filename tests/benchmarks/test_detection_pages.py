@@ -26,6 +26,22 @@ def test_loss_between_renderers_is_ours_minus_theirs():
     assert "| 0.80 | 0.70 | +0.10 |" in detection_docs.drop_lines(sets)
 
 
+def test_what_geometry_finds_alone_stands_beside_what_both_find():
+    def found(f1: float, wrong: float) -> dict:
+        cells = {f"{cell}.iou0.3.f1": {"value": f1} for cell in detection_docs.CELLS}
+        counts = {f"{cell}.iou0.3.truths": {"value": 9.0} for cell in detection_docs.CELLS}
+        return {"numbers": cells | counts | {"false_alarms.all.per_km2_look": {"value": wrong}}}
+
+    table = detection_docs.parts_table({"a": found(0.8, 1.5)}, {"a": found(0.2, 30.0), "never run whole": {}})
+    both, alone = table.splitlines()[2:]
+    assert "network and geometry" in both
+    assert "0.80" in both
+    assert "1.5 |" in both
+    assert "geometry alone" in alone
+    assert "0.20" in alone
+    assert "30.0 |" in alone
+
+
 def test_results_of_sets_not_run_now_are_kept_and_not_a_number_becomes_null(tmp_path):
     path = tmp_path / "results" / "detection.json"
     detection.write_results({"a": {"x": 1.0}}, path, network=False)
