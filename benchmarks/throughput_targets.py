@@ -22,7 +22,8 @@ class Target:
 
 
 PAIR = (
-    "A fifth is the network and a fifth the reading; warping alone, which is most of the floor, is a sixth."
+    "A quarter is the network and a fifth the warping, which is most of the floor; the machine was slow in this run: the floor of 2.6 km² took "
+    "12.2 s, and 8.6 s in a run two hours before."
 )
 SMALL_PAIR = (
     "The network alone takes as long as the floor here, and the report with the pictures of 19 changes nearly twice as long, which "
@@ -69,6 +70,10 @@ TARGETS = (
     Target(
         "G20", "0.25 km², two dates at 0.5 m, times the floor",
         lambda cases: float(cases["pair_0.5m"]["ratio_to_floor"]), (6, 3, 1.5), "{:.2f}", False, SMALL_PAIR,
+    ),
+    Target(
+        "G20", "2.6 km², two dates at 0.5 m, times the floor",
+        lambda cases: float(cases["pair_wide_0.5m"]["ratio_to_floor"]), (6, 3, 1.5), "{:.2f}", False, PAIR,
     ),
     Target(
         "G20", "9 km², 40 looks at 10 m, times the floor", lambda cases: float(cases["series_10m"]["ratio_to_floor"]),
