@@ -431,15 +431,16 @@ def test_the_map_shows_what_the_filters_leave_and_nothing_else(visit: Open, site
     until(page, f"{INKED} === {everything}")
 
 
+SCALE = "(s => s.innerText + s.getAttribute('style'))(document.querySelector('.ol-scale-line-inner'))"
+
+
 def test_the_wheel_zooms_a_map_nobody_has_touched(visit: Open, sites: dict[str, str]) -> None:
     for place in ("", f"/sites/{sites[DEPOT]}"):
         page = visit(place)
-        scale = page.locator(".ol-scale-line-inner")
-        before = scale.inner_text(), scale.get_attribute("style")
+        before = page.evaluate(SCALE)
         page.locator(".map").hover()
         page.mouse.wheel(0, -300)
-        page.wait_for_timeout(600)
-        assert (scale.inner_text(), scale.get_attribute("style")) != before
+        until(page, f"{SCALE} !== {json.dumps(before)}")
         page.mouse.wheel(0, 200)
         page.wait_for_timeout(300)
         assert page.evaluate("scrollY") == 0
