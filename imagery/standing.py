@@ -8,6 +8,7 @@ from scipy import ndimage
 
 from imagery.changes import LOG_ODDS_STEP, Change, Direction, Estimate, LookEvidence, ObjectClass, Standing
 from imagery.limits import COUNTABLE_GSD_M, smallest_area_m2, state_of
+from imagery.objects import MOST_STACKED
 from imagery.observability import ObservationState
 
 Mask = NDArray[np.bool_]
@@ -16,8 +17,6 @@ Mask = NDArray[np.bool_]
 _LEVELS = (2.0, 0.5, -1.0)
 _MEAN_CONTAINER_M2 = 25.0
 _COUNT_SPREAD = 0.25
-# True counts over counts by outline, 95 %: what ``imagery.objects.count_containers`` allows for stacks, of which areas show one layer.
-_MOST = 3.0
 
 
 def standing_rows(
@@ -97,5 +96,5 @@ def _occupied(mask: Mask, axis: int) -> Mask:
 def _count(area: Estimate) -> Estimate:
     value = area.value / _MEAN_CONTAINER_M2
     low = area.low / _MEAN_CONTAINER_M2 * (1.0 - _COUNT_SPREAD)
-    high = area.high / _MEAN_CONTAINER_M2 * _MOST
+    high = area.high / _MEAN_CONTAINER_M2 * MOST_STACKED  # an area shows one layer, too
     return Estimate(float(round(value)), float(np.floor(low)), float(np.ceil(high)))

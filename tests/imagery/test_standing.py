@@ -8,7 +8,7 @@ from shapely import box
 
 from imagery import objects
 from imagery.changes import Estimate
-from imagery.standing import _MOST, _count, _covered
+from imagery.standing import MOST_STACKED, _count, _covered
 
 
 @given(st.integers(0, 2**32 - 1), st.floats(0.0, 0.7), st.integers(1, 12))
@@ -22,7 +22,7 @@ def test_places_keep_their_size_whatever_lies_empty_between_them(seed: int, shar
 
 
 def test_what_stands_is_counted_as_high_as_its_objects_are_for_stacks() -> None:
-    assert _MOST == objects._MOST
+    assert MOST_STACKED == objects.MOST_STACKED
     counted, _ = objects.count_containers(box(0, 0, 12.19, 2.44), 0.5)
     assert counted is not None
     one = _count(Estimate(25.0, 25.0, 25.0))

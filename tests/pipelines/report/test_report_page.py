@@ -310,7 +310,7 @@ def test_intervals_of_counts_add_up_since_stacks_widen_them_all_alike(build: Cal
 def test_what_the_text_says_of_stacks_is_what_the_interval_allows_for() -> None:
     counted, _ = objects.count_containers(box(0, 0, 12.19, 2.44), 0.5)
     assert counted == Estimate(1.0, 1.0, 3.0)
-    assert objects._MOST == 3.0
+    assert objects.MOST_STACKED == 3.0
     docs = (Path(__file__).parents[3] / "docs" / "report-files.md").read_text("utf-8")
     for text in (GENERAL_LIMITS[-1], docs):
         assert "three times" in text
