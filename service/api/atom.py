@@ -28,6 +28,7 @@ from service.api.dependencies import (
     capped,
     next_link,
     parse_body,
+    place_in_time,
     unchanged,
 )
 from service.api.quick import REVALIDATE
@@ -35,7 +36,7 @@ from service.atom import ATOM, news_count, place_of, read_document, render
 from service.audit import record
 from service.context import Service, require
 from service.database import Record
-from service.identifiers import decode_cursor, encode_cursor
+from service.identifiers import encode_cursor
 from service.keys import pepper
 from service.sites import find_site
 
@@ -132,10 +133,7 @@ def get_tokens(
     cursor: Cursor = None,
 ) -> Response:
     """List a site's feed tokens, oldest first, revoked ones included; what they read is not told again."""
-    after = None
-    if cursor is not None:
-        created, token_id = decode_cursor(cursor, float, str)
-        after = (created, token_id)
+    after = place_in_time(cursor)
     size = capped(limit)
     with service.database.read() as connection:
         find_site(connection, caller.tenant, site)

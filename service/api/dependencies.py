@@ -17,6 +17,7 @@ from service.admission import Admitted
 from service.audit import Caller
 from service.context import Service, require
 from service.errors import BadQuery, BodyTooLarge, BodyTooSlow, UnsupportedMediaType
+from service.identifiers import decode_cursor
 from service.intake import parse_json
 from service.moments import from_http_date, interval
 from service.problems import ManyErrors
@@ -107,6 +108,14 @@ IdempotencyKey = Annotated[
 IfMatch = Annotated[str | None, Header(alias="If-Match", description="The ETag you read; `*` for any.")]
 Limit = Annotated[int, Query(ge=1, description=f"How many at most; above {MAX_LIMIT} it is capped.")]
 Cursor = Annotated[str | None, Query(max_length=1024, description="From a `next` link.")]
+
+
+def place_in_time(cursor: str | None) -> tuple[float, str] | None:
+    """Return where a list in order of time goes on: behind a moment and an id; None at its beginning."""
+    if cursor is None:
+        return None
+    moment, identifier = decode_cursor(cursor, float, str)
+    return moment, identifier
 
 
 def capped(limit: int) -> int:

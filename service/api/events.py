@@ -26,6 +26,7 @@ from service.api.dependencies import (
     capped,
     next_link,
     parse_body,
+    place_in_time,
     unchanged,
     words_of,
 )
@@ -44,7 +45,7 @@ from service.events import (
     withdraw_event,
 )
 from service.idempotency import Answer
-from service.identifiers import decode_cursor, encode_cursor
+from service.identifiers import encode_cursor
 from service.problems import ManyErrors
 from service.sites import find_site
 
@@ -112,10 +113,7 @@ def get_events(
     cursor: Cursor = None,
 ) -> Response:
     """List a site's events in order of their dates."""
-    after = None
-    if cursor is not None:
-        start, event = decode_cursor(cursor, float, str)
-        after = (start, event)
+    after = place_in_time(cursor)
     size = capped(limit)
     with service.database.read() as connection:
         find_site(connection, caller.tenant, site)

@@ -27,6 +27,7 @@ from service.api.dependencies import (
     capped,
     next_link,
     parse_body,
+    place_in_time,
 )
 from service.audit import record
 from service.context import Service
@@ -105,10 +106,7 @@ def get_jobs(
     cursor: Cursor = None,
 ) -> Response:
     """List your jobs, newest first."""
-    after = None
-    if cursor is not None:
-        created, job = decode_cursor(cursor, float, str)
-        after = (created, job)
+    after = place_in_time(cursor)
     size = capped(limit)
     with service.database.read() as connection:
         rows = jobs.list_jobs(connection, caller.tenant, state, after, size + 1)

@@ -34,6 +34,7 @@ from service.api.dependencies import (
     media_type_of,
     next_link,
     parse_body,
+    place_in_time,
     unchanged,
 )
 from service.archives import coverage_forecast
@@ -170,10 +171,7 @@ def get_sites(
     cursor: Cursor = None,
 ) -> Response:
     """List your sites."""
-    after = None
-    if cursor is not None:
-        created, site = decode_cursor(cursor, float, str)
-        after = (created, site)
+    after = place_in_time(cursor)
     size = capped(limit)
     with service.database.read() as connection:
         rows = list_sites(

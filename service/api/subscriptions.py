@@ -24,13 +24,14 @@ from service.api.dependencies import (
     capped,
     next_link,
     parse_body,
+    place_in_time,
 )
 from service.audit import Caller, record
 from service.context import Service, require
 from service.database import Record
 from service.feed import number_of
 from service.idempotency import Answer
-from service.identifiers import decode_cursor, encode_cursor
+from service.identifiers import encode_cursor
 from service.keys import pepper
 from service.webhooks import check_target, secret_of
 
@@ -95,10 +96,7 @@ def get_subscriptions(
     cursor: Cursor = None,
 ) -> Response:
     """List your subscriptions with their state."""
-    after = None
-    if cursor is not None:
-        created, known = decode_cursor(cursor, float, str)
-        after = (created, known)
+    after = place_in_time(cursor)
     size = capped(limit)
     with service.database.read() as connection:
         rows = store.list_subscriptions(connection, caller.tenant, after, size + 1)
@@ -194,10 +192,7 @@ def get_deliveries(
     cursor: Cursor = None,
 ) -> Response:
     """Return what was sent and what waits to be, newest first; kept for 30 days after the end."""
-    before = None
-    if cursor is not None:
-        created, known = decode_cursor(cursor, float, str)
-        before = (created, known)
+    before = place_in_time(cursor)
     size = capped(limit)
     with service.database.read() as connection:
         store.find_subscription(connection, caller.tenant, subscription)
