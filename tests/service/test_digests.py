@@ -4,8 +4,7 @@ import json
 import re
 import threading
 import time
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +15,12 @@ from starlette.testclient import TestClient
 
 from benchmarks.service_fake import FakeRunner
 from service import digests as store
+from service import moments
 from service.analysis_unit import AnalyseUnit, Step
 from service.context import Service
 from service.database import seconds
 from service.digest_text import as_html, as_markdown
+from service.digests import day_named
 from service.errors import BadQuery
 from service.feed import News, publish
 from service.tables import digests, feed, reports, sites, tenants
@@ -114,12 +115,17 @@ def by_name(found: dict[str, Any]) -> dict[str, dict[str, Any]]:
 
 
 @pytest.fixture(autouse=True)
-def never_at_midnight(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Days begin when these tests do not run: a test that straddles midnight would see two of them."""
-    second = int(datetime.now(UTC).timestamp()) % int(DAY_S)
-    if second < 600 or second > DAY_S - 600:
-        shifted = store.day_at
-        monkeypatch.setattr(store, "day_at", lambda moment: shifted(moment - 1_800.0))
+def days_begin_far_from_now(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Begin every day twelve hours from the time of the test: one that straddles midnight would see two days."""
+    begins = (time.time() + DAY_S / 2) % DAY_S
+    named, at = store.day_named, store.day_at
+
+    def shifted(name: str) -> store.Day:
+        day = named(name)
+        return replace(day, start=day.start + begins, end=day.end + begins)
+
+    monkeypatch.setattr(store, "day_named", shifted)
+    monkeypatch.setattr(store, "day_at", lambda moment: at(moment - begins))
 
 
 def test_every_state_of_a_site_is_told_apart(service: Service, client: TestClient) -> None:
@@ -337,6 +343,13 @@ def test_a_promotion_taken_back_leaves_the_site_as_it_was_that_day(
     found = by_name(digest(lite_service, lite_client))["a"]
     assert (found["state"], found["counts"]["retracted"], found["report"]) == ("news", 1, None)
     assert found["statement"] == "There is no report, so nothing can be said."
+
+
+def test_a_day_is_a_day_of_utc() -> None:
+    day = day_named("2024-02-29")
+    assert (day.name, moments.rfc3339(day.start), moments.rfc3339(day.end)) == (
+        "2024-02-29", "2024-02-29T00:00:00.000Z", "2024-03-01T00:00:00.000Z",
+    )  # fmt: skip
 
 
 @pytest.mark.parametrize("day", ["2024-02-30", "yesterday", "2024-1-1", "20240101", "0001-01-01", "x" * 500])
