@@ -6,7 +6,7 @@ lease finds its fence outdated and can write nothing more: execution is at least
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from sqlalchemy import Connection, and_, exists, func, or_, select, update
@@ -62,20 +62,33 @@ def claim(database: Database, owner: str, rules: LeaseRules, job: str | None = N
     with database.read() as connection:
         if not _candidates(database, connection, rules, job):
             return None
+    busy = []
     with database.write() as connection:
         for tenant in _candidates(database, connection, rules, job):
-            if lease := _claim_of(database, connection, owner, rules, tenant, job):
+            if (own := _hold(connection, rules, tenant)) is None:
+                busy.append(tenant)
+            elif lease := _claim_of(database, connection, owner, own, tenant, job):
                 return lease
-    return None
+    if not busy:
+        return None
+    # Others claim or publish for every tenant that has work, which takes them milliseconds: to come back empty-handed
+    # would cost a worker its whole pause. Only one row is waited for, so that nobody waits in a circle.
+    with database.write() as connection:
+        own = _hold(connection, rules, busy[0], wait=True)
+        return None if own is None else _claim_of(database, connection, owner, own, busy[0], job)
 
 
-def _open(database: Database, job: str | None) -> Any:
-    """Return the condition of a unit that may be taken: waiting and due, or running on a lease that ran out."""
-    due = or_(
-        and_(units.c.state == "ready", units.c.not_before <= database.now),
-        and_(units.c.state == "running", units.c.lease_until < database.now),
+def _open(database: Database, job: str | None) -> tuple[Any, Any]:
+    """Return the conditions of a unit that may be taken: waiting and due; running on a lease that ran out.
+
+    Each alone is found in the order of ``ix_units_state_tenant``; with an ``or`` all that wait would be read and sorted
+    for every claim.
+    """
+    mine = [] if job is None else [units.c.job == job]
+    return (
+        and_(units.c.state == "ready", units.c.not_before <= database.now, *mine),
+        and_(units.c.state == "running", units.c.lease_until < database.now, *mine),
     )
-    return due if job is None else and_(due, units.c.job == job)
 
 
 def _candidates(database: Database, connection: Connection, rules: LeaseRules, job: str | None) -> list[str]:
@@ -89,9 +102,9 @@ def _candidates(database: Database, connection: Connection, rules: LeaseRules, j
         )
         .scalar_subquery()
     )
-    waiting = exists().where(units.c.tenant == tenants.c.id, _open(database, job))
+    waiting = [exists().where(units.c.tenant == tenants.c.id, open_) for open_ in _open(database, job)]
     rows = connection.execute(
-        select(tenants.c.id, running.label("running"), tenants.c.max_running).where(waiting)
+        select(tenants.c.id, running.label("running"), tenants.c.max_running).where(or_(*waiting))
     ).all()
     fair = sorted((row.running, row.id) for row in rows if row.running < _cap(row.max_running, rules))
     return [tenant for _, tenant in fair]
@@ -101,26 +114,40 @@ def _cap(own: int | None, rules: LeaseRules) -> int:
     return rules.max_running_per_tenant if own is None else own
 
 
+def _hold(connection: Connection, rules: LeaseRules, tenant: str, *, wait: bool = False) -> LeaseRules | None:
+    """Become a tenant's one claimer until the transaction ends; return its rules, None where others have its row.
+
+    One claimer at a time keeps the cap exact, and two workers never wait for the same unit. The lock is of the kind
+    that lets rows be written that point to the tenant.
+    """
+    mine = select(tenants.c.max_running).where(tenants.c.id == tenant)
+    row = connection.execute(mine.with_for_update(skip_locked=not wait, key_share=True)).first()
+    return None if row is None else replace(rules, max_running_per_tenant=_cap(row.max_running, rules))
+
+
 def _claim_of(
     database: Database, connection: Connection, owner: str, rules: LeaseRules, tenant: str, job: str | None
 ) -> Lease | None:
-    # One claimer per tenant at a time: the cap is exact, and two workers never wait for the same row.
-    held = connection.execute(
-        select(tenants.c.max_running).where(tenants.c.id == tenant).with_for_update(skip_locked=True)
-    ).first()
-    if held is None:
-        return None
     running = connection.execute(
         select(func.count())
         .select_from(units)
         .where(units.c.tenant == tenant, units.c.state == "running", units.c.lease_until >= database.now)
     ).scalar_one()
-    if running >= _cap(held.max_running, rules):
+    if running >= rules.max_running_per_tenant:
         return None
+    by_urgency = (units.c.priority, units.c.id)
+    first_of_each = [
+        select(units.c.id)
+        .where(units.c.tenant == tenant, open_)
+        .order_by(*by_urgency)
+        .limit(1)
+        .scalar_subquery()
+        for open_ in _open(database, job)
+    ]
     next_one = (
         select(units.c.id)
-        .where(units.c.tenant == tenant, _open(database, job))
-        .order_by(units.c.priority, units.c.id)
+        .where(units.c.id.in_(first_of_each), or_(*_open(database, job)))
+        .order_by(*by_urgency)
         .limit(1)
         .with_for_update(skip_locked=True)
         .scalar_subquery()

@@ -4,9 +4,10 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
-from sqlalchemy import Connection, select, update
+from sqlalchemy import Connection, event, select, update
 
 from benchmarks.service_fake import FakeRunner
 from imagery.errors import DepotwatchError
@@ -18,7 +19,7 @@ from service.intake import read_document
 from service.leases import Fenced, Lease, LeaseRules, claim, fail, finish, heartbeat, release
 from service.sites import create_site
 from service.tables import jobs as jobs_table
-from service.tables import tenants, unit_log, units
+from service.tables import keys, tenants, unit_log, units
 from service.tenancy import ensure_tenant
 from tests.service.support import feature, make_worker, square, work_off
 
@@ -65,14 +66,71 @@ def test_many_claimers_never_share_a_unit(service: Service) -> None:
 
     def take(owner: int) -> list[int]:
         taken = []
-        for _ in range(300):  # a claim that loses a race comes back empty-handed
-            if lease := claim(service.database, f"w{owner}", generous):
-                taken.append(lease.unit)
+        while lease := claim(service.database, f"w{owner}", generous):
+            taken.append(lease.unit)
         return taken
 
     with ThreadPoolExecutor(6) as pool:
         taken = [unit for found in pool.map(take, range(6)) for unit in found]
     assert len(taken) == len(set(taken)) == 40
+
+
+def test_a_claim_waits_for_a_report_that_is_being_published_and_not_for_rows_that_point_to_its_tenant(
+    service: Service,
+) -> None:
+    """On SQLite whoever writes is waited for anyhow; PostgreSQL must neither skip the tenant nor lock more than it."""
+    with_work(service, sites=2)
+    with ThreadPoolExecutor(1) as pool, service.database.write() as connection:
+        connection.execute(update(tenants).values(feed_seq=tenants.c.feed_seq + 1))
+        claimed = pool.submit(claim, service.database, "w", RULES)
+        time.sleep(0.3)
+        assert not claimed.done()
+        connection.commit()
+        assert held(claimed.result(30)).attempt == 1
+    if service.database.is_sqlite:
+        return
+    with service.database.write() as connection:
+        tenant = connection.execute(select(tenants.c.id)).scalar_one()
+        values = {"id": "k", "tenant": tenant, "digest": "", "scopes": "", "tokens": 0.0, "tokens_at": 0.0}
+        connection.execute(keys.insert().values(created=service.database.now, **values))
+        with ThreadPoolExecutor(1) as pool:
+            assert held(pool.submit(claim, service.database, "w", RULES).result(30)).attempt == 1
+
+
+def test_a_claim_reads_no_more_of_a_long_queue_than_of_a_short_one(service: Service) -> None:
+    with_work(service)
+    with service.database.write() as connection:
+        one = connection.execute(select(units)).one()._asdict()
+        del one["id"]
+        connection.execute(units.insert(), [one] * 20_000)
+    asked: list[tuple[str, Any]] = []
+
+    def note(_connection: Any, _cursor: Any, statement: str, values: Any, *_: Any) -> None:
+        asked.append((statement, values))
+
+    event.listen(service.database.engine, "before_cursor_execute", note)
+    held(claim(service.database, "w", RULES))
+    event.remove(service.database.engine, "before_cursor_execute", note)
+    of_units = [entry for entry in asked if "UPDATE units" in entry[0]]
+    assert len(of_units) == 1
+    explain = "EXPLAIN QUERY PLAN " if service.database.is_sqlite else "EXPLAIN (ANALYZE, FORMAT JSON) "
+    with service.database.write() as connection:
+        if not service.database.is_sqlite:
+            connection.exec_driver_sql("ANALYZE units")
+        plan = connection.exec_driver_sql(explain + of_units[0][0], of_units[0][1]).all()
+        connection.rollback()
+    if service.database.is_sqlite:
+        steps = [row[3] for row in plan]
+        assert not [step for step in steps if "OR" in step.split() or step.startswith("SCAN")]
+        assert sum("ix_units_state_tenant (state=? AND tenant=?)" in step for step in steps) == 2
+    else:
+        assert most_rows(plan[0][0][0]["Plan"]) <= 2
+
+
+def most_rows(plan: dict[str, Any]) -> int:
+    """The most rows that any part of a plan of PostgreSQL gave or threw away."""
+    own = max(int(plan["Actual Rows"]), int(plan.get("Rows Removed by Filter", 0)))
+    return max([own, *map(most_rows, plan.get("Plans", ()))])
 
 
 def test_a_lease_that_ran_out_is_taken_over_and_its_old_holder_can_write_nothing(service: Service) -> None:
