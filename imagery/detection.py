@@ -6,7 +6,7 @@ counted, and given a confidence. The order in which looks come in does not matte
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
@@ -27,6 +27,7 @@ from imagery.changes import (
     OnsetInterval,
 )
 from imagery.comparability import Conditions, compare_looks
+from imagery.delineation import delineated
 from imagery.errors import DepotwatchError
 from imagery.evidence.background import brightness
 from imagery.evidence.physics import physical_log_odds
@@ -35,7 +36,7 @@ from imagery.illumination import Sun, View
 from imagery.lifecycle import Lifecycle, LifecycleOptions, day_numbers, follow, status_of
 from imagery.limits import COUNTABLE_GSD_M, detection_limits, smallest_area_m2, state_of
 from imagery.look import Look
-from imagery.objects import Outline, count_containers, drawn_in, outline
+from imagery.objects import Outline, count_containers, outline
 from imagery.observability import ObservationState
 from imagery.standing import standing_rows
 from imagery.verification import (
@@ -46,7 +47,6 @@ from imagery.verification import (
     inner_mask,
     pooled_evidence,
     presence_difference,
-    without_shadow,
 )
 
 LEARNED_CLASSES = (ObjectClass.CONTAINER, ObjectClass.BERM, ObjectClass.OTHER)
@@ -201,6 +201,17 @@ def judged_changes(
     return [judged for kind in ObjectClass for judged in series.judged(kind)]
 
 
+def rough_changes(
+    looks: Sequence[LookEvidence],
+    aoi_mask: NDArray[np.bool_],
+    options: DetectionOptions,
+    verifier: Verifier,
+    kind: ObjectClass,
+) -> Iterator[tuple[Sequence[LookEvidence], Candidate, Window, Lifecycle]]:
+    """Yield every candidate of a class before it is drawn or judged: the looks that can show it, and what they say of it."""
+    yield from _Series(looks, aoi_mask, options, verifier).rough(kind)
+
+
 def as_identified(change: Change, values: Mapping[str, float]) -> Change:
     """Return a change under the name it can bear.
 
@@ -216,6 +227,11 @@ def shows(look: LookEvidence, kind: ObjectClass, options: DetectionOptions) -> b
     if not options.keep_to_limits:
         return math.isfinite(smallest_area_m2(kind, look.gsd_m))
     return state_of(kind, look.gsd_m, look.sun_elevation_deg) is ObservationState.OBSERVED
+
+
+def _smallest(kind: ObjectClass, looks: Sequence[LookEvidence]) -> float:
+    """Return the area in square metres below which the finest look shows nothing of a class."""
+    return smallest_area_m2(kind, min(look.gsd_m for look in looks))
 
 
 def _limits(looks: Sequence[LookEvidence], options: DetectionOptions) -> tuple[DetectionLimit, ...]:
@@ -310,43 +326,44 @@ class _Series:
 
     def judged(self, kind: ObjectClass) -> list[tuple[Change, dict[str, float]]]:
         """Return every change of one class, likely or not, with the numbers it was judged by."""
-        if not all(kind in look.classes for look in self.looks):
-            return []
-        usable = [look for look in self.looks if shows(look, kind, self.options)]
-        if not usable:
-            return []
-        smallest = smallest_area_m2(kind, min(look.gsd_m for look in usable))
-        layers = [look.log_odds[look.classes.index(kind)] for look in usable]
-        places = find_candidates(
-            layers, self.inside, self.gsd_m, smallest, self.options.candidates, self.verifier.emissions[kind]
-        )
         judged: list[tuple[Change, dict[str, float]]] = []
-        for place in sorted(places, key=lambda p: (-p.row.size, int(p.row[0]), int(p.col[0]))):
-            found = self._verified(kind, usable, place, smallest)
+        for usable, place, window, rough in self.rough(kind):
+            found = self._verified(kind, usable, place, window, rough)
             if found is not None and not any(_same(found[0], other) for other, _ in judged):
                 judged.append(found)
         return judged
+
+    def rough(
+        self, kind: ObjectClass
+    ) -> Iterator[tuple[Sequence[LookEvidence], Candidate, Window, Lifecycle]]:
+        """Yield the places of one class whose evidence flips, the largest first, and when, judged by all their pixels."""
+        usable = [look for look in self.looks if shows(look, kind, self.options)]
+        if not usable or not all(kind in look.classes for look in self.looks):
+            return
+        layers = [look.log_odds[look.classes.index(kind)] for look in usable]
+        emission = self.verifier.emissions[kind]
+        smallest = _smallest(kind, usable)
+        places = find_candidates(layers, self.inside, self.gsd_m, smallest, self.options.candidates, emission)
+        for place in sorted(places, key=lambda p: (-p.row.size, int(p.row[0]), int(p.col[0]))):
+            window = cut_window(usable, kind, place, round(_MARGIN_M / self.gsd_m))
+            followed = self._followed(kind, usable, place, window, window.core)
+            if followed is not None:
+                yield usable, place, window, followed[0]
 
     def _verified(
         self,
         kind: ObjectClass,
         looks: Sequence[LookEvidence],
         place: Candidate,
-        smallest: float,
+        window: Window,
+        rough: Lifecycle,
     ) -> tuple[Change, dict[str, float]] | None:
-        window = cut_window(looks, kind, place, round(_MARGIN_M / self.gsd_m))
-        rough = self._followed(kind, looks, place, window, window.core)
-        if rough is None:
-            return None
-        difference = presence_difference(window, rough[0], place.direction)
+        difference = presence_difference(window, rough, place.direction)
         drawn = outline(difference, window.core, kind, window.grid)
-        if kind is ObjectClass.CONTAINER and drawn is not None and not drawn.single_file:
-            # In rows a dark container beside a bright one looks like its shadow: only what is left as a single file is believed.
-            bare = without_shadow(looks, window, rough[0], place.direction, difference)
-            lone = outline(bare, window.core, kind, window.grid)
-            if lone is not None and lone.single_file:
-                difference, drawn = bare, lone
-        if drawn is None or drawn.area_m2.value < smallest:
+        if kind is ObjectClass.CONTAINER and all(look.learned for look in looks):
+            membership = delineated(looks, window, rough, place.direction, difference)
+            drawn = outline(membership, window.core, kind, window.grid) or drawn
+        if drawn is None or drawn.area_m2.value < _smallest(kind, looks):
             return None
         blind = along_the_sun(looks, drawn) if kind is ObjectClass.BERM else None
         settled = self._followed(kind, looks, place, window, inner_mask(drawn, difference, window), blind)
@@ -396,21 +413,20 @@ class _Series:
             else (None, _NOT_COUNTED[kind])
         )
         concerned = sorted({found.before, found.after, *found.supporting, *found.against})
-        told = drawn_in(drawn, kind, window.grid.gsd_m)
         change = Change(
             kind,
             place.direction,
-            told.footprint,
+            drawn.footprint,
             OnsetInterval(looks[found.before].t_utc, looks[found.after].t_utc),
             looks[found.last_seen if place.direction is Direction.APPEARED else found.before].t_utc,
             status_of(found, kind, confidence, verified=learned and values["rival"] >= 0.0),
             confidence,
             count,
             reason,
-            told.area_m2,
-            told.length_m,
-            told.width_m,
-            told.orientation_deg,
+            drawn.area_m2,
+            drawn.length_m,
+            drawn.width_m,
+            drawn.orientation_deg,
             gsd_m,
             len(found.supporting),
             len(found.against),

@@ -22,7 +22,7 @@ from imagery.evidence.ridges import MIN_NORMAL_COSINE
 from imagery.grid import SiteGrid
 from imagery.lifecycle import Lifecycle, LifecycleOptions
 from imagery.limits import smallest_area_m2
-from imagery.objects import OUTLINE_LEVEL, Outline
+from imagery.objects import Outline
 
 Mask = NDArray[np.bool_]
 Float32Array = NDArray[np.float32]
@@ -38,12 +38,10 @@ _PEAK = 0.85
 _FEWEST_TO_TELL = 3
 _CONTAINER_HEIGHT_M = 2.6
 _LONGEST_SHADOW_M = 9.0
-# What darkens by a third may be shadow; a stack of two casts it; half of the smallest container must stay lit to cast any.
+# What darkens by a third may be shadow.
 _SHADOW_DROP = math.log(0.65)
-_STACK_HEIGHT_M = 5.2
 # Fisher-transformed correlation of the surroundings across an onset, below which the season changed everything alike.
 _LEAST_ALIKE = 0.3
-_LEAST_LIT_M2 = 7.0
 _SHIFTS_PX = (0.5, 2.0)
 # A bank that fills so much of its box and is so many times as long as wide has one axis.
 _STRAIGHT_FILL, _STRAIGHT_ASPECT = 0.5, 2.0
@@ -116,15 +114,15 @@ def presence_difference(window: Window, found: Lifecycle, direction: Direction) 
 
     Only looks from the last reversal before to the first after the onset take part, each as its probability.
     """
-    with_it, without = _sides(window, found, direction)
-    level = _edge_level(window, with_it)
+    with_it, without = sides(window, found, direction)
+    level = edge_level(window, with_it)
     difference = _mean_presence(window.evidence[with_it], level) - _mean_presence(
         window.evidence[without], level
     )
     return np.asarray(np.nan_to_num(difference), np.float32)
 
 
-def _sides(
+def sides(
     window: Window, found: Lifecycle, direction: Direction
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Return the looks in which the object stands and those in which it is missing."""
@@ -134,30 +132,8 @@ def _sides(
     return (after, before) if direction is Direction.APPEARED else (before, after)
 
 
-def without_shadow(
-    looks: Sequence[LookEvidence],
-    window: Window,
-    found: Lifecycle,
-    direction: Direction,
-    difference: Float32Array,
-) -> Float32Array:
-    """Return the difference less its share in looks where the place is the shadow of the object, not the object.
-
-    A detector that learned what containers look like with their shadows answers on both. What darkened against the looks
-    without the object, and lies behind what did not darken, as seen from the sun and no further than a stack's shadow
-    falls, is shadow. Where everything darkened (a dark object) or the detector is surest of the dark part, nothing is.
-    """
-    with_it, without = _sides(window, found, direction)
-    usual = _median_light(window.light[without])
-    labels, _ = ndimage.label(difference >= OUTLINE_LEVEL)
-    near = np.isin(labels, np.unique(labels[window.core & (labels > 0)])) & (labels > 0)
-    shares = [
-        _shaded(looks[i], window.light[i] - usual, window.evidence[i], near, window.grid) for i in with_it
-    ]
-    return np.asarray(difference * (1.0 - np.mean(shares, axis=0)), np.float32)
-
-
-def _median_light(light: Float32Array) -> Float32Array:
+def median_light(light: Float32Array) -> Float32Array:
+    """Return the median of (look, row, col) brightness over the looks that saw a pixel, NaN where none did."""
     ordered = np.sort(light, axis=0)  # what is unseen comes last
     count = np.isfinite(light).sum(0)[None]
     low, high = (
@@ -166,47 +142,7 @@ def _median_light(light: Float32Array) -> Float32Array:
     return np.where(count[0] > 0, (low + high) / np.float32(2.0), np.float32(np.nan))
 
 
-def _shaded(
-    look: LookEvidence, change: Float32Array, evidence: Float32Array, near: Mask, grid: SiteGrid
-) -> Mask:
-    """Return the pixels of a candidate that are its shadow in one look; none where the sun is unknown."""
-    nothing = np.zeros(near.shape, bool)
-    if look.sun_azimuth_deg is None or look.sun_elevation_deg is None or not near.any():
-        return nothing
-    around = np.isfinite(change) & ~ndimage.binary_dilation(near, iterations=3)
-    level = float(np.median(change[around])) if around.sum() >= 40 else 0.0
-    known = near & np.isfinite(change) & np.isfinite(evidence)
-    dark = known & (change - level < _SHADOW_DROP)
-    lit = known & ~dark
-    if lit.sum() * grid.gsd_m**2 < _LEAST_LIT_M2 or not dark.any():
-        return nothing
-    if evidence[dark].mean() > evidence[lit].mean():
-        return nothing
-    reach_m = min(
-        _STACK_HEIGHT_M / math.tan(math.radians(max(look.sun_elevation_deg, 10.0))), 2 * _LONGEST_SHADOW_M
-    )
-    azimuth = math.radians(look.sun_azimuth_deg)
-    cast = nothing.copy()
-    for step in range(1, max(1, round(reach_m / grid.gsd_m)) + 1):
-        # Rows count southwards: away from the sun is down where the sun stands north.
-        down, right = step * math.cos(azimuth), -step * math.sin(azimuth)
-        cast |= _moved(lit, round(down), round(right))
-    return np.asarray(cast & dark, bool)
-
-
-def _moved(mask: Mask, down: int, right: int) -> Mask:
-    """Return a mask moved by whole pixels; nothing comes in from outside."""
-    moved = np.zeros_like(mask)
-    rows, cols = mask.shape
-    if abs(down) >= rows or abs(right) >= cols:
-        return moved
-    moved[max(down, 0) : rows + min(down, 0), max(right, 0) : cols + min(right, 0)] = mask[
-        max(-down, 0) : rows + min(-down, 0), max(-right, 0) : cols + min(-right, 0)
-    ]
-    return moved
-
-
-def _edge_level(window: Window, with_it: NDArray[np.int64]) -> Float32Array:
+def edge_level(window: Window, with_it: NDArray[np.int64]) -> Float32Array:
     """Return the log-odds at an object's edge, per pixel: 0 where the detector is sure nearby, lower where it is not.
 
     In a row some containers show better than others; each has its own edge. Places far weaker than the rest of the
@@ -280,7 +216,7 @@ def lit_share(window: Window, inside: Mask, standing: Sequence[int], missing: Se
 
     A roof or a bank has lit parts; the shadow of something else is dark from rim to rim, and longest under a low sun.
     """
-    change = _median_light(window.light[list(standing)]) - _median_light(window.light[list(missing)])
+    change = median_light(window.light[list(standing)]) - median_light(window.light[list(missing)])
     known = np.isfinite(change)
     near = ndimage.binary_dilation(inside, iterations=3)
     if (known & ~near).sum() < 40 or (known & inside).sum() < 4:

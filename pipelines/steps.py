@@ -627,9 +627,9 @@ def _own_weights() -> str:
     return network_weights_sha256()
 
 
-# What a report is made of beside the weights, which have a hash of their own: code, fitted numbers, the page's style.
+# What a report is made of: code, fitted numbers, weights, the page's style. A network that was named has a hash of its own.
 PACKAGES = ("imagery", "pipelines")
-SHAPING = (".py", ".json", ".css")
+SHAPING = (".py", ".json", ".onnx", ".css")
 
 
 @lru_cache(maxsize=1)

@@ -283,15 +283,19 @@ def _pooled_truth(
     return np.array(value), np.array(low), np.array(present)
 
 
-def candidates(site: Site, verifier: Verifier) -> list[Row]:
-    """Return every candidate of a site: class, values, whether it is true, site name."""
-    grid = site.looks[0].grid
+def aoi_of(grid: SiteGrid) -> NDArray[np.bool_]:
+    """Return where changes of a pool's site are asked for: not at the edges of its pictures."""
     inside = np.ones(grid.shape, bool)
     edge = round(8.0 / grid.gsd_m)
     inside[:edge], inside[-edge:], inside[:, :edge], inside[:, -edge:] = False, False, False, False
+    return inside
+
+
+def candidates(site: Site, verifier: Verifier) -> list[Row]:
+    """Return every candidate of a site: class, values, whether it is true, site name."""
     # What a look can show was measured with some network; the next one's evidence must not be left out by it.
     options = DetectionOptions(min_confidence=0.0, keep_to_limits=False)
-    found = judged_changes(site.looks, inside, options, verifier)
+    found = judged_changes(site.looks, aoi_of(site.looks[0].grid), options, verifier)
     return [(str(change.object_class), values, _is_true(change, site), site.name) for change, values in found]
 
 

@@ -12,7 +12,7 @@ is centred on its local median and divided by its local spread, so a constant ad
 import hashlib
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -84,7 +84,7 @@ class PresenceNetwork:
         """
         source = WEIGHTS if path is None else path
         content, digest = _checked(source)
-        return cls(digest, _open_session(content, source.name))
+        return cls(digest, open_session(content, source.name, ["image", "condition"]))
 
     def log_odds(self, look: Look) -> Float32Image:
         """Return the presence of each class, look alone.
@@ -152,7 +152,13 @@ def _checked(source: Path) -> tuple[bytes, str]:
     return content, digest
 
 
-def _open_session(content: bytes, name: str) -> Any:
+def open_session(content: bytes, name: str, inputs: Sequence[str]) -> Any:
+    """Open a stored model that takes ``inputs`` on one thread, so that the same numbers come out of it in any process.
+
+    Raises
+    ------
+    NetworkWeightsDamaged : it is no model, or one of something else
+    """
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -164,7 +170,7 @@ def _open_session(content: bytes, name: str) -> Any:
         session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # the runtime has a dozen private classes for "not a model"
         raise NetworkWeightsDamaged(f"{name} is no network that onnxruntime can read: {error}") from error
-    if [i.name for i in session.get_inputs()] != ["image", "condition"]:
+    if [i.name for i in session.get_inputs()] != list(inputs):
         raise NetworkWeightsDamaged(f"{name} is a network, but not one of depotwatch's: wrong inputs")
     return session
 
