@@ -36,7 +36,7 @@ from imagery.illumination import Sun, View
 from imagery.lifecycle import Lifecycle, LifecycleOptions, day_numbers, follow, status_of
 from imagery.limits import COUNTABLE_GSD_M, detection_limits, smallest_area_m2, state_of
 from imagery.look import Look
-from imagery.objects import Outline, count_containers, outline
+from imagery.objects import Outline, count_containers, drawn_in, outline
 from imagery.observability import ObservationState
 from imagery.standing import standing_rows
 from imagery.verification import (
@@ -47,6 +47,7 @@ from imagery.verification import (
     inner_mask,
     pooled_evidence,
     presence_difference,
+    without_shadow,
 )
 
 LEARNED_CLASSES = (ObjectClass.CONTAINER, ObjectClass.BERM, ObjectClass.OTHER)
@@ -359,15 +360,23 @@ class _Series:
         rough: Lifecycle,
     ) -> tuple[Change, dict[str, float]] | None:
         difference = presence_difference(window, rough, place.direction)
-        drawn = outline(difference, window.core, kind, window.grid)
-        if kind is ObjectClass.CONTAINER and all(look.learned for look in looks):
-            membership = delineated(looks, window, rough, place.direction, difference)
-            drawn = outline(membership, window.core, kind, window.grid) or drawn
+        sharper, drawn = difference, outline(difference, window.core, kind, window.grid)
+        if kind is ObjectClass.CONTAINER and drawn is not None and not drawn.single_file:
+            # In rows a dark container beside a bright one looks like its shadow: only what is left as a single file is believed.
+            bare = without_shadow(looks, window, rough, place.direction, difference)
+            lone = outline(bare, window.core, kind, window.grid)
+            if lone is not None and lone.single_file:
+                sharper, drawn = bare, lone
         if drawn is None or drawn.area_m2.value < _smallest(kind, looks):
             return None
         blind = along_the_sun(looks, drawn) if kind is ObjectClass.BERM else None
-        settled = self._followed(kind, looks, place, window, inner_mask(drawn, difference, window), blind)
-        return None if settled is None else self._change(kind, looks, place, window, *settled, drawn)
+        settled = self._followed(kind, looks, place, window, inner_mask(drawn, sharper, window), blind)
+        if settled is None:
+            return None
+        change, values = self._change(kind, looks, place, window, *settled, drawn)
+        if kind is ObjectClass.CONTAINER and change.confidence >= self.options.min_confidence:
+            change = _delineated(change, looks, window, rough, difference)
+        return change, values
 
     def _followed(
         self,
@@ -413,20 +422,21 @@ class _Series:
             else (None, _NOT_COUNTED[kind])
         )
         concerned = sorted({found.before, found.after, *found.supporting, *found.against})
+        told = drawn_in(drawn, kind, window.grid.gsd_m)
         change = Change(
             kind,
             place.direction,
-            drawn.footprint,
+            told.footprint,
             OnsetInterval(looks[found.before].t_utc, looks[found.after].t_utc),
             looks[found.last_seen if place.direction is Direction.APPEARED else found.before].t_utc,
             status_of(found, kind, confidence, verified=learned and values["rival"] >= 0.0),
             confidence,
             count,
             reason,
-            drawn.area_m2,
-            drawn.length_m,
-            drawn.width_m,
-            drawn.orientation_deg,
+            told.area_m2,
+            told.length_m,
+            told.width_m,
+            told.orientation_deg,
             gsd_m,
             len(found.supporting),
             len(found.against),
@@ -438,6 +448,36 @@ class _Series:
             _against(found, looks, learned, kind, values),
         )
         return change, values
+
+
+def _delineated(
+    change: Change,
+    looks: Sequence[LookEvidence],
+    window: Window,
+    found: Lifecycle,
+    difference: NDArray[np.float32],
+) -> Change:
+    """Return a change of containers drawn, measured and counted by the pixels that are theirs.
+
+    As it was where geometry alone found it, or too few pixels of it are likely enough.
+    """
+    if not all(look.learned for look in looks):
+        return change
+    membership = delineated(looks, window, found, change.direction, difference)
+    drawn = outline(membership, window.core, change.object_class, window.grid)
+    if drawn is None or drawn.area_m2.value < _smallest(change.object_class, looks):
+        return change
+    count, reason = count_containers(drawn.footprint, change.gsd_m)
+    return replace(
+        change,
+        footprint=drawn.footprint,
+        count=count,
+        count_reason=reason,
+        area_m2=drawn.area_m2,
+        length_m=drawn.length_m,
+        width_m=drawn.width_m,
+        orientation_deg=drawn.orientation_deg,
+    )
 
 
 def _against(

@@ -32,6 +32,7 @@ OUTLINE_LEVEL = 0.45
 _BOX_FILL = 0.72
 _BLOCK_FILL = 0.88
 _SINGLE_WIDTH_M = 4.5
+_SINGLE_FILE_M = CONTAINER_WIDTH_M + 0.1
 _SNAP_M = 2.0
 # Less than this share of the smallest container is a piece of one that the outline broke off.
 _FRAGMENT = 0.6
@@ -42,6 +43,10 @@ _SHARE_FORTY = 0.55
 # swallow gaps and lose ends, and stacks hold up to three layers of which the outline shows one, so the interval reaches much
 # further up than down.
 _FEWEST, MOST_STACKED = 0.5, 3.0
+# Outlines of rows and blocks reach so far over the true edge, in pixels: a pixel that a roof covers in part, its wall and its
+# shadow all look like the roof. On 32 rendered series of 0.4-0.8 m, drawn in by this, the median area was 1.3 of the true one
+# instead of 1.6, and 51 % of those found matched at an IoU of 0.5 instead of 43 %. Single files have their own width already.
+_OVER_EDGE_PX = 0.75
 # True areas over outlined ones, 5 % and 95 %: 125 containers and rows of those series, 9 banks of older ones.
 _AREA_FACTORS = {
     ObjectClass.CONTAINER: (0.5, 2.2),
@@ -62,6 +67,11 @@ class Outline:
     width_m: float
     orientation_deg: float
     box_fill: float
+
+    @property
+    def single_file(self) -> bool:
+        """Whether it is as wide as one container."""
+        return self.width_m < _SINGLE_FILE_M
 
 
 def outline(
@@ -93,6 +103,25 @@ def outline(
         polygon = _squared(polygon)
     length, width, heading, fill = _measures(polygon, object_class, grid.gsd_m)
     return Outline(polygon, area_estimate(polygon, grid.gsd_m, object_class), length, width, heading, fill)
+
+
+def drawn_in(drawn: Outline, object_class: ObjectClass, gsd_m: float) -> Outline:
+    """Return the outline as reported: rows and blocks of containers drawn in by how far outlines reach over their edge.
+
+    Banks, single files and parts that would vanish stay as they are.
+    """
+    if object_class is not ObjectClass.CONTAINER:
+        return drawn
+    margin = _OVER_EDGE_PX * gsd_m
+    parts = []
+    for part in shapely.get_parts(drawn.footprint):
+        single = box_sides(part)[1] < _SINGLE_FILE_M
+        # Drawn in with sharp corners, a ragged outline can cross itself; what is left then is whole parts of it.
+        inner = part if single else _areas_of(part.buffer(-margin, join_style="mitre"))
+        parts.append(part if inner.is_empty else inner)
+    polygon = shapely.union_all(parts)
+    length, width, heading, fill = _measures(polygon, object_class, gsd_m)
+    return Outline(polygon, area_estimate(polygon, gsd_m, object_class), length, width, heading, fill)
 
 
 def _contour(image: Float32Image, grid: SiteGrid) -> BaseGeometry:

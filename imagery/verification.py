@@ -22,7 +22,7 @@ from imagery.evidence.ridges import MIN_NORMAL_COSINE
 from imagery.grid import SiteGrid
 from imagery.lifecycle import Lifecycle, LifecycleOptions
 from imagery.limits import smallest_area_m2
-from imagery.objects import Outline
+from imagery.objects import OUTLINE_LEVEL, Outline
 
 Mask = NDArray[np.bool_]
 Float32Array = NDArray[np.float32]
@@ -38,10 +38,12 @@ _PEAK = 0.85
 _FEWEST_TO_TELL = 3
 _CONTAINER_HEIGHT_M = 2.6
 _LONGEST_SHADOW_M = 9.0
-# What darkens by a third may be shadow.
+# What darkens by a third may be shadow; a stack of two casts it; half of the smallest container must stay lit to cast any.
 _SHADOW_DROP = math.log(0.65)
+_STACK_HEIGHT_M = 5.2
 # Fisher-transformed correlation of the surroundings across an onset, below which the season changed everything alike.
 _LEAST_ALIKE = 0.3
+_LEAST_LIT_M2 = 7.0
 _SHIFTS_PX = (0.5, 2.0)
 # A bank that fills so much of its box and is so many times as long as wide has one axis.
 _STRAIGHT_FILL, _STRAIGHT_ASPECT = 0.5, 2.0
@@ -132,6 +134,29 @@ def sides(
     return (after, before) if direction is Direction.APPEARED else (before, after)
 
 
+def without_shadow(
+    looks: Sequence[LookEvidence],
+    window: Window,
+    found: Lifecycle,
+    direction: Direction,
+    difference: Float32Array,
+) -> Float32Array:
+    """Return the difference less its share in looks where the place is the shadow of the object, not the object.
+
+    A detector that learned what containers look like with their shadows answers on both. What darkened against the looks
+    without the object, and lies behind what did not darken, as seen from the sun and no further than a stack's shadow
+    falls, is shadow. Where everything darkened (a dark object) or the detector is surest of the dark part, nothing is.
+    """
+    with_it, without = sides(window, found, direction)
+    usual = median_light(window.light[without])
+    labels, _ = ndimage.label(difference >= OUTLINE_LEVEL)
+    near = np.isin(labels, np.unique(labels[window.core & (labels > 0)])) & (labels > 0)
+    shares = [
+        _shaded(looks[i], window.light[i] - usual, window.evidence[i], near, window.grid) for i in with_it
+    ]
+    return np.asarray(difference * (1.0 - np.mean(shares, axis=0)), np.float32)
+
+
 def median_light(light: Float32Array) -> Float32Array:
     """Return the median of (look, row, col) brightness over the looks that saw a pixel, NaN where none did."""
     ordered = np.sort(light, axis=0)  # what is unseen comes last
@@ -140,6 +165,46 @@ def median_light(light: Float32Array) -> Float32Array:
         np.take_along_axis(ordered, np.maximum(at, 0), 0)[0] for at in ((count - 1) // 2, count // 2)
     )
     return np.where(count[0] > 0, (low + high) / np.float32(2.0), np.float32(np.nan))
+
+
+def _shaded(
+    look: LookEvidence, change: Float32Array, evidence: Float32Array, near: Mask, grid: SiteGrid
+) -> Mask:
+    """Return the pixels of a candidate that are its shadow in one look; none where the sun is unknown."""
+    nothing = np.zeros(near.shape, bool)
+    if look.sun_azimuth_deg is None or look.sun_elevation_deg is None or not near.any():
+        return nothing
+    around = np.isfinite(change) & ~ndimage.binary_dilation(near, iterations=3)
+    level = float(np.median(change[around])) if around.sum() >= 40 else 0.0
+    known = near & np.isfinite(change) & np.isfinite(evidence)
+    dark = known & (change - level < _SHADOW_DROP)
+    lit = known & ~dark
+    if lit.sum() * grid.gsd_m**2 < _LEAST_LIT_M2 or not dark.any():
+        return nothing
+    if evidence[dark].mean() > evidence[lit].mean():
+        return nothing
+    reach_m = min(
+        _STACK_HEIGHT_M / math.tan(math.radians(max(look.sun_elevation_deg, 10.0))), 2 * _LONGEST_SHADOW_M
+    )
+    azimuth = math.radians(look.sun_azimuth_deg)
+    cast = nothing.copy()
+    for step in range(1, max(1, round(reach_m / grid.gsd_m)) + 1):
+        # Rows count southwards: away from the sun is down where the sun stands north.
+        down, right = step * math.cos(azimuth), -step * math.sin(azimuth)
+        cast |= _moved(lit, round(down), round(right))
+    return np.asarray(cast & dark, bool)
+
+
+def _moved(mask: Mask, down: int, right: int) -> Mask:
+    """Return a mask moved by whole pixels; nothing comes in from outside."""
+    moved = np.zeros_like(mask)
+    rows, cols = mask.shape
+    if abs(down) >= rows or abs(right) >= cols:
+        return moved
+    moved[max(down, 0) : rows + min(down, 0), max(right, 0) : cols + min(right, 0)] = mask[
+        max(-down, 0) : rows + min(-down, 0), max(-right, 0) : cols + min(-right, 0)
+    ]
+    return moved
 
 
 def edge_level(window: Window, with_it: NDArray[np.int64]) -> Float32Array:

@@ -9,15 +9,18 @@ from hypothesis import strategies as st
 from scipy import ndimage
 from shapely import affinity, contains_xy, unary_union
 from shapely.geometry import box
+from shapely.geometry.base import BaseGeometry
 
 from imagery.changes import ObjectClass
 from imagery.grid import SiteGrid
 from imagery.limits import detection_limits
 from imagery.objects import (
+    Outline,
     area_estimate,
     box_sides,
     count_containers,
     crest_length_m,
+    drawn_in,
     outline,
 )
 
@@ -118,21 +121,46 @@ def test_the_interval_of_a_count_allows_for_a_second_layer(rows: int) -> None:
     assert 2 * rows <= count.high
 
 
+def drawn_as(polygon: BaseGeometry, kind: ObjectClass) -> Outline:
+    return Outline(polygon, area_estimate(polygon, 0.5, kind), 1.0, 1.0, 0.0, 1.0)
+
+
+def test_a_row_is_reported_drawn_in_by_what_outlines_reach_over_its_edge() -> None:
+    true = box(0, 0, 12.19, 8.0)
+    told = drawn_in(
+        drawn_as(true.buffer(0.375, join_style="mitre"), ObjectClass.CONTAINER), ObjectClass.CONTAINER, 0.5
+    )
+    assert told.footprint.symmetric_difference(true).area == pytest.approx(0.0, abs=1e-6)
+    assert (told.length_m, told.width_m) == pytest.approx((12.19, 8.0))
+    assert told.area_m2.value == pytest.approx(true.area)
+
+
 @settings(deadline=None, max_examples=60)
 @given(seed=st.integers(0, 2**32 - 1))
 @example(seed=8)
 @example(seed=172)
 @example(seed=476)
-def test_outlines_of_any_shape_are_valid(seed: int) -> None:
+def test_outlines_of_any_shape_are_valid_and_stay_so_when_drawn_in(seed: int) -> None:
+    """The examples cross themselves when GEOS draws them in with sharp corners."""
     rng = np.random.default_rng(seed)
     rough = ndimage.gaussian_filter(rng.standard_normal((80, 80)), rng.uniform(0.8, 3.0))
     image, gsd_m = (0.5 * rough / rough.std()).astype(np.float32), (0.3, 0.5, 0.7, 1.0)[seed % 4]
     grid = SiteGrid(32633, 500_000.0, 5_500_000.0, gsd_m, *image.shape)
     drawn = outline(image, image > 0.5, ObjectClass.CONTAINER, grid)
     assert drawn is not None
-    assert drawn.footprint.is_valid
-    assert drawn.footprint.geom_type in {"Polygon", "MultiPolygon"}
-    assert drawn.footprint.area > 0.0
+    inner = drawn_in(drawn, ObjectClass.CONTAINER, gsd_m)
+    for one in (drawn.footprint, inner.footprint):
+        assert one.is_valid
+        assert one.geom_type in {"Polygon", "MultiPolygon"}
+    assert 0 < inner.footprint.area <= drawn.footprint.area + 1e-6
+
+
+def test_single_files_banks_and_slivers_are_reported_as_they_are_drawn() -> None:
+    single, sliver = box(0, 0, 12.19, 2.44), box(50, 0, 50.6, 30)
+    both = drawn_as(unary_union([single, sliver]), ObjectClass.CONTAINER)
+    assert drawn_in(both, ObjectClass.CONTAINER, 0.5).footprint.equals(both.footprint)
+    bank = drawn_as(box(0, 0, 40, 9), ObjectClass.BERM)
+    assert drawn_in(bank, ObjectClass.BERM, 0.5) is bank
 
 
 @pytest.mark.parametrize("kind", list(ObjectClass))

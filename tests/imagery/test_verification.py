@@ -22,6 +22,7 @@ from imagery.verification import (
     shadow_change,
     shift_sensitivity,
     structure_change,
+    without_shadow,
 )
 
 GRID = SiteGrid(32633, 500_000.0, 5_500_060.0, 0.5, 120, 120)
@@ -108,6 +109,44 @@ def test_a_constant_added_to_the_light_changes_nothing() -> None:
     assert shadow_change(looks, brighter, OUTLINE, [1], [0]) == pytest.approx(
         shadow_change(looks, plain, OUTLINE, [1], [0]), abs=1e-3
     )
+
+
+def _shaded_difference(azimuth_deg: float | None, *, roof: float = 0.5) -> NDArray[np.float32]:
+    """Return what is left of a difference that takes a roof and the dark strip north of it for one object."""
+    window = _window(_light(seed=1), _light(seed=2, roof=roof, shade=0.7))
+    difference = np.zeros(GRID.shape, np.float32)
+    difference[60:80, 40:64] = 0.9
+    core = difference > 0
+    evidence = np.where(core, 4.0, -6.0).astype(np.float32)
+    evidence[60:68] -= 1.0
+    found = follow(
+        np.array([-6.0, 4.0]),
+        np.ones(2, bool),
+        np.array([0.0, 30.0]),
+        Direction.APPEARED,
+        (0, 1),
+        LifecycleOptions(),
+    )
+    assert found is not None
+    window = dataclasses.replace(
+        window, core=core, evidence=np.stack([np.full_like(evidence, -6.0), evidence])
+    )
+    return without_shadow(_looks(2, azimuth_deg), window, found, Direction.APPEARED, difference)
+
+
+def test_the_shadow_behind_a_roof_is_no_part_of_it() -> None:
+    left = _shaded_difference(SUN_IN_THE_SOUTH)
+    assert left[70:80, 41:63].min() > 0.8
+    assert (left[61:67, 41:63] < 0.1).mean() > 0.95
+
+
+@pytest.mark.parametrize(
+    ("azimuth_deg", "roof"),
+    [(0.0, 0.5), (None, 0.5), (SUN_IN_THE_SOUTH, -0.8)],
+    ids=["towards the sun", "sun unknown", "dark roof"],
+)
+def test_a_dark_part_that_no_shadow_explains_stays(azimuth_deg: float | None, roof: float) -> None:
+    assert _shaded_difference(azimuth_deg, roof=roof)[60:80, 40:64].min() > 0.8
 
 
 def test_where_the_season_changed_everything_texture_says_nothing() -> None:
