@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 import rasterio
@@ -23,13 +23,13 @@ from rasterio.errors import RasterioIOError
 from rasterio.windows import Window
 
 from imagery.errors import UnreadableRaster, UnsupportedRaster
+from imagery.tiff import BITS, Directory, blocks_of, read_directory, read_head
 
 DTYPES = ("uint8", "uint16", "int16", "float32")
 
 # A window read decodes whole blocks: this bounds the memory that one hostile block can ask for.
 MAX_BLOCK_BYTES = 512 * 2**20
 MAX_RASTER_PIXELS = 20_000_000_000
-MAX_BLOCKS = 4_000_000
 # DEFLATE cannot pack more than 1032:1; whatever claims more holds nothing or is a bomb. Small files may: a flat mask.
 MAX_PACKING = 2000
 PACKING_MATTERS_BYTES = 256 * 2**20
@@ -259,35 +259,6 @@ def _first_line(error: Exception) -> str:
 
 # --- the table of blocks -------------------------------------------------------------------------------------------
 
-_SIZES = {
-    1: 1,
-    2: 1,
-    3: 2,
-    4: 4,
-    5: 8,
-    6: 1,
-    7: 1,
-    8: 2,
-    9: 4,
-    10: 8,
-    11: 4,
-    12: 8,
-    13: 4,
-    16: 8,
-    17: 8,
-    18: 8,
-}
-_INTEGERS = {1: "u1", 3: "u2", 4: "u4", 13: "u4", 16: "u8", 18: "u8"}
-_WIDTH, _LENGTH, _BITS, _SAMPLES, _ROWS_PER_STRIP, _PLANAR = 256, 257, 258, 277, 278, 284
-_STRIP_OFFSETS, _STRIP_BYTES, _TILE_WIDTH, _TILE_LENGTH, _TILE_OFFSETS, _TILE_BYTES = (
-    273,
-    279,
-    322,
-    323,
-    324,
-    325,
-)
-
 
 def _check_blocks(path: Path) -> None:
     """Raise UnreadableRaster unless every block of the first image lies in the file and the sizes are possible."""
@@ -308,8 +279,8 @@ def _check_table(path: Path) -> None:
         raise UnreadableRaster(f"{path.name}: is empty (0 bytes); copy it again", pointer=str(path))
     with path.open("rb") as file:
         try:
-            fields = _first_directory(file, size)
-            problem = _block_problem(fields, size)
+            head = read_head(file)
+            problem = _block_problem(read_directory(file, size, head, head.first), size)
         except (struct.error, KeyError, IndexError, ValueError, OverflowError) as error:
             raise UnreadableRaster(
                 f"{path.name}: its TIFF directory is damaged or missing; copy it again ({_first_line(error)})",
@@ -319,27 +290,22 @@ def _check_table(path: Path) -> None:
         raise UnreadableRaster(f"{path.name}: {problem}", pointer=str(path))
 
 
-def _block_problem(fields: dict[int, NDArray[np.uint64]], size: int) -> str:
+def _block_problem(directory: Directory, size: int) -> str:
     """Say what is impossible about a TIFF directory, or nothing."""
-    cols, rows = int(fields[_WIDTH][0]), int(fields[_LENGTH][0])
-    samples = int(fields.get(_SAMPLES, np.array([1], np.uint64))[0])
-    sample_bytes = -(-int(fields.get(_BITS, np.array([1], np.uint64)).max()) // 8)
-    apart = int(fields.get(_PLANAR, np.array([1], np.uint64))[0]) == 2
-    tiled = _TILE_OFFSETS in fields
-    if tiled:
-        block_cols, block_rows = int(fields[_TILE_WIDTH][0]), int(fields[_TILE_LENGTH][0])
-        offsets, lengths = fields[_TILE_OFFSETS], fields[_TILE_BYTES]
-    else:
-        block_cols, block_rows = cols, min(int(fields.get(_ROWS_PER_STRIP, np.array([rows]))[0]), rows)
-        offsets, lengths = fields[_STRIP_OFFSETS], fields[_STRIP_BYTES]
+    blocks = blocks_of(directory)
+    cols, rows, samples = blocks.cols, blocks.rows, blocks.samples
+    block_cols, block_rows = blocks.block_cols, blocks.block_rows
+    offsets, lengths = blocks.offsets, blocks.lengths
+    bits = directory.fields.get(BITS)
+    sample_bytes = 1 if bits is None else -(-int(bits.max()) // 8)
     if min(cols, rows, block_cols, block_rows, samples) < 1:
         return "its header gives a size of zero"
     if cols * rows > MAX_RASTER_PIXELS:
         return f"its header claims {cols:,} x {rows:,} pixels, more than {MAX_RASTER_PIXELS:,}; cut it to the site"
-    block_bytes = block_cols * block_rows * sample_bytes * (1 if apart else samples)
+    block_bytes = block_cols * block_rows * sample_bytes * (1 if blocks.planes > 1 else samples)
     if block_bytes > MAX_BLOCK_BYTES:
         return f"one block would take {block_bytes / 2**20:,.0f} MiB; write it tiled (gdal_translate -of COG)"
-    expected = -(-cols // block_cols) * -(-rows // block_rows) * (samples if apart else 1)
+    expected = blocks.expected
     if len(offsets) != expected or len(lengths) != expected:
         return f"its header promises {expected:,} blocks and lists {len(offsets):,}; copy it again"
     if np.any(offsets > size) or np.any(offsets + lengths > size):
@@ -352,54 +318,3 @@ def _block_problem(fields: dict[int, NDArray[np.uint64]], size: int) -> str:
             f"{int(lengths.sum()):,} bytes of pixels are there; cut it to the part that holds data"
         )
     return ""
-
-
-def _first_directory(file: BinaryIO, size: int) -> dict[int, NDArray[np.uint64]]:
-    """Return the integer fields of a TIFF's or BigTIFF's first directory, by tag."""
-    head = file.read(16)
-    order = {b"II": "<", b"MM": ">"}.get(head[:2])
-    if order is None:
-        raise ValueError("it does not begin as a TIFF")
-    (magic,) = struct.unpack(order + "H", head[2:4])
-    if magic == 42:
-        (start,) = struct.unpack(order + "I", head[4:8])
-        counter, entry, inline = "H", "HHI4s", 4
-    elif magic == 43:
-        (start,) = struct.unpack(order + "Q", head[8:16])
-        counter, entry, inline = "Q", "HHQ8s", 8
-    else:
-        raise ValueError("it does not begin as a TIFF")
-    file.seek(start)
-    width = struct.calcsize(order + counter)
-    (count,) = struct.unpack(order + counter, file.read(width))
-    if count > 4096:
-        raise ValueError(f"{count} directory entries")
-    table = file.read(count * struct.calcsize(order + entry))
-    fields: dict[int, NDArray[np.uint64]] = {}
-    for tag, kind, values, data in struct.iter_unpack(order + entry, table):
-        if kind in _INTEGERS and tag in _WANTED:
-            fields[tag] = _values(file, size, order, kind, values, data, inline)
-    return fields
-
-
-_WANTED = {
-    _WIDTH, _LENGTH, _BITS, _SAMPLES, _ROWS_PER_STRIP, _PLANAR,
-    _STRIP_OFFSETS, _STRIP_BYTES, _TILE_WIDTH, _TILE_LENGTH, _TILE_OFFSETS, _TILE_BYTES,
-}  # fmt: skip
-
-
-def _values(
-    file: BinaryIO, size: int, order: str, kind: int, count: int, data: bytes, inline: int
-) -> NDArray[np.uint64]:
-    """Return one field's values, from the entry itself or from where it points."""
-    if not 1 <= count <= MAX_BLOCKS:
-        raise ValueError(f"a field of {count:,} values")
-    need = count * _SIZES[kind]
-    if need > inline:
-        (place,) = struct.unpack(order + ("I" if inline == 4 else "Q"), data)
-        if place + need > size:
-            raise ValueError("its block table lies beyond the end of the file")
-        file.seek(place)
-        data = file.read(need)
-    dtype: Any = np.dtype(order + _INTEGERS[kind])
-    return np.frombuffer(data, dtype, count).astype(np.uint64)
