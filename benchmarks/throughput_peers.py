@@ -46,7 +46,7 @@ def measure_delayed(catalog: Path, aoi: Path) -> dict[str, Any]:
     from imagery.detection import find_changes
     from pipelines.aoi import read_aoi
     from pipelines.archives import open_archive
-    from pipelines.site import site_grid
+    from pipelines.site_grids import site_grid
     from pipelines.steps import aoi_mask, project
 
     wall, cpu = time.perf_counter(), time.process_time()

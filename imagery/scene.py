@@ -35,8 +35,24 @@ class MaskSource:
 
 
 @dataclass(frozen=True, slots=True)
+class FilePart:
+    """What was fetched of a remote file: ``spans`` are (offset, length) in the whole one of ``size`` bytes.
+
+    ``name`` is what the whole file would be kept as, whatever of it is.
+    """
+
+    name: str
+    size: int
+    spans: tuple[tuple[int, int], ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Scene:
     """One acquisition; ``footprint`` is a WKT polygon in EPSG:4326, ``sha256`` maps each path to its hash.
+
+    ``parts`` tells by path which of the files are excerpts of remote ones; their hash is of the spans alone, see
+    ``pipelines.archives.cutting.excerpt_sha256``.
+
 
     ``off_nadir_deg`` is told only where ``view`` cannot be, for want of its azimuth: which way things lean is then
     unknown, but not whether the view is too oblique.
@@ -56,8 +72,14 @@ class Scene:
     sha256: tuple[tuple[str, str], ...]
     notes: tuple[str, ...] = ()
     off_nadir_deg: float | None = None
+    parts: tuple[tuple[str, FilePart], ...] = ()
 
     @property
     def band_names(self) -> tuple[str, ...]:
         """Common names in reading order."""
         return tuple(b.name for b in self.bands)
+
+    @property
+    def paths(self) -> tuple[str, ...]:
+        """Every file that it is read from, in order."""
+        return tuple(sorted({b.path for b in self.bands} | ({self.mask.path} if self.mask else set())))

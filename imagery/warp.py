@@ -30,6 +30,7 @@ from scipy import ndimage
 from imagery.cloud import guess_obstruction
 from imagery.displacement import Displacement, DisplacementField
 from imagery.errors import UnsupportedRaster
+from imagery.excerpt import assert_held
 from imagery.grid import SiteGrid
 from imagery.illumination import Sun, View
 from imagery.look import Float32Image, Look, StateImage
@@ -91,6 +92,7 @@ def read_look(
     ------
     UnreadableRaster : a file is missing, damaged or no GeoTIFF
     UnsupportedRaster : a file lacks a CRS or cannot be transformed to the grid
+    PixelsNotHeld : a file is an excerpt of a remote one and holds less than the grid needs
     KeyError : a band of ``bands`` is not in the scene
     """
     wanted = scene.bands if bands is None else tuple(_band(scene, name) for name in bands)
@@ -195,7 +197,13 @@ class _Native:
 
 
 def _native(dataset: rasterio.DatasetReader, placed: _Placement) -> _Native | None:
-    """Find the part of a file that a grid needs; None where they do not meet."""
+    """Find the part of a file that a grid needs; None where they do not meet.
+
+    Raises
+    ------
+    UnsupportedRaster : the file's CRS cannot be transformed to the grid's
+    PixelsNotHeld : the file is an excerpt that does not hold that part
+    """
     grid = placed.grid
     rows, cols = np.meshgrid(np.linspace(0, grid.rows, 17), np.linspace(0, grid.cols, 17), indexing="ij")
     points = _file_pixels(dataset.transform, dataset.crs, placed, cols.ravel(), rows.ravel())
@@ -219,8 +227,10 @@ def _native(dataset: rasterio.DatasetReader, placed: _Placement) -> _Native | No
     last = [min(high[i], size[i]) for i in (0, 1)]
     if last[0] <= first[0] or last[1] <= first[1]:
         return None
+    window = Window(first[0], first[1], last[0] - first[0], last[1] - first[1])
+    assert_held(dataset.name, window)
     return _Native(
-        Window(first[0], first[1], last[0] - first[0], last[1] - first[1]),
+        window,
         dataset.transform @ Affine.translation(*first),
         dataset.crs,
         scale,

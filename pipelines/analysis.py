@@ -15,6 +15,7 @@ from imagery.displacement import Displacement
 from imagery.grid import SiteGrid
 from imagery.look import Look
 from imagery.scene import Scene
+from pipelines.archives.ground import Ground
 
 WindowReader = Callable[[str, SiteGrid], Look]
 """``(scene_id, grid) -> Look``: registered and radiometrically normalised to the site's common scale."""
@@ -53,7 +54,8 @@ class Analysis:
 
     ``processing_version`` is the hash of algorithm versions, ``parameters`` and model weights. ``looks`` are in time order.
     ``refused`` are scenes that could not be opened at all: ``(where, code, sentence)``. ``folders`` hold the archives, where
-    there are several: files are named relative to theirs.
+    there are several: files are named relative to theirs. ``ground`` is what the excerpts of remote files, where there are
+    any, were fetched for; None for all of them.
     """
 
     site: Site
@@ -67,3 +69,4 @@ class Analysis:
     refused: tuple[tuple[str, str, str], ...] = ()
     warnings: tuple[str, ...] = ()
     folders: tuple[str, ...] = ()
+    ground: Ground | None = None

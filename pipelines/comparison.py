@@ -328,7 +328,7 @@ class _Looks:
     """The looks of one report by scene, the hashes of their files, and why some could not be read."""
 
     rows: Mapping[str, Mapping[str, Any]]
-    files: Mapping[str, frozenset[str]]
+    files: Mapping[str, Sequence[Mapping[str, Any]]]
     refused: Mapping[str, str]
 
     def words(self, scene: str) -> str:
@@ -339,10 +339,7 @@ class _Looks:
 def _looks_of(report: Mapping[str, Any]) -> _Looks:
     return _Looks(
         {str(row["scene_id"]): row for row in report.get("looks", ())},
-        {
-            str(source["scene_id"]): frozenset(file["sha256"] for file in source["files"])
-            for source in report.get("generated_from", ())
-        },
+        {str(source["scene_id"]): source["files"] for source in report.get("generated_from", ())},
         # By the item's id, or of a folder by the file's name, whose stem is the scene's.
         {
             scene: str(refusal["detail"]).rstrip(".")
@@ -679,7 +676,7 @@ def _why_not(row: Mapping[str, Any]) -> str:
 
 def _one_look(scene: str, was: _Looks, now: _Looks) -> Iterator[Cause]:
     one, other, name = was.rows[scene], now.rows[scene], now.words(scene)
-    if was.files.get(scene) != now.files.get(scene):
+    if _are_others(was.files.get(scene, ()), now.files.get(scene, ())):
         yield Cause("chip", f"The files of scene {name} are others than before.", scene)
     if bool(one.get("used")) != bool(other.get("used")):
         told = (
@@ -699,6 +696,14 @@ def _one_look(scene: str, was: _Looks, now: _Looks) -> Iterator[Cause]:
             f"Scene {name} shows {100 * sees:.0f} % of the site, {100 * seen:.0f} % before.",
             scene,
         )
+
+
+def _are_others(was: Sequence[Mapping[str, Any]], now: Sequence[Mapping[str, Any]]) -> bool:
+    """Tell whether a scene's files changed; of two different excerpts of one remote file that cannot be told."""
+    one, other = ({str(f["path"]): f.get("excerpt") for f in files} for files in (was, now))
+    untold = {p for p in one.keys() & other.keys() if one[p] and other[p] and one[p] != other[p]}
+    before, after = ({f["sha256"] for f in files if f["path"] not in untold} for files in (was, now))
+    return before != after
 
 
 def _shifted(one: Mapping[str, float] | None, other: Mapping[str, float] | None) -> float:

@@ -32,7 +32,8 @@ from imagery.coverage import comparable_fraction, could_compare
 from imagery.detection import TOO_FEW_LOOKS, DetectionOptions, find_changes
 from imagery.displacement import Displacement, no_displacement
 from imagery.errors import DepotwatchError
-from imagery.grid import SiteGrid, snapped_grid
+from imagery.excerpt import PixelsNotHeld
+from imagery.grid import SiteGrid
 from imagery.lifecycle import day_numbers
 from imagery.limits import LOWEST_SUN_DEG, MOST_OBLIQUE_DEG, detection_limits
 from imagery.look import Look
@@ -42,12 +43,14 @@ from imagery.scene import Scene
 from imagery.timeseries import TimeSeriesOptions, coarse_limits, find_disturbances
 from imagery.timeseries.comparable import comparable_looks
 from pipelines.analysis import Analysis, LookSummary, Site, WindowReader
-from pipelines.aoi import outside_scenes, utm_zone
-from pipelines.archives import ArchiveResult, open_archive
+from pipelines.aoi import outside_scenes
+from pipelines.archives import ArchiveResult, Bring, as_found, open_archive
+from pipelines.fetching import fetch_pixels, fetch_surroundings
 from pipelines.parameters import COARSE_GSD_M, Parameters
 from pipelines.products import SCRATCH, DamagedProduct, Product, ProductStore
 from pipelines.report import write_report
 from pipelines.runner import Runner, open_runner
+from pipelines.site_grids import site_grid
 from pipelines.steps import (
     VERSIONS,
     ChipSummary,
@@ -69,14 +72,6 @@ from pipelines.steps import (
 )
 from pipelines.working_memory import WORKING_MEMORY
 
-# Context for the detectors and the registration beyond the AOI's edge.
-MARGIN_M = 20.0
-MARGIN_PX = 4
-# A chip smaller than this carries too little texture to be placed by (PITFALLS 1, small AOI).
-MIN_CHIP_PX = 384
-CHIP_MARGIN_PX = 48
-# What a site is drawn on that no scene tells a pixel size of: what the freest archive of all has everywhere.
-SCENELESS_GSD_M = 10.0
 USABLE_STEP = 0.1
 ELEVATION_STEP_DEG = 15.0
 OFF_NADIR_STEP_DEG = 10.0
@@ -121,12 +116,13 @@ def silent(_step: str, _done: int, _total: int) -> None:
 class SceneSet:
     """The scenes of one site and period, and what was refused on the way: ``(where, code, sentence)``.
 
-    ``folders`` hold the archives, where there are several.
+    ``folders`` hold the archives, where there are several. ``bring`` gives scenes the pixels of a piece of ground.
     """
 
     scenes: tuple[Scene, ...]
     refused: tuple[tuple[str, str, str], ...] = ()
     folders: tuple[str, ...] = ()
+    bring: Bring = as_found
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,27 +131,6 @@ class Finished:
 
     analysis: Analysis
     read_window: WindowReader
-
-
-def site_grid(aoi: BaseGeometry, scenes: Sequence[Scene], gsd_m: float | None) -> SiteGrid:
-    """Return the site's grid: UTM zone of the AOI, snapped origin, finest pixel size, a margin around the AOI."""
-    epsg = utm_zone(aoi)
-    finest = min((scene.gsd_m for scene in scenes), default=SCENELESS_GSD_M)
-    size = gsd_m if gsd_m is not None else round(finest, 3)
-    west, south, east, north = project(aoi, "EPSG:4326", f"EPSG:{epsg}").bounds
-    margin = max(MARGIN_M, MARGIN_PX * size)
-    return snapped_grid(epsg, (west - margin, south - margin, east + margin, north + margin), size)
-
-
-def _chip_grid(grid: SiteGrid, search_m: float) -> SiteGrid:
-    smallest = min(grid.shape)
-    margin_px = max(search_m / grid.gsd_m + CHIP_MARGIN_PX, (MIN_CHIP_PX - smallest) / 2)
-    return grid.buffered(margin_px * grid.gsd_m)
-
-
-def _coarse_grid(grid: SiteGrid, scenes: Sequence[Scene]) -> SiteGrid:
-    finest = min(scene.gsd_m for scene in scenes)
-    return grid.coarsened(max(1, round(finest / grid.gsd_m)))
 
 
 def reference_candidates(scenes: Sequence[Scene], chips: Sequence[ChipSummary]) -> list[int]:
@@ -220,6 +195,8 @@ def analyse_scenes(
     for _ in range(REPAIRS):
         try:
             return walk()
+        except PixelsNotHeld:  # a scene lies further off than was searched for, or leans more
+            walk = partial(walk, everywhere=True)
         except LostProduct:  # somebody collected it meanwhile: it is made again
             continue
         except DamagedProduct as error:
@@ -236,24 +213,19 @@ def _through_all_steps(
     period: tuple[datetime, datetime] | None,
     parameters: Parameters,
     progress: Progress,
+    everywhere: bool = False,
 ) -> Finished:
-    scenes = tuple(sorted(found.scenes, key=lambda scene: (scene.t_utc, scene.id)))
-    grid = site_grid(site.aoi, scenes, parameters.gsd_m)
+    fetched = fetch_pixels(site.aoi, found.scenes, found.bring, parameters, everywhere=everywhere)
+    scenes, drawn, ground = fetched.scenes, fetched.grids, fetched.ground
+    grid, grids, chip_grids = drawn.site, drawn.looks, drawn.chips
     aoi = project(site.aoi, "EPSG:4326", grid.crs)
-
     coarse = tuple(scene.gsd_m > COARSE_GSD_M for scene in scenes)
-    grids = {False: grid, True: grid}
-    if any(coarse):
-        grids[True] = _coarse_grid(grid, [scene for scene, flag in zip(scenes, coarse, strict=True) if flag])
-    chip_grids = {
-        flag: _chip_grid(grids[flag], parameters.search_m(grids[flag].gsd_m)) for flag in sorted(set(coarse))
-    }
     chips = runner.map(
         make_chip,
         [ChipUnit(store, scene, chip_grids[flag]) for scene, flag in zip(scenes, coarse, strict=True)],
         _counter(progress, "chips", len(scenes)),
     )
-    refused = list(found.refused)
+    refused = [*found.refused, *fetched.refused]
     refused += [(s.id, *chip.error) for s, chip in zip(scenes, chips, strict=True) if chip.error is not None]
     if all(chip.error is not None for chip in chips):
         where, code, sentence = refused[-1]
@@ -277,9 +249,10 @@ def _through_all_steps(
     ]
 
     progress("changes", 0, 1)
-    reader = partial(_read_window, store, _readable(scenes, by_scene))
     detection = _detect(ProductStore(store), units, outcomes, aoi, parameters)
     progress("changes", 1, 1)
+    scenes, ground = fetch_surroundings(fetched, detection.changes, found.bring, parameters)
+    reader = partial(_read_window, store, _readable(scenes, by_scene))
 
     summaries = [
         _summary(site, scene, index == reference, by_scene.get(scene.id), chips[index])
@@ -297,6 +270,7 @@ def _through_all_steps(
         tuple(refused),
         _warnings(summaries, detection),
         found.folders,
+        ground,
     )
     return Finished(analysis, reader)
 
@@ -677,7 +651,8 @@ def analyse(
         downloads = Path(folder if "://" in place else place) / "downloads"
         archive = open_archive(catalog, cache=downloads, allow_hosts=allow_hosts)
         result = archive.search(site.aoi, period)
-        found = SceneSet(result.scenes, tuple((r.where, r.code, r.sentence) for r in result.refused))
+        refused = tuple((r.where, r.code, r.sentence) for r in result.refused)
+        found = SceneSet(result.scenes, refused, bring=result.bring)
         progress("search", 1, 1)
         if not found.scenes:
             # An archive of the site that is silent in the period is no mistake: nothing was seen, and the report says so.

@@ -28,6 +28,7 @@ from imagery.displacement import Displacement, DisplacementField, RegistrationSt
 from imagery.errors import DepotwatchError, UnreadableRaster
 from imagery.evidence.network import PresenceNetwork
 from imagery.evidence.network import weights_sha256 as network_weights_sha256
+from imagery.excerpt import PixelsNotHeld
 from imagery.grid import SiteGrid, transformer
 from imagery.illumination import Sun, View
 from imagery.limits import conditions_state
@@ -74,7 +75,7 @@ class VanishedScene(DepotwatchError):
 
 
 # No fault of one scene: to leave the scene out and go on would tell of a site what nobody looked at.
-NOT_THE_SCENES_FAULT = (LostProduct, VanishedScene, DamagedProduct, StoreFailed)
+NOT_THE_SCENES_FAULT = (LostProduct, VanishedScene, DamagedProduct, StoreFailed, PixelsNotHeld)
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +137,7 @@ def scene_key(scene: Scene) -> str:
     """Name a scene by its bytes and by what its metadata says of them, never by where it lies."""
     hashes = dict(scene.sha256)
     facts = _fields(scene)
+    del facts["parts"]  # where they lie; what of a file they are is in its hash
     if scene.off_nadir_deg is None:  # products of scenes that are described as ever keep their names
         del facts["off_nadir_deg"]
     facts["bands"] = [_fields(band) | {"path": hashes.get(band.path, band.path)} for band in scene.bands]
@@ -179,8 +181,7 @@ def read_scene(
     try:
         return read_look(scene, grid, displacement=displacement, bands=bands, pixels=WORKING_MEMORY.pixels)
     except UnreadableRaster as error:
-        paths = {band.path for band in scene.bands} | ({scene.mask.path} if scene.mask else set())
-        if gone := sorted(path for path in paths if not Path(path).is_file()):
+        if gone := [path for path in scene.paths if not Path(path).is_file()]:
             raise VanishedScene(
                 f"scene {scene.id}: {gone[0]} was there when its archive was searched and is gone; bring the archive "
                 "back, where every worker sees it, and run again: what is done is kept",

@@ -16,6 +16,8 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from imagery.errors import DepotwatchError
+from imagery.excerpt import Span, are_spans
+from pipelines.archives.cutting import excerpt_sha256
 from pipelines.report.bundle import MANIFEST
 from pipelines.report.canonical import sha256_of
 
@@ -297,31 +299,56 @@ def _compare(
     return differences
 
 
-def _sources(report: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+@dataclass(frozen=True, slots=True)
+class _Source:
+    """A file that a report was made from; ``spans`` of one of ``size`` bytes where no more than they were read."""
+
+    path: str
+    sha256: str
+    size: int | None = None
+    spans: tuple[Span, ...] = ()
+
+    def digest_of(self, path: Path) -> str | None:
+        """Return the hash of the same bytes of a file here; None where it has no such bytes."""
+        if self.size is None:
+            return sha256_of(path)
+        try:
+            return excerpt_sha256(path, self.size, self.spans)
+        except ValueError:
+            return None
+
+
+def _sources(report: Mapping[str, Any]) -> Iterator[_Source]:
     try:
         for scene in report["generated_from"]:
             for file in scene["files"]:
-                yield str(file["path"]), str(file["sha256"])
-    except (KeyError, TypeError) as error:
+                yield _source(file)
+    except (KeyError, TypeError, ValueError) as error:
         raise BadBundle("report.json does not say what it was generated from") from error
 
 
-def _source_hashes(report: Mapping[str, Any]) -> Iterator[str]:
-    return (digest for _, digest in _sources(report))
+def _source(file: Mapping[str, Any]) -> _Source:
+    excerpt = file.get("excerpt")
+    if excerpt is None:
+        return _Source(str(file["path"]), str(file["sha256"]))
+    size, spans = int(excerpt["size"]), tuple((int(at), int(length)) for at, length in excerpt["spans"])
+    if not are_spans(spans, size):
+        raise ValueError("spans that no file has")
+    return _Source(str(file["path"]), str(file["sha256"]), size, spans)
 
 
 def _check_sources(report: Mapping[str, Any], place: Path) -> SourceCheck:
     """Look for the recorded files under a folder, by the end of their path, and compare hashes."""
-    wanted = sorted(set(_sources(report)))
-    names = {PurePosixPath(path).name for path, _ in wanted}
+    wanted = sorted(set(_sources(report)), key=lambda source: (source.path, source.sha256, source.spans))
+    names = {PurePosixPath(source.path).name for source in wanted}
     there = _files_named(place if place.is_dir() else place.parent, names) if wanted else {}
     missing, changed = [], []
-    for path, digest in wanted:
-        hashes = [sha256_of(p) for p in _ending_with(path, there)]
+    for source in wanted:
+        hashes = [source.digest_of(p) for p in _ending_with(source.path, there)]
         if not hashes:
-            missing.append(path)
-        elif digest not in hashes:
-            changed.append(path)
+            missing.append(source.path)
+        elif source.sha256 not in hashes:
+            changed.append(source.path)
     return SourceCheck(len(wanted), len(wanted) - len(missing) - len(changed), tuple(missing), tuple(changed))
 
 
@@ -372,17 +399,23 @@ def _run_again(
         replay(report, catalog, out)
         again = json.loads((out / "report.json").read_text("utf-8"))
         made = {p.relative_to(out).as_posix(): sha256_of(p) for p in sorted(out.rglob("*")) if p.is_file()}
-    if sorted(set(_source_hashes(again))) != sorted(set(_source_hashes(report))):
+    version = again.get("processing_version")
+    same_version = version == report.get("processing_version")
+    if _hashes(again, excerpts=same_version) != _hashes(report, excerpts=same_version):
         reason = "the catalogue holds other scenes than the report was made from"
         return ReplayState.OTHER_SOURCES, reason, (), None
-    version = again.get("processing_version")
-    if version != report.get("processing_version"):
+    if not same_version:
         return ReplayState.OTHER_VERSION, f"this installation is processing version {version}", (), None
     differences = tuple(_compare(listed, made))
     if differences:
         look = first_look_that_differs(report.get("looks", ()), again.get("looks", ()))
         return ReplayState.DIFFERENT, f"{len(differences)} files came out differently", differences, look
     return ReplayState.IDENTICAL, f"{len(made)} files came out byte for byte the same", (), None
+
+
+def _hashes(report: Mapping[str, Any], *, excerpts: bool) -> set[str]:
+    """Return the hashes of a report's sources; another version may have read other excerpts of the same files."""
+    return {source.sha256 for source in _sources(report) if excerpts or source.size is None}
 
 
 def first_look_that_differs(

@@ -17,6 +17,7 @@ from service.moments import interval
 from service.settings import Settings
 
 if TYPE_CHECKING:
+    from pipelines.archives import Bring
     from pipelines.archives.duplicates import Copy
 
 BUNDLE = "bundle.zip"
@@ -141,6 +142,7 @@ class SiteRunner:
         step("search", 0, 1)
         scenes: dict[str, Scene] = {}
         places: dict[str, int] = {}
+        bringing: dict[str, Bring] = {}
         refused: list[tuple[str, str, str]] = []
         for place, archive in enumerate(unit.archives):
             if is_waiting_folder(archive.source):
@@ -162,6 +164,7 @@ class SiteRunner:
             for scene in result.scenes:
                 scenes.setdefault(scene.id, scene)
                 places.setdefault(scene.id, place)
+                bringing.setdefault(scene.id, result.bring)
         copies = copies_between(scenes, places, unit.aoi)
         if unit.scenes is None:
             scenes = {name: scene for name, scene in scenes.items() if name not in copies}
@@ -177,7 +180,12 @@ class SiteRunner:
         with open_runner(1, self.scheduler) as runner:
             finished = analyse_scenes(
                 Site(unit.name, unit.aoi),
-                SceneSet(tuple(scenes.values()), tuple(refused), _folders(unit.archives)),
+                SceneSet(
+                    tuple(scenes.values()),
+                    tuple(refused),
+                    _folders(unit.archives),
+                    lambda scene, ground: bringing[scene.id](scene, ground),
+                ),
                 store=self.products,
                 runner=runner,
                 period=period_of(unit.period),

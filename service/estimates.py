@@ -133,7 +133,7 @@ def load_of(connection: Connection, site: Record, period: str | None, parameters
 def _pixels(aoi: shapely.Geometry, gsds: np.ndarray[Any, Any], gsd_m: float | None) -> float:
     """Return the pixels of looks on a site's grid: coarse looks lie on a grid as coarse as the finest of them."""
     from pipelines.parameters import COARSE_GSD_M
-    from pipelines.site import site_grid
+    from pipelines.site_grids import site_grid
 
     size = float(gsd_m or gsds.min())
     grid = site_grid(aoi, (), size)
@@ -250,6 +250,8 @@ def _look_up_one(
             )
             for scene in opened.search(aoi, period_of(period)).scenes:
                 scenes.setdefault(scene.id, scene)
+        if any(scene.parts for scene in scenes.values()):
+            return None  # products are named by pixels that would have to be fetched first
         inventory = take_inventory(
             Site(site.name, aoi),
             SceneSet(tuple(scenes.values())),

@@ -158,13 +158,18 @@ class TiledScene:
 
 @dataclass(frozen=True, slots=True)
 class SiteTiles:
-    """What one report says about drawing its looks; ``aoi`` is WKB, EPSG:4326."""
+    """What one report says about drawing its looks; ``aoi`` is WKB, EPSG:4326.
+
+    ``ground`` (west, south, east, north in metres) is what excerpts of remote files were fetched for; None for all of
+    them, or where there are none.
+    """
 
     report: str
     aoi: bytes
     pyramid: Pyramid
     stretch: Mapping[str, Any]
     scenes: Mapping[str, TiledScene]
+    ground: tuple[float, float, float, float] | None
 
 
 def tiles_of(connection: Connection, store: ArtefactStore, report: str) -> SiteTiles | None:
@@ -194,8 +199,14 @@ def _tiles_from(report: str, body: Mapping[str, Any], told: Mapping[str, Any]) -
         )
         for entry in told["scenes"]
     }
+    ground = tuple(told["ground"]) if told.get("ground") else None
     return SiteTiles(
-        report, bytes.fromhex(body["site"]["aoi_wkb"]), Pyramid(**told["grid"]), told["stretch"], scenes
+        report,
+        bytes.fromhex(body["site"]["aoi_wkb"]),
+        Pyramid(**told["grid"]),
+        told["stretch"],
+        scenes,
+        ground,
     )
 
 
@@ -284,8 +295,9 @@ def _find_scene(
     """Return the scene a look was made from: by id and time, its files the very same."""
     import shapely
 
-    from pipelines.archives import open_archive
+    from pipelines.archives import Ground, open_archive
 
+    ground = tiles.ground and Ground(tiles.pyramid.epsg, *tiles.ground)
     aoi, period = shapely.from_wkb(tiles.aoi), (scene.t_utc - NEARLY, scene.t_utc + NEARLY)
     for archive in archives:
         try:
@@ -295,12 +307,12 @@ def _find_scene(
                 allow_hosts=allow_hosts | archive.allow_hosts,
                 trust_named=False,
             )
-            found = opened.search(aoi, period).scenes
+            result = opened.search(aoi, period)
+            found = [result.bring(s, ground) for s in result.scenes if s.id == scene.scene_id]
         except DepotwatchError:
             continue  # An archive that is away is no reason not to ask the next.
         for candidate in found:
-            files = tuple(sorted(digest for _, digest in candidate.sha256))
-            if candidate.id == scene.scene_id and files == scene.sha256:
+            if tuple(sorted(digest for _, digest in candidate.sha256)) == scene.sha256:
                 return candidate
     raise SceneNotAtHand(
         f"scene {scene.scene_id} is not in the site's archives as the report read it; bring its files back to see it"

@@ -4,7 +4,8 @@ Archives are read as they are: each file is opened once with one driver and no n
 what the archive says of it, and what is missing is told, never made up. Remote files come through our own client.
 """
 
-from pipelines.archives.archive import Archive, ArchiveResult, Period, Refusal
+from pipelines.archives.archive import Archive, ArchiveResult, Bring, Period, Refusal, as_found
+from pipelines.archives.ground import Ground
 from pipelines.archives.opening import open_archive
 
-__all__ = ["Archive", "ArchiveResult", "Period", "Refusal", "open_archive"]
+__all__ = ["Archive", "ArchiveResult", "Bring", "Ground", "Period", "Refusal", "as_found", "open_archive"]

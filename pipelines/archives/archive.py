@@ -1,8 +1,9 @@
 """What every archive answers: which scenes cover a place in a period, and which were refused and why."""
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, replace
 from datetime import datetime
+from functools import partial
 from typing import Protocol
 
 from shapely.geometry.base import BaseGeometry
@@ -13,10 +14,20 @@ from pipelines.archives.claims import SceneClaim, one_line
 from pipelines.archives.duplicates import without_duplicates
 from pipelines.archives.errors import BadSceneMetadata, DuplicateSceneId
 from pipelines.archives.fingerprints import Fingerprints
-from pipelines.archives.scenes import CheckedScene, Fetch, check_scene, hashed
+from pipelines.archives.ground import Ground
+from pipelines.archives.scenes import CheckedScene, Fetch, brought, check_scene, hashed
 
 DESCRIBED_OUTLINE_TOLERANCE_DEG = 0.02
 Period = tuple[datetime | None, datetime | None]
+
+
+Bring = Callable[[Scene, Ground | None], Scene]
+"""Return a scene whose files hold the pixels of some ground, or all (None); raises DepotwatchError if they don't come."""
+
+
+def as_found(scene: Scene, _ground: Ground | None) -> Scene:
+    """Return a scene as it is: its files are whole."""
+    return scene
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,12 +48,14 @@ class Refusal:
 class ArchiveResult:
     """Scenes that touch the area, by (time, id); ``refused`` by (where, code).
 
-    ``elsewhere`` are footprints (WKT, EPSG:4326) of good scenes of the period that do not touch the area.
+    ``elsewhere`` are footprints (WKT, EPSG:4326) of good scenes of the period that do not touch the area. ``bring`` gives
+    scenes their pixels: of large remote files only the tables are there before.
     """
 
     scenes: tuple[Scene, ...]
     refused: tuple[Refusal, ...] = ()
     elsewhere: tuple[str, ...] = ()
+    bring: Bring = field(default=as_found, compare=False, repr=False)
 
 
 class Archive(Protocol):
@@ -110,7 +123,7 @@ def gather(
         if area is not None and not checked.covered.intersects(area):
             elsewhere.append(checked.scene.footprint)
         else:
-            good.append(hashed(checked, prints))
+            good.append(replace(checked, scene=hashed(checked.scene, fetch, prints)))
     prints.keep()
     kept, copies = without_duplicates(good, area)
     refused.extend(Refusal(c.where, c.code, c.sentence) for c in copies)
@@ -118,7 +131,14 @@ def gather(
         tuple(sorted(kept, key=lambda s: (s.t_utc, s.id))),
         tuple(sorted(refused, key=lambda r: (r.where, r.code, r.sentence))),
         tuple(sorted(set(elsewhere))),
+        partial(_brought, fetch, prints),
     )
+
+
+def _brought(fetch: Fetch, prints: Fingerprints, scene: Scene, ground: Ground | None) -> Scene:
+    moved = brought(scene, ground, fetch, prints)
+    prints.keep()
+    return moved
 
 
 def _far(outline: BaseGeometry, area: BaseGeometry) -> bool:

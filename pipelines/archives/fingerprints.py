@@ -12,7 +12,7 @@ import json
 import os
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import asdict
 from functools import lru_cache
@@ -22,10 +22,13 @@ from typing import Any
 import rasterio
 from affine import Affine
 
-from imagery import rasters
+from imagery import rasters, tiff
+from imagery.excerpt import Span
 from imagery.rasters import RasterHeader, read_header
+from pipelines.archives.cutting import excerpt_sha256
 
 TOO_FRESH_S = 5.0
+EXCERPT = "excerpt 1"
 
 Identity = tuple[int, int, int, int]
 """``(size, inode, time of change, time of change of status)``, times in nanoseconds."""
@@ -49,6 +52,10 @@ class Fingerprints:
     def sha256_of(self, path: str) -> str:
         """Return a file's SHA-256, reading it only where it changed since it was last read."""
         return str(self._found(path, "sha256", lambda: _sha256(path)))
+
+    def sha256_of_excerpt(self, path: str, size: int, spans: Sequence[Span]) -> str:
+        """Return the SHA-256 of what is kept of a remote file, see ``pipelines.archives.cutting.excerpt_sha256``."""
+        return str(self._found(path, EXCERPT, lambda: excerpt_sha256(path, size, spans)))
 
     def header_of(self, path: str) -> RasterHeader:
         """Return a file's checked header, see ``imagery.rasters.read_header``, opening it only where it changed.
@@ -108,7 +115,7 @@ def _identity(path: str) -> Identity:
 
 def _read(place: Path) -> Entries:
     """Read what was kept, less headers of other versions; what is not there or not whole is nothing."""
-    kinds = {"sha256", _header_kind()}
+    kinds = {"sha256", EXCERPT, _header_kind()}
     try:
         return {
             str(name): (
@@ -132,8 +139,8 @@ def _sha256(path: str) -> str:
 @lru_cache(maxsize=1)
 def _header_kind() -> str:
     """Name headers by what reads them: our reader's source and GDAL's version."""
-    source = Path(str(rasters.__file__)).read_bytes()
-    return f"header {hashlib.sha256(source).hexdigest()[:16]} {rasterio.__gdal_version__}"
+    sources = [Path(str(module.__file__)).read_bytes() for module in (rasters, tiff)]
+    return f"header {hashlib.sha256(b''.join(sources)).hexdigest()[:16]} {rasterio.__gdal_version__}"
 
 
 def _plain(header: RasterHeader) -> dict[str, Any]:

@@ -14,6 +14,8 @@ from pipelines.archives.folder import Folder
 from pipelines.archives.static_catalog import StaticCatalog, local_path
 
 if TYPE_CHECKING:
+    from imagery.excerpt import Held
+    from imagery.scene import FilePart
     from pipelines.archives.download import Downloader
 
 _REMOTE = ("http", "https")
@@ -96,3 +98,11 @@ class _Fetcher:
 
             self._downloader = Downloader(self._cache, self._allow_hosts)
         return self._downloader.fetch(href)
+
+    def bring(self, path: Path, window: Held) -> Path:
+        """See ``Fetch``."""
+        return path if self._downloader is None else self._downloader.bring(path, window)
+
+    def part_of(self, path: str) -> FilePart | None:
+        """See ``Fetch``."""
+        return None if self._downloader is None else self._downloader.part_of(path)

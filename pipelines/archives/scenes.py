@@ -5,10 +5,11 @@ refused; the description alone knows time, angles and how numbers become reflect
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 from affine import Affine
@@ -17,19 +18,35 @@ from shapely import Polygon
 from shapely.geometry.base import BaseGeometry
 
 from imagery.errors import UnsupportedRaster
+from imagery.excerpt import Held
 from imagery.grid import transformer
 from imagery.illumination import Sun, View
 from imagery.rasters import RasterHeader
-from imagery.scene import BandSource, MaskSource, Scene, Units
+from imagery.scene import BandSource, FilePart, MaskSource, Scene, Units
 from pipelines.antimeridian import HALF_TURN, cut, eastward, uncut
 from pipelines.archives.band_names import guessed_names, unique_names
 from pipelines.archives.claims import BandClaim, FileClaim, SceneClaim
 from pipelines.archives.errors import BadSceneMetadata, BandCountMismatch, MixedDtypes, SceneWithoutBands
 from pipelines.archives.fingerprints import Fingerprints
+from pipelines.archives.ground import Ground, window_of
 from pipelines.archives.radiometry import Radiometry, radiometry
 
-Fetch = Callable[[str, Path], Path]
-"""``(href, folder) -> local file``: resolves a reference as written in an archive that lies in ``folder``."""
+
+class Fetch(Protocol):
+    """Brings what an archive refers to onto this machine."""
+
+    def __call__(self, href: str, folder: Path, /) -> Path:
+        """Return the local file of a reference as written in an archive that lies in ``folder``; maybe without pixels."""
+        ...
+
+    def bring(self, path: Path, window: Held) -> Path:
+        """Return a file that holds a window of the pixels of one that was returned before."""
+        ...
+
+    def part_of(self, path: str) -> FilePart | None:
+        """Return what of a remote file one that was returned before is; None where it is all of it."""
+        ...
+
 
 # Bands this much coarser than the scene's finest are left out: they would need another resampling and add no object.
 COARSER_BANDS_LEFT_OUT = 1.5
@@ -110,11 +127,34 @@ def _mask(claim: SceneClaim, fetch: Fetch, prints: Fingerprints) -> MaskSource |
     return MaskSource(path, claim.mask.index, claim.mask.kind)
 
 
-def hashed(checked: CheckedScene, prints: Fingerprints) -> CheckedScene:
-    """Return the scene with the SHA-256 of every file that it is read from."""
-    scene = checked.scene
-    paths = sorted({b.path for b in scene.bands} | ({scene.mask.path} if scene.mask else set()))
-    return replace(checked, scene=replace(scene, sha256=tuple((p, prints.sha256_of(p)) for p in paths)))
+def hashed(scene: Scene, fetch: Fetch, prints: Fingerprints) -> Scene:
+    """Return the scene with the SHA-256 of every file that it is read from: of remote ones of what was fetched."""
+    parts = tuple((path, part) for path in scene.paths if (part := fetch.part_of(path)) is not None)
+    cut = dict(parts)
+    digests = tuple(
+        (p, prints.sha256_of_excerpt(p, cut[p].size, cut[p].spans) if p in cut else prints.sha256_of(p))
+        for p in scene.paths
+    )
+    return replace(scene, sha256=digests, parts=parts)
+
+
+def brought(scene: Scene, ground: Ground | None, fetch: Fetch, prints: Fingerprints) -> Scene:
+    """Return a scene whose files hold the pixels of some ground, all of them where it is None.
+
+    Raises
+    ------
+    DepotwatchError : a remote file did not arrive
+    """
+    moved = {}
+    for path, _ in scene.parts:
+        header = prints.header_of(path)
+        window = (0, 0, header.rows, header.cols) if ground is None else window_of(header, ground)
+        moved[path] = str(fetch.bring(Path(path), window))
+    if not moved:
+        return scene
+    bands = tuple(replace(band, path=moved.get(band.path, band.path)) for band in scene.bands)
+    mask = scene.mask and replace(scene.mask, path=moved.get(scene.mask.path, scene.mask.path))
+    return hashed(replace(scene, bands=bands, mask=mask), fetch, prints)
 
 
 # --- files ---------------------------------------------------------------------------------------------------------

@@ -67,7 +67,7 @@ class StacApi:
     def search(self, area: BaseGeometry | None = None, period: Period | None = None) -> ArchiveResult:
         """See ``Archive``."""
         claims = self._claims(area, period)
-        return gather(claims, lambda href, _: self._fetch.fetch(href), area, period, self._prints)
+        return gather(claims, self._fetch, area, period, self._prints)
 
     def _claims(self, area: BaseGeometry | None, period: Period | None) -> Iterator[SceneClaim | Refusal]:
         try:

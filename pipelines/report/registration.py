@@ -31,11 +31,20 @@ def registration_bytes(analysis: Analysis, stretch: Stretch) -> bytes:
             "gsd_m": grid.gsd_m, "rows": grid.rows, "cols": grid.cols,
         },
         "stretch": stretch.as_json(),
+        **_ground(analysis),
     }  # fmt: skip
     scenes = [_entry(look, look.displacement) for look in analysis.looks if look.used and look.displacement]
     opened = json.dumps(head, allow_nan=False)[:-1]
     lines = ",\n".join(json.dumps(entry, ensure_ascii=False, allow_nan=False) for entry in scenes)
     return f'{opened}, "scenes": [\n{lines}\n]}}\n'.encode()
+
+
+def _ground(analysis: Analysis) -> dict[str, Any]:
+    """Say for which ground excerpts of remote files were fetched, null for all of them; nothing where there are none."""
+    if not any(look.scene.parts for look in analysis.looks):
+        return {}
+    ground = analysis.ground
+    return {"ground": ground and [ground.west, ground.south, ground.east, ground.north]}
 
 
 def _entry(look: LookSummary, d: Displacement) -> dict[str, Any]:

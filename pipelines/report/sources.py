@@ -10,7 +10,7 @@ from pathlib import PurePath
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
-from imagery.scene import Scene
+from imagery.scene import FilePart, Scene
 from pipelines.analysis import Analysis
 from pipelines.report.canonical import rfc3339
 from pipelines.report.licences import UNSTATED, forbids_chips
@@ -41,12 +41,21 @@ def recorded(path: str, folders: Sequence[str]) -> str:
     return place.relative_to(max(around, key=len)).as_posix() if around else place.name
 
 
-def source_files(scene: Scene, folders: Sequence[str]) -> list[dict[str, str]]:
-    """Return the scene's files with their hashes, by path."""
+def source_files(scene: Scene, folders: Sequence[str]) -> list[dict[str, Any]]:
+    """Return the scene's files with their hashes, by path; of excerpts what of the whole file was hashed."""
+    parts = dict(scene.parts)
     return sorted(
-        ({"path": recorded(path, folders), "sha256": digest} for path, digest in scene.sha256),
+        (_file(path, digest, parts.get(path), folders) for path, digest in scene.sha256),
         key=lambda f: f["path"],
     )
+
+
+def _file(path: str, digest: str, part: FilePart | None, folders: Sequence[str]) -> dict[str, Any]:
+    if part is None:
+        return {"path": recorded(path, folders), "sha256": digest}
+    named = recorded(str(PurePath(path).with_name(part.name)), folders)
+    excerpt = {"size": part.size, "spans": [list(span) for span in part.spans]}
+    return {"path": named, "sha256": digest, "excerpt": excerpt}
 
 
 def sources(analysis: Analysis) -> list[dict[str, Any]]:

@@ -14,6 +14,7 @@ from imagery.errors import DepotwatchError
 
 if TYPE_CHECKING:
     from pipelines.analysis import Site
+    from pipelines.archives import Bring
     from pipelines.parameters import Parameters
     from pipelines.site import SceneSet
 
@@ -212,14 +213,20 @@ def _found(
     from pipelines.site import NothingToAnalyse, SceneSet
 
     scenes: dict[str, Any] = {}
+    bringing: dict[str, Bring] = {}
     refused: list[tuple[str, str, str]] = []
     for source in sources:
         result = open_archive(source, cache=downloads, allow_hosts=hosts).search(aoi, period)
         refused += [(r.where, r.code, r.sentence) for r in result.refused]
         for scene in result.scenes:
             scenes.setdefault(scene.id, scene)
+            bringing.setdefault(scene.id, result.bring)
     if not scenes:
         raise NothingToAnalyse(
             "no archive holds a scene of the site in the period, so nothing can be planted"
         )
-    return SceneSet(tuple(scenes.values()), tuple(refused))
+    return SceneSet(
+        tuple(scenes.values()),
+        tuple(refused),
+        bring=lambda scene, ground: bringing[scene.id](scene, ground),
+    )
