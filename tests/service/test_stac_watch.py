@@ -31,6 +31,7 @@ from service.context import Service
 from service.tables import archives, scenes
 from service.tenancy import ensure_tenant
 from service.watch import Watch
+from tests.pipelines.file_server import serving as file_server
 from tests.service.support import client_of, feature, free_port, work_off
 
 RUSTAC = Path(sys.executable).with_name("rustac")
@@ -373,6 +374,57 @@ def test_a_site_is_analysed_from_the_api_it_was_found_in(watched: Service, world
     (site,) = client.get("/sites").json()["features"]
     report = client.get(f"/sites/{site['id']}/reports/latest").json()
     assert [scene["scene_id"] for scene in report["generated_from"]] == ["s3", "s4", "s5"]
+
+
+@pytest.mark.long
+def test_large_scenes_of_an_api_are_watched_by_their_tables_and_read_in_parts(
+    watched: Service, world: World, tmp_path: Path
+) -> None:
+    with file_server() as files:
+        items = []
+        for number in (3, 4, 5):
+            path = write_large(tmp_path / f"large{number}.tif", number)
+            assert path.stat().st_size > 4 * 2**20
+            item = world.item(f"s{number}", f"2024-0{number}-05")
+            item["assets"]["data"]["href"] = files.add(path.name, path)
+            items.append(item)
+        world.now_knows(items)
+        assert look(watched) == ["s3", "s4", "s5"]
+        whole = sum(map(len, files.files.values()))
+        assert files.bytes_sent < 0.1 * whole
+        settings = watched.settings
+        runner = SiteRunner(settings.products_place, settings.downloads_place, frozenset())
+        assert work_off(watched, runner) == 1
+        assert files.bytes_sent < 0.5 * whole
+
+        client = client_of(watched)
+        (site,) = client.get("/sites").json()["features"]
+        report = client.get(f"/sites/{site['id']}/reports/latest").json()
+        assert [scene["scene_id"] for scene in report["generated_from"]] == ["s3", "s4", "s5"]
+        assert all("excerpt" in file for scene in report["generated_from"] for file in scene["files"])
+
+        files.forget()
+        shown = client.get(f"/sites/{site['id']}/tiles").json()["scenes"]
+        assert shown
+        (name, *_) = [scene["scene_id"] for scene in shown]
+        assert client.get(f"/sites/{site['id']}/tiles/{name}/0/0/0.png").status_code == 200
+        assert files.sent == [], "a tile is drawn from what the report was made from"
+        assert look(watched, later_s=watch.WHOLE_EVERY_S + 1) == ["s3", "s4", "s5"]
+        assert files.sent == []
+        assert jobs_made(watched) == 1, "what was fetched for a site is no news of a scene"
+
+
+def write_large(path: Path, seed: int) -> Path:
+    """Write 20 km of noise on one texture around the square, tiled, as a COG."""
+    ground = np.random.default_rng(0).integers(500, 3000, (1, 1024, 1024), dtype=np.uint16)
+    noise = np.random.default_rng(seed).integers(0, 100, (1, 2048, 2048), dtype=np.uint16)
+    place = Affine(10.0, 0.0, EAST_M - 9000, 0.0, -10.0, NORTH_M + 9000)
+    with rasterio.open(
+        path, "w", driver="COG", width=2048, height=2048, count=1, dtype="uint16", crs="EPSG:32636", transform=place,
+        compress="deflate", level=1, blocksize=256,
+    ) as file:  # fmt: skip
+        file.write(np.kron(ground, np.ones((1, 2, 2), np.uint16)) + noise)
+    return path
 
 
 def test_an_address_that_turns_private_after_it_was_checked_is_not_read(
