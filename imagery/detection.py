@@ -106,6 +106,15 @@ class DetectionOptions:
     lifecycle: LifecycleOptions = field(default_factory=LifecycleOptions)
 
 
+@dataclass(frozen=True, slots=True)
+class RoughChange:
+    """A candidate before it is drawn or judged: the looks that can show it, in time order, and what all its pixels say."""
+
+    looks: Sequence[LookEvidence]
+    place: Candidate
+    found: Lifecycle
+
+
 def look_evidence(
     look: Look,
     *,
@@ -185,8 +194,15 @@ def find_changes(
     verifier = stored_verifier() if all(look.learned for look in looks) else PRIOR
     least, warnings = within_budget(verifier.points, options.max_false_alarms, options.min_confidence)
     warnings += _sight_warnings(looks, aoi_mask)
-    judged = judged_changes(looks, aoi_mask, options, verifier)
-    kept = one_class_per_place([as_identified(*found) for found in judged if found[0].confidence >= least])
+    series = _Series(looks, aoi_mask, options, verifier)
+    listed = [
+        replace(found, change=as_identified(found.change, found.values))
+        for kind in ObjectClass
+        for found in series.judged(kind)
+        if found.change.confidence >= least
+    ]
+    first = one_class_per_place([found.change for found in listed])
+    kept = [series.redrawn(found) for found in listed if any(found.change is one for one in first)]
     kept.sort(key=_order)
     return Detection(tuple(kept), standing_rows(looks, aoi_mask, kept), limits, tuple(warnings))
 
@@ -199,7 +215,7 @@ def judged_changes(
 ) -> list[tuple[Change, dict[str, float]]]:
     """Return every candidate of every class, likely or not, with the numbers it was judged by; looks in time order."""
     series = _Series(looks, aoi_mask, options, verifier)
-    return [judged for kind in ObjectClass for judged in series.judged(kind)]
+    return [(found.change, found.values) for kind in ObjectClass for found in series.judged(kind)]
 
 
 def rough_changes(
@@ -208,8 +224,8 @@ def rough_changes(
     options: DetectionOptions,
     verifier: Verifier,
     kind: ObjectClass,
-) -> Iterator[tuple[Sequence[LookEvidence], Candidate, Window, Lifecycle]]:
-    """Yield every candidate of a class before it is drawn or judged: the looks that can show it, and what they say of it."""
+) -> Iterator[tuple[RoughChange, Window]]:
+    """Yield every candidate of a class before it is drawn or judged, with its surroundings, the largest first."""
     yield from _Series(looks, aoi_mask, options, verifier).rough(kind)
 
 
@@ -312,6 +328,15 @@ def _sight_warnings(looks: Sequence[LookEvidence], inside: NDArray[np.bool_]) ->
 
 
 @dataclass(frozen=True, slots=True)
+class _Judged:
+    """A change, likely or not, with the numbers it was judged by and what it was drawn from."""
+
+    change: Change
+    values: dict[str, float]
+    rough: RoughChange
+
+
+@dataclass(frozen=True, slots=True)
 class _Series:
     """All looks of a site in time order, with what judges them."""
 
@@ -325,19 +350,17 @@ class _Series:
         """The site grid's pixel size."""
         return self.looks[0].grid.gsd_m
 
-    def judged(self, kind: ObjectClass) -> list[tuple[Change, dict[str, float]]]:
-        """Return every change of one class, likely or not, with the numbers it was judged by."""
-        judged: list[tuple[Change, dict[str, float]]] = []
-        for usable, place, window, rough in self.rough(kind):
-            found = self._verified(kind, usable, place, window, rough)
-            if found is not None and not any(_same(found[0], other) for other, _ in judged):
+    def judged(self, kind: ObjectClass) -> list[_Judged]:
+        """Return every change of one class, likely or not."""
+        judged: list[_Judged] = []
+        for rough, window in self.rough(kind):
+            found = self._verified(kind, rough, window)
+            if found is not None and not any(_same(found.change, other.change) for other in judged):
                 judged.append(found)
         return judged
 
-    def rough(
-        self, kind: ObjectClass
-    ) -> Iterator[tuple[Sequence[LookEvidence], Candidate, Window, Lifecycle]]:
-        """Yield the places of one class whose evidence flips, the largest first, and when, judged by all their pixels."""
+    def rough(self, kind: ObjectClass) -> Iterator[tuple[RoughChange, Window]]:
+        """Yield the places of one class whose evidence flips, with their surroundings, the largest first."""
         usable = [look for look in self.looks if shows(look, kind, self.options)]
         if not usable or not all(kind in look.classes for look in self.looks):
             return
@@ -346,37 +369,57 @@ class _Series:
         smallest = _smallest(kind, usable)
         places = find_candidates(layers, self.inside, self.gsd_m, smallest, self.options.candidates, emission)
         for place in sorted(places, key=lambda p: (-p.row.size, int(p.row[0]), int(p.col[0]))):
-            window = cut_window(usable, kind, place, round(_MARGIN_M / self.gsd_m))
+            window = self._window(kind, usable, place)
             followed = self._followed(kind, usable, place, window, window.core)
             if followed is not None:
-                yield usable, place, window, followed[0]
+                yield RoughChange(usable, place, followed[0]), window
 
-    def _verified(
-        self,
-        kind: ObjectClass,
-        looks: Sequence[LookEvidence],
-        place: Candidate,
-        window: Window,
-        rough: Lifecycle,
-    ) -> tuple[Change, dict[str, float]] | None:
-        difference = presence_difference(window, rough, place.direction)
-        sharper, drawn = difference, outline(difference, window.core, kind, window.grid)
+    def _window(self, kind: ObjectClass, looks: Sequence[LookEvidence], place: Candidate) -> Window:
+        return cut_window(looks, kind, place, round(_MARGIN_M / self.gsd_m))
+
+    def _verified(self, kind: ObjectClass, rough: RoughChange, window: Window) -> _Judged | None:
+        looks, place = rough.looks, rough.place
+        difference = presence_difference(window, rough.found, place.direction)
+        drawn = outline(difference, window.core, kind, window.grid)
         if kind is ObjectClass.CONTAINER and drawn is not None and not drawn.single_file:
             # In rows a dark container beside a bright one looks like its shadow: only what is left as a single file is believed.
-            bare = without_shadow(looks, window, rough, place.direction, difference)
+            bare = without_shadow(looks, window, rough.found, place.direction, difference)
             lone = outline(bare, window.core, kind, window.grid)
             if lone is not None and lone.single_file:
-                sharper, drawn = bare, lone
+                difference, drawn = bare, lone
         if drawn is None or drawn.area_m2.value < _smallest(kind, looks):
             return None
         blind = along_the_sun(looks, drawn) if kind is ObjectClass.BERM else None
-        settled = self._followed(kind, looks, place, window, inner_mask(drawn, sharper, window), blind)
+        settled = self._followed(kind, looks, place, window, inner_mask(drawn, difference, window), blind)
         if settled is None:
             return None
-        change, values = self._change(kind, looks, place, window, *settled, drawn)
-        if kind is ObjectClass.CONTAINER and change.confidence >= self.options.min_confidence:
-            change = _delineated(change, looks, window, rough, difference)
-        return change, values
+        return _Judged(*self._change(kind, looks, place, window, *settled, drawn), rough)
+
+    def redrawn(self, judged: _Judged) -> Change:
+        """Return a change of containers drawn, measured and counted by the pixels that are theirs.
+
+        Others as they are, and what geometry alone found, or where too few pixels are likely enough.
+        """
+        change, rough, kind = judged.change, judged.rough, ObjectClass.CONTAINER
+        if change.object_class is not kind or not all(look.learned for look in rough.looks):
+            return change
+        window = self._window(kind, rough.looks, rough.place)
+        difference = presence_difference(window, rough.found, change.direction)
+        membership = delineated(rough.looks, window, rough.found, change.direction, difference)
+        drawn = outline(membership, window.core, kind, window.grid)
+        if drawn is None or drawn.area_m2.value < _smallest(kind, rough.looks):
+            return change
+        count, reason = count_containers(drawn.footprint, change.gsd_m)
+        return replace(
+            change,
+            footprint=drawn.footprint,
+            count=count,
+            count_reason=reason,
+            area_m2=drawn.area_m2,
+            length_m=drawn.length_m,
+            width_m=drawn.width_m,
+            orientation_deg=drawn.orientation_deg,
+        )
 
     def _followed(
         self,
@@ -448,36 +491,6 @@ class _Series:
             _against(found, looks, learned, kind, values),
         )
         return change, values
-
-
-def _delineated(
-    change: Change,
-    looks: Sequence[LookEvidence],
-    window: Window,
-    found: Lifecycle,
-    difference: NDArray[np.float32],
-) -> Change:
-    """Return a change of containers drawn, measured and counted by the pixels that are theirs.
-
-    As it was where geometry alone found it, or too few pixels of it are likely enough.
-    """
-    if not all(look.learned for look in looks):
-        return change
-    membership = delineated(looks, window, found, change.direction, difference)
-    drawn = outline(membership, window.core, change.object_class, window.grid)
-    if drawn is None or drawn.area_m2.value < _smallest(change.object_class, looks):
-        return change
-    count, reason = count_containers(drawn.footprint, change.gsd_m)
-    return replace(
-        change,
-        footprint=drawn.footprint,
-        count=count,
-        count_reason=reason,
-        area_m2=drawn.area_m2,
-        length_m=drawn.length_m,
-        width_m=drawn.width_m,
-        orientation_deg=drawn.orientation_deg,
-    )
 
 
 def _against(

@@ -69,9 +69,8 @@ def places(site: Site) -> list[Place]:
 def _places(site: Site) -> Iterator[Place]:
     options = DetectionOptions(min_confidence=0.0, keep_to_limits=False)
     aoi, verifier = aoi_of(site.looks[0].grid), stored_verifier()
-    for looks, place, window, found in rough_changes(
-        site.looks, aoi, options, verifier, ObjectClass.CONTAINER
-    ):
+    for rough, window in rough_changes(site.looks, aoi, options, verifier, ObjectClass.CONTAINER):
+        looks, place, found = rough.looks, rough.place, rough.found
         difference = presence_difference(window, found, place.direction)
         drawn = outline(difference, window.core, ObjectClass.CONTAINER, window.grid)
         start, end = looks[found.before].t_utc, looks[found.after].t_utc

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from imagery.calibration import PRIOR
 from imagery.changes import (
@@ -223,6 +224,33 @@ def test_a_late_look_gives_the_same_as_an_early_one() -> None:
     looks = series([CONTAINER_BOX], 8)
     late = [*looks[:4], *looks[5:], looks[4]]
     assert find_changes(late, EVERYWHERE).changes == find_changes(looks, EVERYWHERE).changes
+
+
+def test_what_is_listed_is_drawn_by_its_own_pixels_and_judged_as_before(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    looks = series([CONTAINER_BOX], 8)
+    drawn_by = {}
+    for length_m in (12.0, 6.0, 0.0):
+        # As many pixels of the row as this are said to be the container, from its western end on.
+        def said(*_: object, length_m: float = length_m) -> NDArray[np.float32]:
+            difference: NDArray[np.float32] = np.asarray(_[4], np.float32)
+            west = int(np.nonzero(difference.max(0) > 0.5)[0][0])
+            there = np.arange(difference.shape[1]) < west + round(length_m / GRID.gsd_m)
+            return np.where((difference > 0.5) & there, np.float32(0.9), np.float32(0.1))
+
+        monkeypatch.setattr("imagery.detection.delineated", said)
+        (drawn_by[length_m],) = find_changes(looks, EVERYWHERE).changes
+    lengths = {length_m: change.length_m for length_m, change in drawn_by.items()}
+    assert lengths[6.0] == pytest.approx(6.06, abs=1.0)
+    assert lengths[12.0] == pytest.approx(12.19, abs=1.0)
+    assert lengths[0.0] == pytest.approx(
+        12.19, abs=1.0
+    )  # no pixel is likely: the outline it was judged by stays
+    assert drawn_by[6.0].area_m2.value == pytest.approx(drawn_by[6.0].footprint.area)
+    assert drawn_by[6.0].area_m2.value < 0.7 * drawn_by[12.0].area_m2.value
+    judged = {(c.confidence, c.status, c.onset, c.evidence) for c in drawn_by.values()}
+    assert len(judged) == 1
 
 
 def test_looks_of_one_day_weigh_as_one() -> None:
