@@ -137,6 +137,7 @@ def reports(
     return found
 
 
+@pytest.mark.long
 def test_a_report_is_the_same_bytes_by_ranges_and_from_whole_files(
     reports: dict[str, Any], running: FileServer
 ) -> None:
@@ -145,6 +146,7 @@ def test_a_report_is_the_same_bytes_by_ranges_and_from_whole_files(
     assert reports["sent"] < 0.5 * sum(map(len, running.files.values()))
 
 
+@pytest.mark.long
 def test_a_report_of_remote_scenes_differs_from_one_of_local_files_in_their_hashes_only(
     reports: dict[str, Any],
 ) -> None:
@@ -161,6 +163,7 @@ def test_a_report_of_remote_scenes_differs_from_one_of_local_files_in_their_hash
     assert not any("excerpt" in f for s in other["generated_from"] for f in s["files"])
 
 
+@pytest.mark.long
 def test_a_report_says_which_bytes_of_a_remote_file_were_hashed(
     reports: dict[str, Any], published: Path
 ) -> None:
@@ -175,6 +178,7 @@ def test_a_report_says_which_bytes_of_a_remote_file_were_hashed(
             assert excerpt_sha256(path, size, spans) == file["sha256"]
 
 
+@pytest.mark.long
 def test_a_bundle_of_remote_scenes_is_replayed_from_its_server(
     reports: dict[str, Any],
     catalog: Path,
@@ -193,6 +197,7 @@ def test_a_bundle_of_remote_scenes_is_replayed_from_its_server(
 # --- which ground --------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.long
 def test_what_is_read_beyond_the_ground_that_was_fetched_is_read_from_whole_files(
     reports: dict[str, Any], catalog: Path, site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -285,6 +290,7 @@ def test_pictures_of_long_changes_at_the_edge_widen_the_ground() -> None:
     assert [s.id for s in scenes] == ["s1"]
 
 
+@pytest.mark.long
 def test_a_replay_by_another_version_is_not_judged_by_other_excerpts(
     reports: dict[str, Any], tmp_path: Path
 ) -> None:
@@ -312,6 +318,7 @@ def test_a_replay_by_another_version_is_not_judged_by_other_excerpts(
     assert same.replay is ReplayState.OTHER_SOURCES
 
 
+@pytest.mark.long
 def test_a_whole_copy_beside_a_bundle_is_compared_by_the_bytes_that_were_read(
     reports: dict[str, Any], published: Path, tmp_path: Path
 ) -> None:

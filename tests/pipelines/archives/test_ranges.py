@@ -554,6 +554,18 @@ def test_an_excerpt_that_a_disk_cut_off_says_so(large: Path, server: FileServer,
         fetcher.bring(part, (0, 0, 9, 9))
 
 
+def test_the_hash_is_what_the_page_on_report_files_says(tmp_path: Path) -> None:
+    page = (Path(__file__).parents[3] / "docs/report-files.md").read_text("utf-8")
+    told: dict[str, Any] = {}
+    exec(page.split("```python\n")[1].split("```")[0], told)
+    path = tmp_path / "x"
+    path.write_bytes(bytes(range(256)) * 9)
+    for spans in ([], [(0, 3)], [(1, 700), (900, 1404)]):
+        assert told["excerpt_sha256"](path, 2304, spans) == excerpt_sha256(path, 2304, spans)
+    with pytest.raises(ValueError, match="ends before byte 2305"):
+        excerpt_sha256(path, 9999, [(2300, 5)])
+
+
 # --- spans ---------------------------------------------------------------------------------------------------------
 
 SPANS = st.lists(st.tuples(st.integers(0, 60), st.integers(1, 12)), max_size=8).map(merged)
