@@ -184,9 +184,9 @@ class Verifier:
         """Return what each number adds, in log-odds by name, in stored order."""
         return self.judges[kind].contributions(values)
 
-    def confidence(self, kind: str, values: Mapping[str, float]) -> float:
-        """Return the probability that the candidate is real."""
-        return logistic(self.judges[kind].bias + sum(value for _, value in self.contributions(kind, values)))
+    def confidence(self, kind: str, contributions: Sequence[tuple[str, float]]) -> float:
+        """Return the probability that a candidate with these contributions is real."""
+        return logistic(self.judges[kind].bias + sum(value for _, value in contributions))
 
     def operating_point(self, false_alarms: float) -> OperatingPoint | None:
         """Return the lowest confidence that keeps within a false-alarm budget; the strictest known where none does."""

@@ -456,7 +456,8 @@ class _Series:
         drawn: Outline,
     ) -> tuple[Change, dict[str, float]]:
         values = features_of(looks, window, pooled, seen, found, drawn, place.direction, kind)
-        confidence = self.verifier.confidence(kind, values)
+        contributions = self.verifier.contributions(kind, values)
+        confidence = self.verifier.confidence(kind, contributions)
         learned = all(looks[i].learned for i in (found.before, found.after, *found.supporting))
         gsd_m = max(looks[found.before].gsd_m, looks[found.after].gsd_m)
         count, reason = (
@@ -487,7 +488,7 @@ class _Series:
             looks[found.before].scene_id,
             looks[found.after].scene_id,
             tuple(looks[i].scene_id for i in concerned),
-            tuple(self.verifier.contributions(kind, values)),
+            tuple(contributions),
             _against(found, looks, learned, kind, values),
         )
         return change, values

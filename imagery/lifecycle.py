@@ -115,22 +115,39 @@ def pairwise_posterior(
     likelihood = np.stack([np.ones(looks), np.exp(evidence)], 1)
     gaps = np.diff(days) + options.spare_days / max(looks - 1, 1)
     chains = np.stack([_step(gap, options) for gap in gaps.tolist()]) if looks > 1 else np.empty((0, 2, 2))
-    forward = np.empty((looks, 2))
-    forward[0] = 0.5 * likelihood[0]
-    forward[0] /= forward[0].sum()
-    for t in range(1, looks):
-        forward[t] = forward[t - 1] @ chains[t - 1] * likelihood[t]
-        forward[t] /= forward[t].sum()
-    backward = np.ones((looks, 2))
-    for t in range(looks - 2, -1, -1):
-        backward[t] = chains[t] @ (likelihood[t + 1] * backward[t + 1])
-        backward[t] /= backward[t].sum()
+    forward, backward = _passes(likelihood[:, 1].tolist(), chains.tolist())
     together = forward * backward
     together /= together.sum(1, keepdims=True)
     steps = forward[:-1, :, None] * chains * (likelihood[1:] * backward[1:])[:, None, :]
     if looks > 1:
         steps /= steps.sum((1, 2), keepdims=True)
     return together[:, 1], steps
+
+
+def _passes(likelihood: list[float], chains: list[list[list[float]]]) -> tuple[Float64Array, Float64Array]:
+    """Return (look, state) what the looks up to each, and those after it, say of its state, each row summing to 1.
+
+    Plain numbers: to ask numpy for so few costs ten times what it takes to work them out.
+    """
+    absent, present = _shares(0.5, 0.5 * likelihood[0])
+    forward = [(absent, present)]
+    for ((stays, comes), (goes, remains)), said in zip(chains, likelihood[1:], strict=True):
+        absent, present = _shares(
+            absent * stays + present * goes, (absent * comes + present * remains) * said
+        )
+        forward.append((absent, present))
+    absent, present = 1.0, 1.0
+    backward = [(absent, present)]
+    for ((stays, comes), (goes, remains)), said in zip(chains[::-1], likelihood[:0:-1], strict=True):
+        present *= said
+        absent, present = _shares(stays * absent + comes * present, goes * absent + remains * present)
+        backward.append((absent, present))
+    return np.array(forward), np.array(backward[::-1])
+
+
+def _shares(one: float, other: float) -> tuple[float, float]:
+    total = one + other
+    return one / total, other / total
 
 
 @lru_cache(maxsize=4096)

@@ -6,7 +6,7 @@ Each is on a scale where more means likelier real, so that the verifier can keep
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import cache, partial, reduce
 from typing import Any
 
 import numpy as np
@@ -23,10 +23,11 @@ from imagery.grid import SiteGrid
 from imagery.lifecycle import Lifecycle, LifecycleOptions
 from imagery.limits import smallest_area_m2
 from imagery.objects import OUTLINE_LEVEL, Outline
+from imagery.order_statistics import median, medians
 
 Mask = NDArray[np.bool_]
 Float32Array = NDArray[np.float32]
-Statistic = Callable[..., Any]
+Statistic = Callable[[Float32Array], Any]
 
 _SEASON_RADIUS_M = 3.0
 # A detector in doubt is most in doubt at the rim: the outline is drawn so far below what it says well inside.
@@ -77,19 +78,17 @@ def cut_window(looks: Sequence[LookEvidence], kind: ObjectClass, place: Candidat
     others = [other for other in range(len(looks[0].classes)) if other != index]
     evidence = _natural(np.stack([look.log_odds[index][box] for look in looks]))
     # A pixel is seen for all classes or for none, so the largest of what is unseen is unseen.
-    rivals = _natural(np.stack([look.log_odds[others, box[0], box[1]].max(0) for look in looks]))
-    light = np.stack([np.asarray(look.brightness[box], np.float32) for look in looks])
+    stored = np.stack([reduce(np.maximum, (look.log_odds[i][box] for i in others)) for look in looks])
+    rivals = _natural(stored)
+    light = np.stack([look.brightness[box] for look in looks]).astype(np.float32)
     return Window(grid.window(top, left, bottom - top, right - left), core, evidence, rivals, light)
-
-
-# What each of the 256 stored numbers is, by its bits read as unsigned.
-_STORED = np.arange(256, dtype=np.uint8).view(np.int8)
-_NATURAL = np.where(_STORED == UNSEEN, np.nan, _STORED * np.float32(LOG_ODDS_STEP)).astype(np.float32)
 
 
 def _natural(stored: NDArray[np.int8]) -> Float32Array:
     """Return stored log-odds in natural-log units, NaN where unseen."""
-    return _NATURAL[stored.view(np.uint8)]
+    found = np.multiply(stored, LOG_ODDS_STEP, dtype=np.float32)
+    found[stored == UNSEEN] = np.nan
+    return found
 
 
 def pooled_evidence(
@@ -151,8 +150,10 @@ def without_shadow(
     usual = median_light(window.light[without])
     labels, _ = ndimage.label(difference >= OUTLINE_LEVEL)
     near = np.isin(labels, np.unique(labels[window.core & (labels > 0)])) & (labels > 0)
+    around = ~ndimage.binary_dilation(near, iterations=3)
     shares = [
-        _shaded(looks[i], window.light[i] - usual, window.evidence[i], near, window.grid) for i in with_it
+        _shaded(looks[i], window.light[i] - usual, window.evidence[i], near, around, window.grid)
+        for i in with_it
     ]
     return np.asarray(difference * (1.0 - np.mean(shares, axis=0)), np.float32)
 
@@ -168,14 +169,14 @@ def median_light(light: Float32Array) -> Float32Array:
 
 
 def _shaded(
-    look: LookEvidence, change: Float32Array, evidence: Float32Array, near: Mask, grid: SiteGrid
+    look: LookEvidence, change: Float32Array, evidence: Float32Array, near: Mask, around: Mask, grid: SiteGrid
 ) -> Mask:
     """Return the pixels of a candidate that are its shadow in one look; none where the sun is unknown."""
     nothing = np.zeros(near.shape, bool)
     if look.sun_azimuth_deg is None or look.sun_elevation_deg is None or not near.any():
         return nothing
-    around = np.isfinite(change) & ~ndimage.binary_dilation(near, iterations=3)
-    level = float(np.median(change[around])) if around.sum() >= 40 else 0.0
+    usual = change[around & np.isfinite(change)]
+    level = float(median(usual)) if usual.size >= 40 else 0.0
     known = near & np.isfinite(change) & np.isfinite(evidence)
     dark = known & (change - level < _SHADOW_DROP)
     lit = known & ~dark
@@ -286,7 +287,7 @@ def lit_share(window: Window, inside: Mask, standing: Sequence[int], missing: Se
     near = ndimage.binary_dilation(inside, iterations=3)
     if (known & ~near).sum() < 40 or (known & inside).sum() < 4:
         return math.nan
-    level = float(np.median(change[known & ~near]))
+    level = float(median(change[known & ~near]))
     return float((change[known & inside] - level > _SHADOW_DROP).mean())
 
 
@@ -314,7 +315,7 @@ def _peak(window: Window, inside: Mask, chosen: Sequence[int]) -> float:
     places = window.evidence[list(chosen)][:, inside]
     tops = [
         value
-        for value in _each(partial(np.quantile, q=_PEAK), partial(np.nanquantile, q=_PEAK), places)
+        for value in _each(partial(np.quantile, q=_PEAK, axis=1), partial(np.nanquantile, q=_PEAK), places)
         if math.isfinite(value)
     ]
     return float(np.mean(tops)) if tops else math.nan
@@ -332,10 +333,17 @@ def _each(
     values = np.full(len(rows), np.nan, np.float32)
     whole = enough & (known == rows.shape[1])
     if whole.any():
-        values[whole] = statistic(rows[whole], axis=1)
+        values[whole] = statistic(rows[whole])
     for index in np.flatnonzero(enough & ~whole):
         values[index] = with_gaps(rows[index])
     return values
+
+
+_means = partial(np.mean, axis=1)
+
+
+def _median_of_known(row: Float32Array) -> np.float32:
+    return median(row[np.isfinite(row)])
 
 
 def outline_change(window: Window, drawn: Outline, standing: Sequence[int], missing: Sequence[int]) -> float:
@@ -356,8 +364,8 @@ def _edge_strengths(light: Float32Array, at: Mask) -> list[float]:
     down, right = np.gradient(light, axis=(1, 2))
     steep = np.hypot(down, right).reshape(len(light), -1)
     here, usual = (
-        _each(np.median, np.nanmedian, steep[:, at.ravel()]),
-        _each(np.median, np.nanmedian, steep, 39),
+        _each(medians, _median_of_known, steep[:, at.ravel()]),
+        _each(medians, _median_of_known, steep, 39),
     )
     return [
         math.nan if math.isnan(line + all_of_it) else math.log(max(line, 1e-3) / max(all_of_it, 1e-3))
@@ -382,7 +390,8 @@ def _against_ring(light: Float32Array, inside: Mask, ring: Mask) -> list[float]:
     """Return by how much each look's place is brighter than what lies around it; NaN where too little is known."""
     return [
         float(v)
-        for v in _each(np.mean, np.nanmean, light[:, inside]) - _each(np.median, np.nanmedian, light[:, ring])
+        for v in _each(_means, np.nanmean, light[:, inside])
+        - _each(medians, _median_of_known, light[:, ring])
     ]
 
 
@@ -436,7 +445,7 @@ def _shades(light: Float32Array, strips: tuple[Mask, Mask] | None) -> list[float
     """Return by how much each look's strip on the far side from the sun is brighter than the one towards it."""
     if strips is None or any(strip.sum() < 4 for strip in strips):
         return [math.nan] * len(light)
-    far, near = (_each(np.mean, np.nanmean, light[:, strip]) for strip in strips)
+    far, near = (_each(_means, np.nanmean, light[:, strip]) for strip in strips)
     return [float(one) - float(other) for one, other in zip(far, near, strict=True)]
 
 

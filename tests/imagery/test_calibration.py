@@ -3,6 +3,7 @@
 import hashlib
 import json
 import math
+from collections.abc import Mapping
 from importlib import resources
 
 import pytest
@@ -63,14 +64,18 @@ def test_more_evidence_never_lowers_the_confidence(
     values = {name: number for name, number in zip(judge.names, numbers, strict=True) if name is not None}
     name, sign = judge.names[which], judge.signs[which]
     assume(name is not None)
-    raised = STORED.confidence(kind, values | {name: values[name] + more})
-    assert sign * raised >= sign * STORED.confidence(kind, values) or math.isnan(values[name])
+    raised = _confidence(STORED, kind, values | {name: values[name] + more})
+    assert sign * raised >= sign * _confidence(STORED, kind, values) or math.isnan(values[name])
+
+
+def _confidence(verifier: Verifier, kind: str, values: Mapping[str, float]) -> float:
+    return verifier.confidence(kind, verifier.contributions(kind, values))
 
 
 def test_what_each_number_adds_sums_up_to_the_confidence() -> None:
     judge = parse_verifier(PLAIN).judges["berm"]
     assert judge.contributions({"shadow": 0.7, "width": 9.0}) == [("shadow", 0.5), ("width", 1.5)]
-    assert parse_verifier(PLAIN).confidence("berm", {"shadow": 0.7, "width": 9.0}) == pytest.approx(
+    assert _confidence(parse_verifier(PLAIN), "berm", {"shadow": 0.7, "width": 9.0}) == pytest.approx(
         logistic(1.0)
     )
 
@@ -85,7 +90,7 @@ def test_a_class_may_be_judged_like_another_at_other_odds() -> None:
     verifier = parse_verifier(PLAIN)
     for width_m in (1.0, 9.0):
         values = {"shadow": 0.7, "width": width_m}
-        assert verifier.confidence("other", values) == pytest.approx(logistic(-3.0 + 0.5))
+        assert _confidence(verifier, "other", values) == pytest.approx(logistic(-3.0 + 0.5))
         assert verifier.contributions("other", values) == [("shadow", 0.5)]
 
 

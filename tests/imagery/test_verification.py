@@ -7,6 +7,8 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from rasterio.features import geometry_mask
+from scipy import ndimage
 from shapely.geometry import box
 
 from imagery.changes import Direction, LookEvidence, ObjectClass
@@ -70,6 +72,23 @@ def test_ground_that_stays_shows_neither() -> None:
     inside = footprint_mask(OUTLINE, window)
     assert abs(outline_change(window, OUTLINE, [1], [0])) < 0.2
     assert contrast_change(window, inside, [1], [0]) < 0.05
+
+
+@pytest.mark.parametrize("unseen", [5, 6])
+def test_looks_with_gaps_are_measured_on_what_they_show(unseen: int) -> None:
+    lights = [_light(seed=seed, roof=0.1 * seed) for seed in range(4)]
+    lights[1][50:90, 30 : 30 + unseen] = lights[3][70:76, 40 : 40 + unseen] = np.nan
+    window = _window(*lights)
+    inside = footprint_mask(OUTLINE, window)
+    ring = ndimage.binary_dilation(inside, iterations=12) & ~ndimage.binary_dilation(inside, iterations=4)
+    over = [float(np.nanmean(light[inside]) - np.nanmedian(light[ring])) for light in lights]
+    expected = abs(np.mean(over[2:]) - np.mean(over[:2]))
+    assert contrast_change(window, inside, [2, 3], [0, 1]) == pytest.approx(expected, abs=1e-7)
+    steep = np.hypot(*np.gradient(np.stack(lights), axis=(1, 2)))
+    line = geometry_mask([ROOF.boundary], GRID.shape, GRID.transform, invert=True, all_touched=True)
+    edges = [float(np.log(np.nanmedian(image[line]) / np.nanmedian(image))) for image in steep]
+    stepped = float(np.mean(edges[2:]) - np.mean(edges[:2]))
+    assert outline_change(window, OUTLINE, [2, 3], [0, 1]) == pytest.approx(stepped, abs=1e-6)
 
 
 def test_a_shadow_counts_only_on_the_side_away_from_the_sun() -> None:
