@@ -43,4 +43,6 @@ def comparable_fraction(
         earlier = np.searchsorted(ordered, ordered[place] - apart_days, "right")
         twice |= seen & (first < earlier)
         np.minimum(first, place, out=first, where=seen)
+        if np.array_equal(twice, inside):  # no further look can add to it
+            break
     return int(np.count_nonzero(twice)) / max(int(np.count_nonzero(inside)), 1)
