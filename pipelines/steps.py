@@ -430,9 +430,9 @@ def _reference(store: str, chip: str) -> Reference | None:
 
 
 @lru_cache(maxsize=2)
-def _yardstick(scene: Scene, grid: SiteGrid) -> Yardstick:
+def _yardstick(store: str, scene: Scene, grid: SiteGrid) -> Yardstick:
     """Read the reference at the size gains are fitted on; kept for the next scene of the same site."""
-    return Yardstick(read_scene(scene, grid))
+    return Yardstick(read_window(ChipUnit(store, scene, grid)))
 
 
 def _thumbnail_grid(grid: SiteGrid) -> SiteGrid:
@@ -498,7 +498,9 @@ def _see(unit: LookUnit, store: ProductStore, displacement: Displacement, key: s
     grid = _thumbnail_grid(unit.grid)
     relative = "relative" in (unit.reference.units, unit.scene.units)
     normalisation = normalise(
-        _yardstick(unit.reference, grid), _thumbnail_of(look, grid), NormalisationOptions(relative=relative)
+        _yardstick(unit.store, unit.reference, grid),
+        _thumbnail_of(look, grid),
+        NormalisationOptions(relative=relative),
     )
     shared: dict[str, Any] = {
         "gains": [list(entry) for entry in normalisation.by_band],

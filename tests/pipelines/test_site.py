@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,10 +14,14 @@ import rasterio
 import shapely
 
 from imagery.changes import ObjectClass
+from imagery.grid import SiteGrid
 from imagery.illumination import Sun, View
 from imagery.limits import detection_limits
+from imagery.look import Look
 from imagery.scene import Scene
 from imagery.simulation import Sensor, SeriesOptions
+from imagery.warp import read_look
+from pipelines import steps
 from pipelines.analysis import Analysis, Site
 from pipelines.aoi import read_aoi
 from pipelines.archives import open_archive
@@ -98,6 +103,25 @@ def test_a_scene_described_as_ever_keeps_the_name_of_its_products(scenes: Sequen
     )
     assert scene_key(plain) == "b1005a978550a5fa96072dbe76b2f0f72ff933bc948f75adea359ea9c0468791"
     assert scene_key(replace(plain, off_nadir_deg=30.0)) != scene_key(plain)
+
+
+def test_one_scene_more_reads_no_other_scene(
+    site: Site, scenes: Sequence[Scene], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The light decides which is the reference: the one that comes last must not be.
+    lit = [replace(scene, sun=Sun(180.0, 60.0 - 20.0 * i)) for i, scene in enumerate(scenes)]
+    analysed(site, lit[:-1], str(tmp_path))
+    steps._yardstick.cache_clear()  # as in a process of its own
+    steps._reference.cache_clear()
+    read: list[str] = []
+
+    def noted(scene: Scene, grid: SiteGrid, **kinds: Any) -> Look:
+        read.append(scene.id)
+        return read_look(scene, grid, **kinds)
+
+    monkeypatch.setattr(steps, "read_look", noted)
+    analysed(site, lit, str(tmp_path))
+    assert set(read) == {lit[-1].id}
 
 
 def test_one_look_at_dusk_costs_the_others_nothing(site: Site, scenes: Sequence[Scene], store: str) -> None:
