@@ -5,6 +5,8 @@ drawn outside the object; the COG chips are the untouched reflectance.
 """
 
 import io
+import struct
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -35,7 +37,7 @@ OUTLINE_CLEARANCE_PX = 1.5
 OUTLINE = (255, 225, 77)
 CASING = (20, 20, 20)
 FLICKER_MS = 700
-PNG_LEVEL = 1
+PNG_LEVEL, PNG_RGB, PNG_UP = 1, 2, 2
 WRITERS = 4
 
 
@@ -58,11 +60,23 @@ class ChipPair:
 
 
 def png_bytes(image: Image.Image | Picture) -> bytes:
-    """Encode without any metadata."""
-    file = io.BytesIO()
-    made = image if isinstance(image, Image.Image) else Image.fromarray(image)
-    made.save(file, "PNG", compress_level=PNG_LEVEL)
-    return file.getvalue()
+    """Encode (row, col, 3) uint8 without any metadata.
+
+    Every row as its difference from the one above: of enlarged pixels most is then nothing. To try all filters on every
+    row, as Pillow does, takes twice as long and comes out an eighth larger there; on chips as they are a thirtieth smaller.
+    """
+    pixels = np.asarray(image)
+    height, width, channels = pixels.shape
+    values = pixels.reshape(height, width * channels)
+    lines = np.full((height, 1 + width * channels), PNG_UP, np.uint8)
+    lines[0, 1:] = values[0]
+    np.subtract(values[1:], values[:-1], out=lines[1:, 1:])
+    head = struct.pack(">IIBBBBB", width, height, 8, PNG_RGB, 0, 0, 0)
+    chunks = ((b"IHDR", head), (b"IDAT", zlib.compress(lines.tobytes(), PNG_LEVEL)), (b"IEND", b""))
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+        for name, data in chunks
+    )
 
 
 def outline_px(footprint: BaseGeometry, window: SiteGrid) -> list[NDArray[np.float64]]:

@@ -3,10 +3,12 @@
 import json
 from collections.abc import Callable
 from dataclasses import replace
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 import rasterio
 from PIL import Image
 from shapely import box
@@ -14,7 +16,7 @@ from shapely import box
 from imagery.look import Look
 from imagery.observability import ObservationState
 from pipelines.report import write_report
-from pipelines.report.evidence import chip_pair, outline_px
+from pipelines.report.evidence import chip_pair, outline_px, png_bytes
 from pipelines.report.features import changes_by_id, window_of
 from pipelines.report.licences import forbids_chips
 from pipelines.report.rendering import (
@@ -50,6 +52,22 @@ def test_the_rasters_hold_what_the_reader_gave(site: Any, report: Path) -> None:
         with rasterio.open(report / "evidence" / change_id / "after.tif") as file:
             np.testing.assert_array_equal(file.read(), expected.reflectance)
             assert file.transform == expected.grid.transform
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 9), (7, 1), (60, 64)])
+def test_a_picture_comes_back_from_its_file_as_it_was(size: tuple[int, int]) -> None:
+    drawn = np.random.default_rng(0).integers(0, 256, (*size, 3), dtype=np.uint8)
+    for given in (drawn, Image.fromarray(drawn)):
+        with Image.open(BytesIO(png_bytes(given))) as image:
+            assert (image.format, image.mode, image.info) == ("PNG", "RGB", {})
+            np.testing.assert_array_equal(np.asarray(image), drawn)
+
+
+def test_an_enlarged_picture_is_smaller_than_pillow_makes_it() -> None:
+    chip = np.random.default_rng(0).integers(90, 120, (60, 64, 3), dtype=np.uint8)
+    enlarged = Image.fromarray(chip).resize((256, 240), Image.Resampling.NEAREST)
+    enlarged.save(plain := BytesIO(), "PNG", compress_level=1)
+    assert len(png_bytes(enlarged)) < 0.95 * len(plain.getvalue())
 
 
 def test_both_pictures_show_the_same_ground_at_one_size(report: Path) -> None:
