@@ -1,5 +1,6 @@
 """What an analysis holds on to: only while it runs, however many run beside each other."""
 
+import gc
 from pathlib import Path
 
 import numpy as np
@@ -36,3 +37,13 @@ def test_pixels_are_kept_until_the_last_of_several_analyses_ends(tmp_path: Path)
     with pytest.raises(ZeroDivisionError), memory:
         _ = 1 / 0
     assert not keeps(memory, path)
+
+
+def test_what_was_there_before_is_not_searched_for_cycles_until_the_last_one_ends() -> None:
+    memory = WorkingMemory()
+    assert gc.get_freeze_count() == 0
+    with memory:
+        with memory:
+            assert gc.get_freeze_count() > 0
+        assert gc.get_freeze_count() > 0
+    assert gc.get_freeze_count() == 0
