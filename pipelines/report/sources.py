@@ -5,7 +5,7 @@ absolute ones would tell a reader about somebody's machine and make equal report
 """
 
 import os
-from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import PurePath
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
@@ -32,7 +32,8 @@ def source_folders(analysis: Analysis) -> tuple[str, ...]:
     return (os.path.dirname(local[0]) if len(set(local)) == 1 else os.path.commonpath(local),)
 
 
-def recorded(path: str, folders: Sequence[str]) -> str:
+@lru_cache(maxsize=4096)
+def recorded(path: str, folders: tuple[str, ...]) -> str:
     """Return a source's path as products print it: relative and with slashes, or an address without its query."""
     if _is_address(path):
         return urlunsplit(urlsplit(path)._replace(query="", fragment=""))
@@ -41,7 +42,7 @@ def recorded(path: str, folders: Sequence[str]) -> str:
     return place.relative_to(max(around, key=len)).as_posix() if around else place.name
 
 
-def source_files(scene: Scene, folders: Sequence[str]) -> list[dict[str, Any]]:
+def source_files(scene: Scene, folders: tuple[str, ...]) -> list[dict[str, Any]]:
     """Return the scene's files with their hashes, by path; of excerpts what of the whole file was hashed."""
     parts = dict(scene.parts)
     return sorted(
@@ -50,7 +51,7 @@ def source_files(scene: Scene, folders: Sequence[str]) -> list[dict[str, Any]]:
     )
 
 
-def _file(path: str, digest: str, part: FilePart | None, folders: Sequence[str]) -> dict[str, Any]:
+def _file(path: str, digest: str, part: FilePart | None, folders: tuple[str, ...]) -> dict[str, Any]:
     if part is None:
         return {"path": recorded(path, folders), "sha256": digest}
     named = recorded(str(PurePath(path).with_name(part.name)), folders)
