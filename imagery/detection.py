@@ -334,6 +334,7 @@ class _Judged:
     change: Change
     values: dict[str, float]
     rough: RoughChange
+    difference: NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True)
@@ -379,7 +380,7 @@ class _Series:
 
     def _verified(self, kind: ObjectClass, rough: RoughChange, window: Window) -> _Judged | None:
         looks, place = rough.looks, rough.place
-        difference = presence_difference(window, rough.found, place.direction)
+        whole = difference = presence_difference(window, rough.found, place.direction)
         drawn = outline(difference, window.core, kind, window.grid)
         if kind is ObjectClass.CONTAINER and drawn is not None and not drawn.single_file:
             # In rows a dark container beside a bright one looks like its shadow: only what is left as a single file is believed.
@@ -393,7 +394,7 @@ class _Series:
         settled = self._followed(kind, looks, place, window, inner_mask(drawn, difference, window), blind)
         if settled is None:
             return None
-        return _Judged(*self._change(kind, looks, place, window, *settled, drawn), rough)
+        return _Judged(*self._change(kind, looks, place, window, *settled, drawn), rough, whole)
 
     def redrawn(self, judged: _Judged) -> Change:
         """Return a change of containers drawn, measured and counted by the pixels that are theirs.
@@ -404,8 +405,7 @@ class _Series:
         if change.object_class is not kind or not all(look.learned for look in rough.looks):
             return change
         window = self._window(kind, rough.looks, rough.place)
-        difference = presence_difference(window, rough.found, change.direction)
-        membership = delineated(rough.looks, window, rough.found, change.direction, difference)
+        membership = delineated(rough.looks, window, rough.found, change.direction, judged.difference)
         drawn = outline(membership, window.core, kind, window.grid)
         if drawn is None or drawn.area_m2.value < _smallest(kind, rough.looks):
             return change
