@@ -26,6 +26,8 @@ from shapely.geometry import shape
 
 from benchmarks import oscd_labels, peers, scoring, second_renderer
 from benchmarks.real_catalog import write_catalogs
+from imagery.simulation import Sensor, SeriesOptions
+from pipelines.simulate import write_series
 
 RESULTS = Path(__file__).parent / "results" / "detection.json"
 FIRST_SEED = 900_000  # far from every seed used in training, fitting and tests
@@ -48,21 +50,26 @@ class TestSet:
     peers: bool = False
 
 
-def rendered(kind: Literal["depot", "quiet", "pair"], gsd_m: float, **more: Any) -> Maker:
+@dataclass(frozen=True, slots=True)
+class Rendered:
+    """Makes sites by our own renderer."""
+
+    options: SeriesOptions
+    how: str
+
+    def __call__(self, out: Path, seed: int) -> None:
+        """Render the site of a seed into a folder."""
+        write_series(seed, self.options, out, self.how)
+
+
+def rendered(kind: Literal["depot", "quiet", "pair"], gsd_m: float, **more: Any) -> Rendered:
     """Return a maker of sites by our own renderer; ``more`` are fields of ``SeriesOptions`` and ``Sensor``."""
-
-    def make(out: Path, seed: int) -> None:
-        from imagery.simulation import Sensor, SeriesOptions
-        from pipelines.simulate import write_series
-
-        said = {"extent_m": 250.0, "looks": 8, "clouds": 0.3, "geolocation_m": 2.5} | more
-        sensor = {name: said.pop(name) for name in SENSOR_FIELDS & said.keys()}
-        if kind == "pair":
-            said["looks"] = 2
-        options = SeriesOptions(sensor=Sensor(gsd_m, **sensor), kind=kind, **said)
-        write_series(seed, options, out, f"benchmarks.detection {kind} {gsd_m} {more}")
-
-    return make
+    said = {"extent_m": 250.0, "looks": 8, "clouds": 0.3, "geolocation_m": 2.5} | more
+    sensor = {name: said.pop(name) for name in SENSOR_FIELDS & said.keys()}
+    if kind == "pair":
+        said["looks"] = 2
+    options = SeriesOptions(sensor=Sensor(gsd_m, **sensor), kind=kind, **said)
+    return Rendered(options, f"benchmarks.detection {kind} {gsd_m} {more}")
 
 
 def painted(looks: int, gsd_m: float, background: str = "plain", **more: Any) -> Maker:

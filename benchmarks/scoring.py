@@ -291,7 +291,7 @@ def score_events(
     ``seen`` is the share of the site that each look saw; None counts every look as whole.
     """
     if classless:
-        claims, truths = [_nameless(c) for c in claims], [_nameless(t) for t in truths]
+        claims, truths = [nameless(c) for c in claims], [nameless(t) for t in truths]
     shares = dict.fromkeys(scene_times, 1.0) if seen is None else seen
     used = sum(share > 0 for share in shares.values()) / max(len(shares), 1)
     score = SiteScore(name, area_km2, sum(shares.values()), used)
@@ -311,7 +311,8 @@ def score_events(
     return score
 
 
-def _nameless(event: Event) -> Event:
+def nameless(event: Event) -> Event:
+    """Return an event as a place, whatever its class."""
     return Event(
         "other", event.direction, event.geometry, event.start, event.end, event.confidence, event.status,
         event.count, event.visible_in, event.scene_first, area_m2=event.area_m2,

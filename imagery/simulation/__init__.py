@@ -5,6 +5,23 @@ on rendered scenes everywhere.
 """
 
 from imagery.simulation.sensor import Sensor
-from imagery.simulation.series import RenderedLook, Series, SeriesOptions, Thing, Truth, simulate_series
+from imagery.simulation.series import (
+    RenderedLook,
+    Series,
+    SeriesOptions,
+    Thing,
+    Truth,
+    other_truths,
+    simulate_series,
+)
 
-__all__ = ["RenderedLook", "Sensor", "Series", "SeriesOptions", "Thing", "Truth", "simulate_series"]
+__all__ = [
+    "RenderedLook",
+    "Sensor",
+    "Series",
+    "SeriesOptions",
+    "Thing",
+    "Truth",
+    "other_truths",
+    "simulate_series",
+]

@@ -156,6 +156,19 @@ def simulate_series(seed: int, options: SeriesOptions) -> Series:
     return Series(options, looks, tuple(t for t in truths if not t.footprint.is_empty))
 
 
+def other_truths(seed: int, options: SeriesOptions) -> tuple[Truth, ...]:
+    """Return what stands on a site of fine pixels beside containers and berms: halls, vehicles, tanks, hay and their like.
+
+    ``Series.truths`` leaves them out, since nobody asks for them there; flat slabs, which raise nothing, are left out here too.
+    """
+    things = plan(
+        np.random.default_rng([seed, 2]), options, look_times(np.random.default_rng([seed, 1]), options)
+    )
+    bare = _bare(options)
+    truths = (_truth(bare, thing, options) for thing in things if thing.kind == "other")
+    return tuple(truth for truth in truths if not truth.footprint.is_empty)
+
+
 def _inner_things(seed: int, inset: SeriesOptions) -> tuple[Thing, ...]:
     """Return the containers and berms of the finer series; its passing decoys are too small to matter from further up."""
     times = look_times(np.random.default_rng([seed, 1]), inset)
