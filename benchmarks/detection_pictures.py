@@ -1,13 +1,13 @@
 """Pictures of what the detection benchmark found wrong: ``python -m benchmarks.detection_pictures --work WORK``.
 
 Reads the scenes and reports that ``benchmarks.detection --work WORK`` left behind and writes one sheet per kind of mistake
-to docs/figures. Each case is two looks, before and after, 60 m wide; green is the truth, magenta the claim. Cases
-are drawn evenly over all mistakes of a kind, ordered by size or confidence, not picked by hand.
+to docs/figures. Each case is two looks, before and after, 60 m wide unless its sheet says otherwise; green is the truth, magenta
+the claim. Cases are drawn evenly over all mistakes of a kind, ordered by size or confidence, not picked by hand.
 """
 
 import argparse
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -46,6 +46,7 @@ class Case:
     before: str
     after: str
     rank: float
+    wide_m: float = WIDE_M
 
     @property
     def middle(self) -> tuple[float, float]:
@@ -56,12 +57,17 @@ class Case:
 
 @dataclass(frozen=True, slots=True)
 class Sheet:
-    """A kind of mistake: file name, the sets it is looked for in, object class, and which mistake."""
+    """A kind of mistake: file name, the sets it is looked for in, object class, which mistake, and how wide it is shown.
+
+    ``classless`` sheets are of places, whatever they are called, as coarse sets are scored.
+    """
 
     name: str
     sets: str
     object_class: str
     kind: str
+    wide_m: float = WIDE_M
+    classless: bool = False
 
 
 SHEETS = (
@@ -72,6 +78,8 @@ SHEETS = (
     Sheet("berms-wrong", "series_0.5m", "berm", "wrong"),
     Sheet("berms-missed-second", "second_series_0.5m", "berm", "missed"),
     Sheet("quiet-confirmed", "quiet*m", "", "confirmed"),
+    Sheet("places-beside-3m", "series_3m", "", "beside", 150.0, classless=True),
+    Sheet("places-missed-second-10m", "second_series_10m", "", "missed", 400.0, classless=True),
 )
 
 
@@ -92,9 +100,12 @@ def cases(folder: Path, sheet: Sheet) -> Iterator[Case]:
         for t in scoring.read_truth(truth_path, project, scoring.reference_scene(report))
         if t.geometry.intersects(project(area)) and min(times.values()) < t.start <= max(times.values())
     ]
-    seen = [t for t in truths if scoring.could_be_seen(t, times) and scoring.lies_inside(t, project(area))]
+    large = scoring.large_enough(truths, scoring.pixel_size(report))
+    seen = [t for t in large if scoring.could_be_seen(t, times) and scoring.lies_inside(t, project(area))]
     hidden = [t for t in truths if not any(t is other for other in seen)]
     claims = scoring.without_hidden(scoring.read_claims(report / "changes.geojson", project), hidden, seen)
+    if sheet.classless:
+        claims, seen = [scoring.nameless(c) for c in claims], [scoring.nameless(t) for t in seen]
     grouped, known = scoring.merged(claims, by_time=False), scoring.merged(seen, by_time=True)
     paired = scoring.matches(grouped, known, scoring.THRESHOLDS[0])
     wanted = lambda e: not sheet.object_class or e.object_class == sheet.object_class  # noqa: E731
@@ -103,20 +114,45 @@ def cases(folder: Path, sheet: Sheet) -> Iterator[Case]:
             if wanted(true) and all(j != k for _, k in paired):
                 near = [g.geometry for g in grouped if g.geometry.intersects(true.geometry)]
                 claim = shapely.union_all(near) if near else None
-                yield Case(folder, true.geometry, claim, *_around(true, times), true.geometry.area)
+                place = _closed(true.geometry) if sheet.classless else true.geometry
+                yield Case(folder, place, claim, *_around(true, times), true.geometry.area, sheet.wide_m)
     elif sheet.kind == "outline":
         for i, j in paired:
             iou = scoring.overlap(grouped[i].geometry, known[j].geometry, sheet.object_class)
             if wanted(known[j]) and iou < NARROW_OUTLINE:
                 yield Case(folder, known[j].geometry, grouped[i].geometry, *_around(known[j], times), iou)
     else:
-        taken = {i for i, _ in paired}
-        for i, claim in enumerate(grouped):
-            if i in taken or not wanted(claim) or claim.object_class == "other":
-                continue
-            if sheet.kind == "confirmed" and not any(m.status in scoring.CONFIRMED for m in claim.members):
-                continue
-            yield Case(folder, None, claim.geometry, *_around(claim, times), claim.confidence)
+        yield from _wrong(folder, sheet, grouped, known, {i for i, _ in paired}, times)
+
+
+def _wrong(
+    folder: Path,
+    sheet: Sheet,
+    claims: Sequence[scoring.Event],
+    known: Sequence[scoring.Event],
+    taken: Collection[int],
+    times: dict[str, datetime],
+) -> Iterator[Case]:
+    """Yield claims without a match: named ones, confirmed ones of any name, or such as touch a truth of their direction."""
+    for i, claim in enumerate(claims):
+        if i in taken or (sheet.object_class and claim.object_class != sheet.object_class):
+            continue
+        if sheet.kind == "confirmed" and not any(m.status in scoring.CONFIRMED for m in claim.members):
+            continue
+        near = [
+            t.geometry
+            for t in known
+            if t.direction == claim.direction and t.geometry.intersects(claim.geometry)
+        ]
+        if sheet.kind == "beside" and not near:
+            continue
+        truth = _closed(shapely.union_all(near)) if sheet.kind == "beside" else None
+        yield Case(folder, truth, claim.geometry, *_around(claim, times), claim.confidence, sheet.wide_m)
+
+
+def _closed(place: BaseGeometry) -> BaseGeometry:
+    """Return one outline around what scoring merges, for pictures in which single boxes would run together."""
+    return place.buffer(scoring.MERGE_M).buffer(-scoring.MERGE_M)
 
 
 def _around(event: scoring.Event, times: dict[str, datetime]) -> tuple[str, str]:
@@ -149,9 +185,11 @@ def drawn(case: Case) -> Picture:
         .search(read_aoi(case.folder / "scenes" / "aoi.geojson").aoi, None)
         .scenes
     }
-    gsd = WIDE_M / TILE_PX
+    gsd = case.wide_m / TILE_PX
     east, north = case.middle
-    grid = SiteGrid(int(said["grid"]["epsg"]), east - WIDE_M / 2, north + WIDE_M / 2, gsd, TILE_PX, TILE_PX)
+    grid = SiteGrid(
+        int(said["grid"]["epsg"]), east - case.wide_m / 2, north + case.wide_m / 2, gsd, TILE_PX, TILE_PX
+    )
     moved = {s["scene_id"]: s for s in said["scenes"]}
     halves = [_photograph(scenes[name], grid, moved[name], case) for name in (case.before, case.after)]
     return np.concatenate(halves, axis=1)

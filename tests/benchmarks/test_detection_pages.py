@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from benchmarks import detection, detection_docs, scoring, throughput
+from benchmarks import detection, detection_docs, real_pairs, scoring, throughput
 from benchmarks.second_renderer import render
 
 NUMBER = {"value": 0.5, "low": 0.25, "high": 0.75}
@@ -84,6 +84,32 @@ def test_precision_at_prevalence_by_hand():
     recall, false = 12 / 40, 1.5e-4
     assert found == pytest.approx((recall, false, recall * 1e-3 / (recall * 1e-3 + false * 0.999)))
     assert "| 10 m, our renderer | 50 | 0.30 | 2.0e-04 | 0.60 |" in detection_docs.prevalence_table(sets)
+
+
+def test_lags_are_told_with_the_changes_they_are_of():
+    lag = {"median": 1.0, "low": 1.0, "high": 2.0, "by_looks": {"1": 9, "2": 4}}
+    said = {"sites": 12, "changes": 134, "found": 62, "sure": 13, "confirmed_and_lost": 0}
+    lags = {"series_0.5m": {**said, "dated": lag, "listed": lag, "confirmed": lag}}
+    assert "| 13 | 1.0 (1.0-2.0) | 1: 9, 2: 4 | 0 |" in detection_docs.lag_table(lags)
+    gates = detection_docs.gates_table({}, lags)
+    assert "| 3 / 2 / 2 | 1.0 (1.0-2.0) of 13; 10 m: - | - |" in gates
+    assert "| 1 / 1 / 0 | 1.0 (1.0-2.0) of 62; 10 m: - | - |" in gates
+
+
+def test_what_is_not_identified_is_summed_over_sets_of_one_pixel_size():
+    listed = [{"from_m2": 25.0, "n": 10, "other": 1, "any": 2}]
+    claims = {"claims": 3, "other things": 2, "our classes": 1, "nothing": 0}
+    one = {"sites": 4, "gsd_m": 0.5, "claims": claims, "listed": listed}
+    tables = detection_docs.unidentified_tables({"a": one, "b": one})
+    assert "| together | 8 | 6 | 4 | 2 | 0 |" in tables
+    assert "| 0.5 | 25 | 20 | 2 (10 %) | 4 (20 %) |" in tables
+
+
+def test_the_page_on_real_pairs_holds_the_numbers_of_its_results():
+    page = real_pairs.PAGE.read_text()
+    pairs = json.loads(real_pairs.RESULTS.read_text())["pairs"]
+    assert real_pairs.with_table(page, pairs) == page
+    assert all(name in page for name in pairs)
 
 
 def test_errors_of_confidence_are_pooled_over_sets_before_they_are_made_absolute():
