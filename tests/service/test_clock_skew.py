@@ -7,8 +7,10 @@ import pytest
 from sqlalchemy import select
 
 from service.context import Service
+from service.database import seconds
 from service.leases import Fenced, Lease, LeaseRules, claim, finish, heartbeat
-from service.tables import units
+from service.tables import reports, units
+from tests.service.support import make_worker
 from tests.service.test_leases import held, nothing, with_work
 
 HOUR = 3600.0
@@ -68,3 +70,21 @@ def test_a_dead_workers_unit_is_taken_over_on_time_whatever_the_clocks_say(
     with pytest.raises(Fenced):
         finish(service.database, first, nothing, "too late")
     finish(service.database, second, nothing, "done")
+
+
+@pytest.mark.parametrize("ahead", [-5 * HOUR, 5 * HOUR])
+def test_a_whole_worker_whose_clock_is_off_publishes_under_the_databases_time(
+    service: Service, skewed: Skew, ahead: float
+) -> None:
+    with_work(service, sites=2)
+    held(claim(service.database, "right", RULES))
+    skewed(ahead)
+    worker = make_worker(service)
+    assert worker.run_one()
+    assert not worker.run_one()
+    with service.database.read() as connection:
+        now = seconds(service.database, connection)
+        made = connection.execute(select(reports.c.created)).scalars().all()
+        states = connection.execute(select(units.c.state).order_by(units.c.id)).scalars().all()
+    assert states == ["running", "successful"]
+    assert [abs(now - created) < 60.0 for created in made] == [True]
