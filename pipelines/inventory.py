@@ -4,6 +4,7 @@ The analysis itself is asked: it runs with a runner that looks every product up 
 run would use, whatever that takes into account.
 """
 
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar, cast
@@ -93,7 +94,10 @@ def take_inventory(site: Site, found: SceneSet, *, store: str, parameters: Param
     if not found.scenes:
         return Inventory(0, 0)
     try:
-        analyse_scenes(site, found, store=store, runner=_LookingOnly(), parameters=parameters)
+        # To look costs next to nothing, whatever the analysis would.
+        analyse_scenes(
+            site, found, store=store, runner=_LookingOnly(), parameters=parameters, memory_bytes=sys.maxsize
+        )
     except _Counted as counted:
         return Inventory(len(found.scenes), counted.stored)
     except NothingReadable:

@@ -47,6 +47,7 @@ from imagery.scene import Scene
 from imagery.timeseries import TimeSeriesOptions, find_disturbances
 from imagery.warp import read_look
 from pipelines.analysis import LookSummary, Site
+from pipelines.memory import look_bytes
 from pipelines.parameters import COARSE_GSD_M, Parameters
 from pipelines.products import ProductStore, product_key
 from pipelines.runner import Runner
@@ -378,7 +379,7 @@ class _Path:
             for look in self.looks
         ]
         products = ProductStore(self.store)
-        keys = runner.map(plant_look, units, lambda _count: None)
+        keys = runner.map(plant_look, units, lambda _count: None, look_bytes(self.grid))
         made = [product for key in keys if (product := products.get(key)) is not None]
         return [look_from(product) if self.coarse else evidence_from(product) for product in made]
 

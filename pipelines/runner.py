@@ -8,13 +8,15 @@ worker dies: steps have no effects but their write-once products.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from imagery.errors import DepotwatchError
+from pipelines.memory import SHARE_OF_MEMORY, check_room, machine_bytes
 
 if TYPE_CHECKING:
     from distributed import Client, Future, as_completed
@@ -25,8 +27,6 @@ Result = TypeVar("Result")
 # A cluster is never handed more than this many unfinished units per worker: the graph stays small
 # however large the archive, and the scheduler's memory bounded.
 WINDOW_PER_WORKER = 4
-# The rest is for the file cache, the operating system and whoever else is there.
-SHARE_OF_MEMORY = 0.8
 CONNECT_S = 15
 # A cluster that ended nothing for so long is asked whether it still has workers: without any it would wait for ever.
 SILENT_S = 60.0
@@ -64,7 +64,8 @@ class Runner(Protocol):
     ) -> list[Result]:
         """Run ``step`` on every unit; call ``done(1)`` as each ends; return results in unit order.
 
-        ``unit_bytes`` is the memory one unit needs at its peak: no more units run at once than fit.
+        ``unit_bytes`` is the memory one unit needs at its peak: no more units run at once than fit, and none is begun
+        where not one does (``MemoryTooSmall``).
         """
         ...
 
@@ -93,10 +94,10 @@ class ThreadRunner:
     Parameters
     ----------
     workers : threads
-    memory_bytes : what all units that run at once may take together; 0 for no bound
+    memory_bytes : what all units that run at once may take together
     """
 
-    def __init__(self, workers: int, memory_bytes: int = 0) -> None:
+    def __init__(self, workers: int, memory_bytes: int) -> None:
         self._workers, self._memory_bytes = workers, memory_bytes
 
     def map(
@@ -108,7 +109,8 @@ class ThreadRunner:
     ) -> list[Result]:
         """See ``Runner``. After a unit that breaks no further one is begun."""
         results = []
-        with ThreadPoolExecutor(_that_fit(self._workers, unit_bytes, self._memory_bytes)) as pool:
+        at_once = _that_fit(self._workers, unit_bytes, [self._memory_bytes]) if units else 1
+        with ThreadPoolExecutor(at_once) as pool:
             futures = [pool.submit(step, unit) for unit in units]
             try:
                 for future in futures:
@@ -120,11 +122,17 @@ class ThreadRunner:
         return results
 
 
-def _that_fit(most: int, unit_bytes: int, memory_bytes: int) -> int:
-    """Return how many units may run at once: ``most``, and no more than fit into memory; one always may."""
-    if unit_bytes > 0 and memory_bytes > 0:
-        return max(1, min(most, memory_bytes // unit_bytes))
-    return most
+def _that_fit(most: int, unit_bytes: int, rooms: Collection[int]) -> int:
+    """Return how many units may run at once: ``most``, and no more than fit into rooms of so many bytes.
+
+    Raises
+    ------
+    MemoryTooSmall : not one fits
+    """
+    if unit_bytes <= 0 or not rooms:
+        return most
+    check_room("one of the units", unit_bytes, max(rooms))
+    return min(most, sum(room // unit_bytes for room in rooms))
 
 
 class DaskRunner:
@@ -133,17 +141,40 @@ class DaskRunner:
     Parameters
     ----------
     client : of the cluster to run on
-    memory_bytes : what all units that run at once may take together; 0 for no bound
+    memory_bytes : what all units that run at once may take together, of workers on one machine; None where each worker
+        of the cluster says what it may take itself (its ``--memory-limit``)
     """
 
-    def __init__(self, client: Client, memory_bytes: int = 0) -> None:
+    def __init__(self, client: Client, memory_bytes: int | None = None) -> None:
         self._client = client
         self._memory_bytes = memory_bytes
 
     def width(self, unit_bytes: int) -> int:
-        """Return how many units may be unfinished at once: a few per worker, and no more than fit into memory."""
+        """Return how many units may be unfinished at once: a few per worker, and no more than fit into memory.
+
+        Raises
+        ------
+        MemoryTooSmall : not one fits
+        """
         most = max(1, self._threads()) * WINDOW_PER_WORKER
-        return _that_fit(most, unit_bytes, self._memory_bytes)
+        return _that_fit(most, unit_bytes, self._rooms().values())
+
+    def _rooms(self) -> dict[str, int]:
+        """Return what each worker may take, or all of them together under no name; nothing where there is no bound."""
+        if self._memory_bytes is not None:
+            return {"": self._memory_bytes}
+        try:
+            workers = self._client.scheduler_info()["workers"]
+        except OSError as error:
+            raise ClusterFailed(_GONE) from error
+        limits = {name: int(told["memory_limit"]) for name, told in workers.items()}
+        return {} if 0 in limits.values() else {n: int(most * SHARE_OF_MEMORY) for n, most in limits.items()}
+
+    def _able(self, unit_bytes: int) -> dict[str, Any]:
+        """Return what tells the scheduler which workers a unit fits into; nothing where it fits into all."""
+        rooms = self._rooms()
+        able = [name for name, room in rooms.items() if room >= unit_bytes]
+        return {} if len(able) == len(rooms) else {"workers": able, "allow_other_workers": False}
 
     def _threads(self) -> int:
         try:
@@ -172,28 +203,32 @@ class DaskRunner:
         position: dict[object, int] = {}
         results: dict[int, Result] = {}
 
-        def submit(count: int) -> Iterable[object]:
-            for _, (index, unit) in zip(range(count), waiting, strict=False):
-                future = self._client.submit(checked, unit, pure=False)
-                position[future.key] = index
-                yield future
+        def submit(count: int) -> list[Future[Result]]:
+            # Together: a graph of one task costs the scheduler as much as one of many.
+            fresh = list(islice(waiting, count))
+            futures = (
+                self._client.map(checked, [unit for _, unit in fresh], pure=False, **able) if fresh else []
+            )
+            position.update((future.key, index) for future, (index, _) in zip(futures, fresh, strict=True))
+            return futures
 
         with _cluster_failures(step), self._client.as_current():
-            running = as_completed(list(submit(self.width(unit_bytes))), with_results=True)
-            for future, result in self._as_they_end(running):
-                if future.cancelled():  # what a scheduler that goes away does to all it was given
-                    raise ClusterFailed(_GONE)
-                results[position.pop(future.key)] = result
-                done(1)
-                for fresh in submit(1):
-                    running.add(fresh)
+            able = self._able(unit_bytes)
+            running = as_completed(submit(self.width(unit_bytes)), with_results=True)
+            for ended in self._as_they_end(running):
+                for future, result in ended:
+                    if future.cancelled():  # what a scheduler that goes away does to all it was given
+                        raise ClusterFailed(_GONE)
+                    results[position.pop(future.key)] = result
+                    done(1)
+                running.update(submit(len(ended)))
         return [results[index] for index in range(len(units))]
 
-    def _as_they_end(self, running: as_completed) -> Iterator[tuple[Future[Any], Any]]:
+    def _as_they_end(self, running: as_completed) -> Iterator[list[tuple[Future[Any], Any]]]:
         heard = time.monotonic()
         while not running.is_empty():
             if running.has_ready():
-                yield next(running)
+                yield running.next_batch()
                 heard = time.monotonic()
             elif time.monotonic() - heard < SILENT_S:
                 time.sleep(LOOK_S)
@@ -263,17 +298,15 @@ def open_runner(workers: int = 1, scheduler: str | None = None) -> Iterator[Runn
     if scheduler is None and workers <= 1:
         yield SerialRunner()
         return
+    if scheduler == THREADS:
+        yield ThreadRunner(workers, machine_bytes())
+        return
     import dask
     from distributed import Client, LocalCluster
-    from distributed.system import MEMORY_LIMIT  # what the machine or its container allows
 
-    memory_bytes = int(MEMORY_LIMIT * SHARE_OF_MEMORY)
-    if scheduler == THREADS:
-        yield ThreadRunner(workers, memory_bytes)
-        return
     if scheduler is not None:
         with _joined(scheduler) as client:
-            yield DaskRunner(client, _declared_bytes(client))
+            yield DaskRunner(client)
         return
     quiet = {"distributed.admin.log-format": "%(message)s", "distributed.worker.daemon": True}
     with (
@@ -289,7 +322,7 @@ def open_runner(workers: int = 1, scheduler: str | None = None) -> Iterator[Runn
         ) as cluster,
         Client(cluster, set_as_default=False) as client,
     ):
-        yield DaskRunner(client, memory_bytes)
+        yield DaskRunner(client, machine_bytes())
 
 
 @contextmanager
@@ -308,9 +341,3 @@ def _joined(scheduler: str) -> Iterator[Client]:
                 f"the Dask scheduler at {scheduler} has no workers; start `dask worker {scheduler}` first"
             )
         yield client
-
-
-def _declared_bytes(client: Client) -> int:
-    """Return the memory that a cluster's workers say they may use together; 0 where one sets no bound."""
-    limits = [int(worker["memory_limit"]) for worker in client.scheduler_info()["workers"].values()]
-    return 0 if 0 in limits else int(sum(limits) * SHARE_OF_MEMORY)

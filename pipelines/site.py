@@ -46,11 +46,12 @@ from pipelines.analysis import Analysis, LookSummary, Site, WindowReader
 from pipelines.aoi import outside_scenes
 from pipelines.archives import ArchiveResult, Bring, as_found, open_archive
 from pipelines.fetching import fetch_pixels, fetch_surroundings
+from pipelines.memory import check_room, chip_bytes, look_bytes, machine_bytes, site_bytes
 from pipelines.parameters import COARSE_GSD_M, Parameters
 from pipelines.products import SCRATCH, DamagedProduct, Product, ProductStore
 from pipelines.report import write_report
 from pipelines.runner import Runner, open_runner
-from pipelines.site_grids import site_grid
+from pipelines.site_grids import grids_of, site_grid
 from pipelines.steps import (
     VERSIONS,
     ChipSummary,
@@ -61,7 +62,6 @@ from pipelines.steps import (
     algorithm_sha256,
     aoi_mask,
     evidence_from,
-    look_bytes,
     look_from,
     make_chip,
     make_look,
@@ -169,6 +169,7 @@ def analyse_scenes(
     period: tuple[datetime, datetime] | None = None,
     parameters: Parameters | None = None,
     progress: Progress = silent,
+    memory_bytes: int | None = None,
 ) -> Finished:
     """Take one site's scenes through all steps.
 
@@ -176,10 +177,12 @@ def analyse_scenes(
     ----------
     store : folder or URL where products are kept; what is there already is not made again
     runner : where steps run
+    memory_bytes : what this process may take; None for what the machine has
 
     Raises
     ------
     NothingReadable : not one scene could be opened
+    MemoryTooSmall : the site needs more than that; nothing was begun
     VanishedScene, StoreFailed : the archive or the store went away; what is done is kept for the next run
     """
     walk = partial(
@@ -191,6 +194,7 @@ def analyse_scenes(
         period=period,
         parameters=parameters or Parameters(),
         progress=progress,
+        memory_bytes=machine_bytes() if memory_bytes is None else memory_bytes,
     )
     for _ in range(REPAIRS):
         try:
@@ -213,8 +217,10 @@ def _through_all_steps(
     period: tuple[datetime, datetime] | None,
     parameters: Parameters,
     progress: Progress,
+    memory_bytes: int,
     everywhere: bool = False,
 ) -> Finished:
+    _check_room(site, found.scenes, parameters, memory_bytes)
     fetched = fetch_pixels(site.aoi, found.scenes, found.bring, parameters, everywhere=everywhere)
     scenes, drawn, ground = fetched.scenes, fetched.grids, fetched.ground
     grid, grids, chip_grids = drawn.site, drawn.looks, drawn.chips
@@ -224,6 +230,7 @@ def _through_all_steps(
         make_chip,
         [ChipUnit(store, scene, chip_grids[flag]) for scene, flag in zip(scenes, coarse, strict=True)],
         _counter(progress, "chips", len(scenes)),
+        max(map(chip_bytes, chip_grids.values())),
     )
     refused = [*found.refused, *fetched.refused]
     refused += [(s.id, *chip.error) for s, chip in zip(scenes, chips, strict=True) if chip.error is not None]
@@ -273,6 +280,14 @@ def _through_all_steps(
         ground,
     )
     return Finished(analysis, reader)
+
+
+def _check_room(site: Site, scenes: Sequence[Scene], parameters: Parameters, memory_bytes: int) -> None:
+    """Refuse a site that needs more memory than there is before a byte of it is fetched."""
+    drawn = grids_of(site.aoi, scenes, parameters)
+    need = site_bytes(drawn.looks, drawn.chips, [scene.gsd_m > COARSE_GSD_M for scene in scenes])
+    size = f"{drawn.site.rows} x {drawn.site.cols} pixels"
+    check_room(f"{site.name} with {len(scenes)} looks of {size}", need, memory_bytes)
 
 
 def _processing_version(parameters: Parameters) -> str:
@@ -413,7 +428,9 @@ def _bridge(
                 unit.store, bridge.scene, chip_grids[unit.coarse], via.displacement
             )
             again[index] = replace(unit, through=bridge.scene.id)
-    made = dict(zip(chips, runner.map(make_chip, list(chips.values()), lambda _count: None), strict=True))
+    chip_need = max(map(chip_bytes, chip_grids.values()))
+    bridges = runner.map(make_chip, list(chips.values()), lambda _count: None, chip_need)
+    made = dict(zip(chips, bridges, strict=True))
     for index, unit in again.items():
         again[index] = replace(unit, reference_chip=made[str(unit.through), unit.coarse].key)
     need = max((look_bytes(unit.grid) for unit in again.values()), default=0)
@@ -636,8 +653,9 @@ def analyse(
     allow_hosts: frozenset[str] = frozenset(),
     progress: Progress = silent,
     nothing_is_an_error: bool = True,
+    memory_bytes: int | None = None,
 ) -> Analysis:
-    """Run the whole job once and write the report's files into ``out``.
+    """Run the whole job once and write the report's files into ``out``; ``memory_bytes`` as of ``analyse_scenes``.
 
     Raises
     ------
@@ -671,6 +689,7 @@ def analyse(
                 period=period,
                 parameters=parameters,
                 progress=progress,
+                memory_bytes=memory_bytes,
             )
         progress("report", 0, 1)
         write_report(finished.analysis, finished.read_window, out)

@@ -58,9 +58,6 @@ KEPT_WINDOW_PX = 2**18
 # Enough pixels to fit a gain on, few enough to cost nothing beside the reading.
 NORMALISATION_PX = 400_000
 
-# Peak of ``make_look`` above an idle process, four bands: 98 at 0.5 m with the network, 110 at 10 m (measured).
-LOOK_BYTES_PER_PX = 120
-
 
 class LostProduct(DepotwatchError):
     """A product that a step had just been told of is gone."""
@@ -410,11 +407,6 @@ def _displacement(unit: LookUnit, store: ProductStore) -> Displacement:
             arrays = {"field_east_m": found.field.east_m, "field_north_m": found.field.north_m}
         product = store.put(key, _displacement_header(found), arrays)
     return displacement_from(product)
-
-
-def look_bytes(grid: SiteGrid) -> int:
-    """Return the memory in bytes that ``make_look`` needs on a grid at its peak."""
-    return grid.rows * grid.cols * LOOK_BYTES_PER_PX
 
 
 @lru_cache(maxsize=1)

@@ -73,12 +73,14 @@ class SiteRunner:
     """The real analysis; ``products`` is where reusable steps are kept.
 
     ``scheduler`` is the address of a Dask cluster that does a unit's looks and reaches ``products``; None does them here.
+    ``memory_bytes`` is what one unit may take; None for what the machine has.
     """
 
     products: str
     downloads: Path
     allow_hosts: frozenset[str]
     scheduler: str | None = None
+    memory_bytes: int | None = None
 
     @classmethod
     def by(cls, settings: Settings) -> "SiteRunner":
@@ -88,6 +90,7 @@ class SiteRunner:
             settings.downloads_place,
             settings.allowed_hosts,
             settings.scheduler or None,
+            settings.memory_mib * 2**20 or None,
         )
 
     def __call__(self, unit: AnalyseUnit, out: Path, step: Step) -> None:
@@ -125,6 +128,7 @@ class SiteRunner:
             allow_hosts=self.allow_hosts | hosts,
             progress=step,
             nothing_is_an_error=False,
+            memory_bytes=self.memory_bytes,
         )
 
     def _merged(self, unit: AnalyseUnit, out: Path, step: Step) -> None:
@@ -191,6 +195,7 @@ class SiteRunner:
                 period=period_of(unit.period),
                 parameters=parameters_from(dict(unit.parameters)),
                 progress=step,
+                memory_bytes=self.memory_bytes,
             )
         write_report(finished.analysis, finished.read_window, out)
 

@@ -185,6 +185,15 @@ class Workers:
                 process.wait()
 
 
+def sharing(settings: Settings, workers: int) -> Settings:
+    """Return settings under which so many workers of this machine have room at once, each for its unit."""
+    from pipelines.memory import machine_bytes
+
+    if settings.memory_mib or workers <= 1:
+        return settings
+    return settings.model_copy(update={"memory_mib": max(1, machine_bytes() // workers // 2**20)})
+
+
 def worker_command(settings: Settings) -> tuple[list[str], dict[str, str]]:
     """Return how to start a worker with the same settings as this process; secrets go by environment only."""
     code = "import sys; from service.cli import main; sys.exit(main())"
@@ -233,7 +242,7 @@ def serve(
     prepare(service)
     check_exposure(service, host)
     listening = bind(host, port)
-    command, environment = worker_command(settings)
+    command, environment = worker_command(sharing(settings, workers))
     crew = Workers(command, workers, environment)
     app: Any = build_app(service)
     config = uvicorn.Config(

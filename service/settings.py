@@ -33,6 +33,11 @@ class Settings(BaseSettings):
         default="INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$", description="least that is logged"
     )
 
+    memory_mib: int = Field(
+        default=0,
+        ge=0,
+        description="memory one worker's unit may take; 0: an equal share of the machine's",
+    )
     lease_s: float = Field(default=60.0, gt=0, description="how long a silent worker keeps its unit")
     poll_s: float = Field(default=1.0, gt=0, description="how often an idle worker asks for work")
     drain_s: float = Field(default=30.0, ge=0, description="how long a unit may go on after SIGTERM")

@@ -111,6 +111,7 @@ def _side(args: argparse.Namespace) -> "Iterator[Side]":
     from service.context import open_service
     from service.errors import BadSettings
     from service.options import remote_client, settings_from
+    from service.server import sharing
     from service.telemetry import configure_logging
 
     if args.url is not None:
@@ -130,6 +131,7 @@ def _side(args: argparse.Namespace) -> "Iterator[Side]":
     if not 1 <= args.workers <= 256:
         raise BadSettings(f"--workers is {args.workers}; give a number from 1 to 256")
     configure_logging("ERROR")
+    settings = sharing(settings, args.workers)
     service = open_service(settings)
     try:
         yield Here(service, args.tenant, runner_for(settings), args.workers)

@@ -149,7 +149,7 @@ def test_a_corrupt_scene_in_the_middle_of_ten_thousand_is_named_and_costs_nothin
     assert used == [name for name in names[bad - 3 : bad + 4] if name != names[bad]]
 
 
-@pytest.mark.parametrize("runner", [SerialRunner(), ThreadRunner(4)])
+@pytest.mark.parametrize("runner", [SerialRunner(), ThreadRunner(4, memory_bytes=2**30)])
 def test_a_unit_that_fails_is_one_result_of_ten_thousand(runner: Runner) -> None:
     ended: list[int] = []
     found = runner.map(_stub, range(MANY), ended.append)

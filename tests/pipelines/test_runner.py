@@ -11,6 +11,7 @@ import dask
 import pytest
 
 from pipelines import runner as runners
+from pipelines.memory import MemoryTooSmall
 from pipelines.runner import ClusterFailed, DaskRunner, ThreadRunner, UnknownScheduler, WrongCode, open_runner
 from tests.pipelines.cluster import running_cluster
 
@@ -157,7 +158,14 @@ def test_the_window_is_bounded_by_workers_and_by_what_memory_holds(pair: str) ->
         assert isinstance(runner, DaskRunner)
         assert runner.width(0) == 2 * runners.WINDOW_PER_WORKER
         assert runner.width(gib // 2) == int(2 * runners.SHARE_OF_MEMORY / 0.5)
-        assert runner.width(100 * gib) == 1
+        with pytest.raises(
+            MemoryTooSmall, match=r"needs about 100.0 GiB of memory at its peak and may use 0.8"
+        ):
+            runner.width(100 * gib)
+        begun: list[int] = []
+        with pytest.raises(MemoryTooSmall):
+            runner.map(_square, UNITS, begun.append, unit_bytes=100 * gib)
+        assert begun == []
 
 
 @pytest.mark.long

@@ -10,6 +10,7 @@ from sqlalchemy import func, select, update
 from starlette.testclient import TestClient
 
 from benchmarks.service_fake import FakeRunner
+from pipelines.memory import machine_bytes
 from pipelines.parameters import BadParameter
 from pipelines.runner import SerialRunner
 from service import estimates
@@ -18,6 +19,7 @@ from service.archives import ArchiveSource, add_archive, store_scenes
 from service.cli import main
 from service.context import Service
 from service.intake import read_document
+from service.server import sharing, worker_command
 from service.sites import create_site
 from service.tables import archives, feed, looks, reports, sites, units
 from service.tenancy import LOCAL, ensure_tenant
@@ -422,6 +424,36 @@ def test_a_corrupt_scene_is_named_by_a_reprocess_and_costs_nothing_else(
     lines = client.get(f"/jobs/{job}/logs").json()["lines"]
     told = [line["message"] for line in lines if line["code"] == refused["code"]]
     assert told == [f"{refused['where']}: {refused['detail']}"]
+
+
+def test_a_site_that_needs_more_memory_than_a_worker_has_is_refused_and_done_by_one_that_has(
+    lite_service: Service, tmp_path: Path
+) -> None:
+    client, site = with_real_scenes(lite_service, tmp_path / "archive")
+    job = reprocess(client)
+    poor = lite_service.settings.model_copy(update={"memory_mib": 300})
+    work_off(lite_service, SiteRunner.by(poor))
+    assert client.get(f"/jobs/{job}").json()["state"] == "failed"
+    (row,) = client.get(f"/jobs/{job}/results").json()["results"]
+    assert (row["code"], row["attempts"]) == ("memory-too-small", 1)
+    assert row["detail"].startswith("North with 4 looks of ")
+    assert "GiB of memory at its peak and may use 0.3; give it more" in row["detail"]
+    assert not Path(lite_service.settings.products_place).exists()
+    assert client.post("/jobs?estimate=true", json={"type": "reprocess", "sites": [site]}).status_code == 200
+    client.post(f"/jobs/{job}/retry")
+    work_off(lite_service, SiteRunner.by(lite_service.settings.model_copy(update={"memory_mib": 900})))
+    assert client.get(f"/jobs/{job}").json()["units"]["done"] == 1
+
+
+def test_workers_of_one_machine_share_its_memory(lite_service: Service) -> None:
+    settings = lite_service.settings
+    assert SiteRunner.by(sharing(settings, 1)).memory_bytes is None
+    each = SiteRunner.by(sharing(settings, 4)).memory_bytes
+    assert each is not None
+    assert machine_bytes() - 2**22 <= 4 * each <= machine_bytes()
+    assert worker_command(sharing(settings, 4))[1]["DEPOTWATCH_MEMORY_MIB"] == str(each // 2**20)
+    own = settings.model_copy(update={"memory_mib": 700})
+    assert SiteRunner.by(sharing(own, 4)).memory_bytes == 700 * 2**20
 
 
 def test_an_archive_that_vanishes_under_a_reprocess_is_tried_again_and_told(
