@@ -11,6 +11,14 @@ from typing import Any
 
 from benchmarks import throughput_targets
 from benchmarks.scaling_model import SITE_KM2, TEN_THOUSAND, Needs, Plan, most_workers, needs, of_a_site
+from pipelines.memory import (
+    CHIP_BYTES_PER_PX,
+    IDLE_BYTES,
+    LOOK_BYTES_PER_PX,
+    SERIES_BYTES_PER_PX,
+    SHARE_OF_MEMORY,
+)
+from pipelines.working_memory import KEPT_FREE
 
 ROOT = Path(__file__).parents[1]
 RESULTS = Path(__file__).parent / "results"
@@ -169,14 +177,18 @@ def _peers(case: dict[str, Any] | None) -> list[str]:
     ]
 
 
-def scaling_page(said: dict[str, Any], plan: Plan = TEN_THOUSAND) -> str:
+def scaling_page(
+    said: dict[str, Any], plan: Plan = TEN_THOUSAND, memory: dict[str, Any] | None = None
+) -> str:
     """Return what ten thousand sites need, and where the plan bends; what was not measured is not said."""
-    cores = said["run"]["cores"]
+    by_count: dict[int, list[str]] = {}
+    for part, cores in sorted(said["cores"].items()):
+        by_count.setdefault(cores, []).append(part)
+    cores = "; ".join(f"{count}: {', '.join(named)}" for count, named in sorted(by_count.items()))
     parts = [
         "# Past one machine",
-        "Made by `python -m benchmarks.throughput_docs` from `benchmarks/results/scaling.json` (`python -m benchmarks.scaling`); "
-        f"edit neither\nby hand. Measured on {cores} shared cores, with a load average of {said['run']['load_average']:g} at the "
-        "end; the scenes were made for timing.",
+        "Made by `python -m benchmarks.throughput_docs` from `benchmarks/results/scaling.json` (`python -m benchmarks.scaling`) and "
+        f"`memory.json`;\nedit none by hand. Measured on cores that others used too ({cores}); the scenes were made for timing.",
     ]
     queues = [kind for kind in ("sqlite", "postgresql") if f"queue_{kind}" in said]
     if "cost" in said:
@@ -198,6 +210,8 @@ def scaling_page(said: dict[str, Any], plan: Plan = TEN_THOUSAND) -> str:
         ]
     if queues and "dask" in said and "cost" in said:
         parts += ["## Where it bends first", _bends(plan, said, queues)]
+    if memory is not None:
+        parts += ["## What a unit needs of memory", memory_text(memory)]
     if "check" in said:
         parts += ["## The simulation behind it", _check(said)]
     return "\n\n".join([*parts, "## What is kept", KEPT]) + "\n"
@@ -286,31 +300,62 @@ def _needs_table(plan: Plan, said: dict[str, Any], kind: str) -> str:
 
 def _bends(plan: Plan, said: dict[str, Any], queues: Sequence[str]) -> str:
     rows = [
-        [kind, str(each["workers"]), f"{each['units_per_s']:.1f}", f"{100 * each['of_ideal']:.0f} %"]
+        [
+            kind, str(each["workers"]), f"{each['units_per_s']:.1f}", f"{100 * each['of_ideal']:.0f} %",
+            f"{each['worker_cpu_ms']:.0f}", f"{each['server_cpu_ms']:.0f}", f"{each['writing_ms']:,.0f}",
+            f"{each['load_average']:.0f}",
+        ]
         for kind in queues
         for each in said[f"queue_{kind}"]
-    ]
-    look_s = [of_a_site(each, "cpu_s_per_look") for each in said["cost"].values()]
-    report_s = min(of_a_site(each, "cpu_s_per_report") for each in said["cost"].values())
-    gate = said["dask"]["tasks_per_s"]
-    lines = [
-        f"- **One Dask scheduler** passes {gate:,.0f} tasks a second. With the cheapest look ({min(look_s):.2f} s) it keeps "
-        f"{most_workers(min(look_s), gate):,.0f} workers busy,\n  with the dearest ({max(look_s):.1f} s) "
-        f"{most_workers(max(look_s), gate):,.0f}."
-    ]
+    ]  # fmt: skip
+    head = ["database", "workers", "units per second", "of ideal", "worker, CPU ms", "server, CPU ms", "writing, ms", "load"]  # fmt: skip
+    lines = [_scheduler_bends(said), *(_table_bends(said, kind) for kind in queues)]
     best = {kind: max(each["units_per_s"] for each in said[f"queue_{kind}"]) for kind in queues}
-    lines += [
-        f"- **The table of leases on {kind}** ended at most {most:.1f} units a second here, {most * 86_400:,.0f} a day (a unit is a "
-        f"site, with its report's\n  rows). Units of {report_s:.1f} s, the cheapest report above, keep at most "
-        f"{most_workers(report_s, most):,.0f} workers busy."
-        for kind, most in best.items()
-    ]
     return (
-        "Workers whose units take a known time and publish a report of 30 changes; database, workers and others shared one "
-        "machine. *Of ideal*\nis against workers / unit time:\n\n"
-        + table(["database", "workers", "units per second", "of ideal"], rows)
+        "Workers whose units take a known time and publish a report of 30 changes, all of one tenant, whose cap (8 by default) is lifted; database, workers and "
+        "others shared\none machine, and the databases took turns at every number of workers; of several rounds the best counts. *Of ideal* is against workers / "
+        "unit time. Per unit: what\nthe workers and the database's server took of the processor, and how long transactions that "
+        "write lasted, waiting included.\n\n"
+        + table(head, rows)
         + "\n\n" + "\n".join(lines) + "\n\n" + _verdict(plan, said, best)
     )  # fmt: skip
+
+
+def _scheduler_bends(said: dict[str, Any]) -> str:
+    look_s = [of_a_site(each, "cpu_s_per_look") for each in said["cost"].values()]
+    dask = said["dask"]
+    gate = dask["tasks_per_s"]
+    most = 1e3 / max(dask["scheduler_cpu_ms"], dask["client_cpu_ms"])
+    return (
+        f"- **One Dask scheduler** passed {gate:,.0f} tasks a second at best, the load being {dask['load_average']:.0f}. With the "
+        f"cheapest look ({min(look_s):.2f} s) it keeps {most_workers(min(look_s), gate):,.0f} workers\n  busy, with the dearest "
+        f"({max(look_s):.1f} s) {most_workers(max(look_s), gate):,.0f}. A task takes {dask['scheduler_cpu_ms']:.1f} ms of the "
+        f"scheduler's processor and {dask['client_cpu_ms']:.1f} ms of the client's: with a core each, at\n  most {most:,.0f} a second."
+    )
+
+
+def _table_bends(said: dict[str, Any], kind: str) -> str:
+    runs, cores = said[f"queue_{kind}"], said["cores"]["queue"]
+    report_s = min(of_a_site(each, "cpu_s_per_report") for each in said["cost"].values())
+    best = max(runs, key=lambda each: each["units_per_s"])
+    most = best["units_per_s"]
+    cpu_ms = best["worker_cpu_ms"] + best["server_cpu_ms"]
+    gates = {"the processor": 1e3 * cores / cpu_ms}
+    held = "Transactions run side by side but for the end of each, which holds its tenant's row"
+    if kind == "sqlite":
+        gates["its one write lock"] = 1e3 / best["writing_cpu_ms"]
+        held = (
+            f"One transaction at a time may write: {best['writing_cpu_ms']:.0f} ms of a unit are spent in such, which would pass "
+            f"{gates['its one write lock']:.0f} a second"
+        )
+    first = min(gates, key=lambda name: gates[name])
+    return (
+        f"- **The table of leases on {kind}** ended at most {most:.1f} units a second here, {most * 86_400:,.0f} a day (a unit is a "
+        f"site, with its report's\n  rows). Units of {report_s:.1f} s, the cheapest report above, keep at most "
+        f"{most_workers(report_s, most):,.0f} workers busy. A unit takes {cpu_ms:.0f} ms of the processor beside its own work: "
+        f"these {cores} cores\n  pass {gates['the processor']:.0f} a second, had they nothing else to do. {held}. What bends first "
+        f"here is {first}."
+    )
 
 
 def _verdict(plan: Plan, said: dict[str, Any], best: dict[str, float]) -> str:
@@ -320,6 +365,43 @@ def _verdict(plan: Plan, said: dict[str, Any], best: dict[str, float]) -> str:
         f"The plan needs {per_s:.2f} units a second if every look is a unit of its own; {', '.join(enough)}. SQLite also means one "
         "machine.\nWhat bends first in core hours is the report that is made again with every look: waiting until a site's looks "
         "of a day are in, and\nmaking one report of them, divides that part by their number."
+    )
+
+
+STEPS = {
+    "make_chip": "chip: one band, to be placed by",
+    "make_look": "look: registered, read, looked at",
+    "plant_look": "look with objects planted into it",
+    "changes and report": "changes of all looks, and the report",
+}
+
+
+def memory_text(said: dict[str, Any]) -> str:
+    """Return what units of each kind take of memory, and the bounds that runs are planned by."""
+    rows = [
+        [
+            case["what"], STEPS[step], f"{case['taken'][step] / 2**20:.0f}", f"{case['bound'][step] / 2**20:.0f}",
+        ]
+        for case in said["cases"]
+        for step in STEPS
+    ]  # fmt: skip
+    idle = max(case["idle"] for case in said["cases"]) / 2**20
+    series = "; ".join(
+        f"{once} and {each} more for every look at {'coarse' if coarse else 'fine'} pixels"
+        for coarse, (once, each) in SERIES_BYTES_PER_PX.items()
+    )
+    return (
+        f"Made by `python -m benchmarks.memory`: peak resident bytes above an idle process ({idle:.0f} MiB), files that are mapped "
+        "included.\n\n"
+        + table(["site", "unit", "MiB", "bound, MiB"], rows)
+        + f"\n\nThe bounds, in bytes per pixel: {CHIP_BYTES_PER_PX} for a chip (its grid is wider than the site's), "
+        f"{LOOK_BYTES_PER_PX} for a look, planted into or not; for the changes and the\nreport {series}. "
+        f"To each come {KEPT_FREE / 2**20:.0f} MiB, which a process holds\non to of what was freed. A whole analysis in one process is "
+        f"the largest of these and {IDLE_BYTES / 2**20:.0f} MiB; a reprocess, a "
+        "verification and `could-we-have-seen` are analyses. `tests/pipelines/test_memory.py` measures\nthem again.\n\n"
+        f"They are kept to: threads, processes and the workers of a cluster begin no more units at once than {100 * SHARE_OF_MEMORY:.0f} % of "
+        "what the machine,\nthe container or the worker's `--memory-limit` allows; a service's workers have a share each "
+        "(`DEPOTWATCH_MEMORY_MIB`). A unit that\nfits nowhere is refused with `memory-too-small` before it is begun."
     )
 
 
@@ -350,7 +432,7 @@ def pages() -> dict[str, str]:
     if (said := _read("throughput.json")) is not None:
         found["performance-analysis.md"] = performance_page(said, _read("batch_kills.json"))
     if (said := _read("scaling.json")) is not None:
-        found["scaling.md"] = scaling_page(said)
+        found["scaling.md"] = scaling_page(said, memory=_read("memory.json"))
     return found
 
 

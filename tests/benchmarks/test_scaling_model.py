@@ -52,26 +52,56 @@ def test_what_a_plan_needs_is_what_was_measured_times_how_often() -> None:
     assert needs(Plan(200, 2.0, plan.sensors), SAID).looks == 2 * found.looks
 
 
-QUEUE = [{"workers": 4, "units_per_s": 3.5, "of_ideal": 0.875, **SAID["queue_postgresql"][0]}]
+RUN = {
+    "worker_cpu_ms": 80.0,
+    "server_cpu_ms": 20.0,
+    "writing_ms": 70.0,
+    "writing_cpu_ms": 50.0,
+    "empty_handed": 0,
+    "load_average": 2.0,
+}
+QUEUE = [{"workers": 4, "units_per_s": 3.5, "of_ideal": 0.875, **RUN, **SAID["queue_postgresql"][0]}]
 TOLD = SAID | {
-    "run": {"cores": 4, "load_average": 2.5},
+    "cores": {"cost": 2, "queue": 4, "dask": 4},
     "cost": {
         name: COST | {"what": name, "cpu_s_per_km2_look": 1.0, "peak_mib": 500.0}
         for name in ("look_0.5m", "look_3m", "look_10m")
     },
     "queue_postgresql": QUEUE,
-    "dask": {"tasks_per_s": 1000.0},
+    "dask": {
+        "tasks_per_s": 1000.0,
+        "scheduler_cpu_ms": 0.5,
+        "client_cpu_ms": 0.25,
+        "load_average": 2.0,
+    },
 }
 
 
 def test_the_page_says_where_it_bends_and_leaves_out_what_was_not_measured() -> None:
     page = scaling_page(TOLD)
-    assert "passes 1,000 tasks a second. With the cheapest look (2.00 s) it keeps 2,000 workers busy" in page
+    words = " ".join(page.split())
+    assert (
+        "passed 1,000 tasks a second at best, the load being 2. With the cheapest look (2.00 s) it keeps 2,000"
+        in words
+    )
+    assert "with a core each, at most 2,000 a second" in words
     assert "The table of leases on postgresql** ended at most 3.5 units a second" in page
+    assert "A unit takes 100 ms of the processor beside its own work: these 4 cores pass 40 a second" in words
+    assert "What bends first here is the processor." in words
+    assert "write lock" not in page
+    both = scaling_page(TOLD | {"queue_sqlite": QUEUE})
+    said = " ".join(both.split())
+    assert (
+        "50 ms of a unit are spent in such, which would pass 20 a second. What bends first here is its one"
+        in said
+    )
+    assert both.index("| sqlite | 4 |") < both.index("| postgresql | 4 |")
+    assert "needs of memory" not in page
     assert "| looks | 6.8 million |" in page
+    assert "cores that others used too (2: cost; 4: dask, queue)" in words
     assert "## The simulation" not in page
     assert "sqlite**" not in page
-    assert "## Where it bends" not in scaling_page({name: TOLD[name] for name in ("run", "cost")})
+    assert "## Where it bends" not in scaling_page({name: TOLD[name] for name in ("cores", "cost")})
 
 
 def test_the_pages_are_those_of_the_results() -> None:

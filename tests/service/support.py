@@ -43,11 +43,12 @@ def feature(name: str, **properties: Any) -> dict[str, Any]:
 
 @dataclass
 class PostgresServer:
-    """A private PostgreSQL cluster on a loopback port."""
+    """A private PostgreSQL cluster on a loopback port; ``durable`` as one is in service: commits reach the disk."""
 
     folder: Path
     port: int
     bin: Path
+    durable: bool = False
     process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -55,10 +56,10 @@ class PostgresServer:
         return f"postgresql+psycopg://postgres@127.0.0.1:{self.port}"
 
     def start(self) -> None:
+        hasty = [] if self.durable else ["-c", "fsync=off", "-c", "full_page_writes=off"]
         command = [
             str(self.bin / "postgres"), "-D", str(self.folder), "-p", str(self.port), "-k", str(self.folder),
-            "-c", "listen_addresses=127.0.0.1", "-c", "fsync=off", "-c", "max_connections=300",
-            "-c", "full_page_writes=off",
+            "-c", "listen_addresses=127.0.0.1", "-c", "max_connections=300", *hasty,
         ]  # fmt: skip
         self.process = subprocess.Popen(
             _as_postgres(command), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
@@ -114,7 +115,7 @@ def free_port() -> int:
 
 
 @contextmanager
-def private_postgres() -> Iterator[PostgresServer]:
+def private_postgres(*, durable: bool = False) -> Iterator[PostgresServer]:
     """Make a cluster, run it, throw it away."""
     programs = postgres_bin()
     if programs is None:
@@ -129,7 +130,7 @@ def private_postgres() -> Iterator[PostgresServer]:
         check=True,
         capture_output=True,
     )
-    server = PostgresServer(folder, free_port(), programs)
+    server = PostgresServer(folder, free_port(), programs, durable)
     try:
         server.start()
         yield server
