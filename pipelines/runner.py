@@ -228,7 +228,10 @@ class DaskRunner:
         heard = time.monotonic()
         while not running.is_empty():
             if running.has_ready():
-                yield running.next_batch()
+                ended = [next(running)]
+                while running.has_ready():  # next_batch would pass errors of all but the first as results
+                    ended.append(next(running))
+                yield ended
                 heard = time.monotonic()
             elif time.monotonic() - heard < SILENT_S:
                 time.sleep(LOOK_S)

@@ -11,7 +11,7 @@ import dask
 import pytest
 
 from pipelines import runner as runners
-from pipelines.memory import MemoryTooSmall
+from pipelines.memory import SHARE_OF_MEMORY, MemoryTooSmall
 from pipelines.runner import ClusterFailed, DaskRunner, ThreadRunner, UnknownScheduler, WrongCode, open_runner
 from tests.pipelines.cluster import running_cluster
 
@@ -157,7 +157,8 @@ def test_the_window_is_bounded_by_workers_and_by_what_memory_holds(pair: str) ->
     with open_runner(scheduler=pair) as runner:
         assert isinstance(runner, DaskRunner)
         assert runner.width(0) == 2 * runners.WINDOW_PER_WORKER
-        assert runner.width(gib // 2) == int(2 * runners.SHARE_OF_MEMORY / 0.5)
+        assert runner.width(gib // 4) == 2 * int(SHARE_OF_MEMORY / 0.25)
+        assert runner.width(gib // 2) == 2  # one on each: what a worker has left over helps no other
         with pytest.raises(
             MemoryTooSmall, match=r"needs about 100.0 GiB of memory at its peak and may use 0.8"
         ):
