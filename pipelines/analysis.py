@@ -4,9 +4,12 @@
 read again, window by window, through ``WindowReader``.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 from shapely.geometry.base import BaseGeometry
 
@@ -15,7 +18,9 @@ from imagery.displacement import Displacement
 from imagery.grid import SiteGrid
 from imagery.look import Look
 from imagery.scene import Scene
-from pipelines.archives.ground import Ground
+
+if TYPE_CHECKING:  # answering a request loads no reader of rasters
+    from pipelines.archives.ground import Ground
 
 WindowReader = Callable[[str, SiteGrid], Look]
 """``(scene_id, grid) -> Look``: registered and radiometrically normalised to the site's common scale."""

@@ -267,7 +267,9 @@ def test_anywhere_on_earth_ground_is_shown_where_it_lies(
     right, down = (x + HALF_M) * scale, (HALF_M - y) * scale
     tile_col, tile_row = (min(int(value // TILE_PX), 2**level - 1) for value in (right, down))
     scene = TiledScene("a", datetime(2024, 1, 1, tzinfo=UTC), ("0" * 64,), "CC0-1.0", False, {})
-    drawn = mercator.find_mercator(SiteTiles("r", b"", pyramid, {}, {}), scene, level, tile_col, tile_row)
+    drawn = mercator.find_mercator(
+        SiteTiles("r", b"", pyramid, {}, {}, None), scene, level, tile_col, tile_row
+    )
     laid = mercator.lay_out(drawn)
     assert laid is not None
     shown = np.asarray(Image.open(io.BytesIO(mercator.warp(drawn, laid, marked(pyramid, row, col)))))

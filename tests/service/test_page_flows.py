@@ -875,7 +875,7 @@ def test_a_verdict_survives_the_tab_being_closed(
     page.keyboard.press("r")
     expect(page.locator(".toast")).to_contain_text("rejected")
     page.goto("about:blank")
-    for _ in range(50):
+    for _ in range(300):
         if http.get(f"/changes/{change}/reviews").json()["reviews"]:
             break
         page.wait_for_timeout(100)
