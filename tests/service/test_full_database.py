@@ -5,7 +5,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import pytest
 from sqlalchemy import event, select, text
 
 from service.context import Service
@@ -110,12 +109,10 @@ def test_a_unit_whose_report_finds_no_room_in_the_database_waits_and_is_publishe
 
 
 def test_a_caller_is_told_that_the_database_takes_nothing_and_nothing_of_the_call_remains(
-    service: Service,
+    lite_service: Service,
 ) -> None:
-    if not service.database.is_sqlite:
-        pytest.skip("the trigger that fills PostgreSQL stands on the rows of reports only")
-    client = client_of(service)
-    with without_room(service):
+    client = client_of(lite_service)
+    with without_room(lite_service):
         answers = [client.post("/sites", json=feature(f"site {n}", note="x" * 20_000)) for n in range(60)]
         told = [answer for answer in answers if answer.status_code == 503]
         assert told, "there was room for sixty sites"
