@@ -107,7 +107,7 @@ def _increment(case: dict[str, Any]) -> str:
     return (
         f"{case['what']}. The first analysis of all {case['looks']} looks took {case['cold_cpu_s']:.1f} s; adding one look to "
         f"the others **{case['one_scene_more_of_cold']:.3f}** of that, changing one parameter of the\ndetector "
-        f"**{case['parameter_changed_of_cold']:.3f}**. The report from kept products is "
+        f"**{case['parameter_changed_of_cold']:.3f}**, medians of {case['rounds']} on copies of one store. The report from kept products is "
         f"{'the same bytes as' if case['same_bytes_warm_and_cold'] else 'NOT the same bytes as'} the one made from nothing."
     )
 

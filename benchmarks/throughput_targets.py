@@ -34,8 +34,9 @@ SMALL_SERIES = (
     "and to use it) and into normalisation, a sixth into the scan of the series."
 )
 REMAINS = (
-    "Half is the search for changes through all 100 looks again (a third of it: unpacking what they show), a fifth each the new look "
-    "itself and the report."
+    "Half is the search for changes through all 100 looks again: judging and drawing what was found, which every further look changes "
+    "a little, a quarter of the whole or more, finding where to look a tenth, unpacking what the looks show 6-8 %. A quarter is the "
+    "report, most of it pictures and rasters, and less than a fifth the new look itself."
 )
 INCREMENT_LEVELS: dict[str, tuple[tuple[float, float, float], str, bool]] = {
     "G21": ((1 / 20, 1 / 50, 1 / 90), "{:.3f}", False),
