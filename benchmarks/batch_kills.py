@@ -200,7 +200,8 @@ def _ended(service: Any) -> int:
 
 
 def _steps(notes: Path) -> int:
-    return notes.read_bytes().count(b" looks ")
+    """Count the looks that are made: a successor notes those of a killed worker once more, which is no progress."""
+    return len({(note.site, note.done) for note in read_notes(notes) if note.step == "looks"})
 
 
 def counted(service: Any, job: str, sites: Sequence[str]) -> dict[str, Any]:
@@ -320,10 +321,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "python": platform.python_version(), "cores": os.cpu_count(), "load_average": round(os.getloadavg()[1], 1),
         "database": "postgresql" if args.database else "sqlite",
     }  # fmt: skip
-    text = json.dumps(said, indent=1, sort_keys=True) + "\n"
+    kept = json.loads(args.out.read_text())["runs"] if args.out.is_file() else []
+    same = [
+        (run["units"], run["looks"], run["kills"]) == (args.sites, args.looks, said["kills"]) for run in kept
+    ]
+    runs = [run for run, again in zip(kept, same, strict=True) if not again] + [said]
     args.out.parent.mkdir(parents=True, exist_ok=True)
-    args.out.write_text(text)
-    print(text)
+    args.out.write_text(json.dumps({"runs": runs}, indent=1, sort_keys=True) + "\n")
+    print(json.dumps(said, indent=1, sort_keys=True))
     good = said["lost"] == said["doubled"] == 0 and said["same_bytes_undisturbed"]
     return 0 if good and said["redone_of_seconds"] < 0.02 else 1
 

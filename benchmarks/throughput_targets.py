@@ -1,6 +1,6 @@
 """What was measured against what was aimed at: gate, ambitious and extreme of each row, and why a row is missed."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -135,14 +135,18 @@ def rows(cases: Mapping[str, Any]) -> list[list[str]]:
     return found
 
 
-def kill_rows(said: Mapping[str, Any]) -> list[list[str]]:
-    """Return the lines of G18 from a batch of real analyses under kills."""
-    return [
-        ["sites, looks of each", f"{said['units']}, {said['looks']}"],
-        ["workers, kills", f"{said['workers']}, {said['kills']}"],
-        ["units lost", str(said["lost"])],
-        ["reports doubled", str(said["doubled"])],
-        ["looks begun twice, of all", f"{100 * said['redone_of_looks']:.2f} %"],
-        ["seconds worked twice, of all", f"{100 * said['redone_of_seconds']:.2f} %"],
-        ["same bytes as undisturbed", "yes" if said["same_bytes_undisturbed"] else "NO"],
-    ]
+def kill_rows(runs: Sequence[Mapping[str, Any]]) -> list[list[str]]:
+    """Return the lines of G18, one column for each batch of real analyses under kills."""
+    told: dict[str, Callable[[Mapping[str, Any]], str]] = {
+        "sites, looks of each": lambda run: f"{run['units']}, {run['looks']}",
+        "workers, kills": lambda run: f"{run['workers']}, {run['kills']}",
+        "seconds of work for every kill": lambda run: f"{run['busy_s'] / run['kills']:.0f}",
+        "units lost": lambda run: str(run["lost"]),
+        "reports doubled": lambda run: str(run["doubled"]),
+        "looks begun twice, of all": lambda run: f"{100 * run['redone_of_looks']:.2f} %",
+        "seconds worked twice, of all": lambda run: f"{100 * run['redone_of_seconds']:.2f} %",
+        "of these for every kill": lambda run: f"{(run['lost_s'] + run['found_again_s']) / run['kills']:.2f}",
+        "same bytes as undisturbed": lambda run: "yes" if run["same_bytes_undisturbed"] else "NO",
+        "cores, load": lambda run: f"{run['run']['cores']}, {run['run']['load_average']:.0f}",
+    }
+    return [[name, *map(tell, runs)] for name, tell in told.items()]

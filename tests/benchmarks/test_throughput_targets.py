@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from benchmarks.batch_kills import Note, redone
-from benchmarks.throughput_targets import TARGETS, rows, verdict
+from benchmarks.throughput_targets import TARGETS, kill_rows, rows, verdict
 
 MORE, LESS = (next(t for t in TARGETS if t.more is flag) for flag in (True, False))
 
@@ -53,3 +53,15 @@ def test_what_a_kill_cost_is_the_step_in_hand_and_the_way_back_to_it() -> None:
 def test_without_a_kill_nothing_is_done_again() -> None:
     said = redone(attempt(1, 0.0, "chips", "looks", "end"), {})
     assert said["lost_s"] == said["found_again_s"] == said["redone_of_looks"] == 0.0
+
+
+def test_each_run_under_kills_has_a_column_and_says_how_dense_the_kills_were() -> None:
+    run = {
+        "units": 60, "looks": 50, "workers": 3, "kills": 100, "busy_s": 1700.0, "lost": 0, "doubled": 0, "lost_s": 24.0,
+        "found_again_s": 34.0, "redone_of_looks": 0.03, "redone_of_seconds": 0.034, "same_bytes_undisturbed": True,
+        "run": {"cores": 2, "load_average": 4.5},
+    }  # fmt: skip
+    told = {name: cells for name, *cells in kill_rows([run, run | {"kills": 10, "lost": 1}])}
+    assert told["seconds of work for every kill"] == ["17", "170"]
+    assert told["of these for every kill"] == ["0.58", "5.80"]
+    assert told["units lost"] == ["0", "1"]
