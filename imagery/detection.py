@@ -108,8 +108,9 @@ class DetectionOptions:
 
 @dataclass(frozen=True, slots=True)
 class RoughChange:
-    """A candidate before it is drawn or judged: the looks that can show it, in time order, and what all its pixels say."""
+    """A candidate before it is drawn or judged: the looks that can show its class, in time order, what all its pixels say."""
 
+    kind: ObjectClass
     looks: Sequence[LookEvidence]
     place: Candidate
     found: Lifecycle
@@ -373,7 +374,7 @@ class _Series:
             window = self._window(kind, usable, place)
             followed = self._followed(kind, usable, place, window, window.core)
             if followed is not None:
-                yield RoughChange(usable, place, followed[0]), window
+                yield RoughChange(kind, usable, place, followed[0]), window
 
     def _window(self, kind: ObjectClass, looks: Sequence[LookEvidence], place: Candidate) -> Window:
         return cut_window(looks, kind, place, round(_MARGIN_M / self.gsd_m))
@@ -397,12 +398,13 @@ class _Series:
         return _Judged(*self._change(kind, looks, place, window, *settled, drawn), rough, whole)
 
     def redrawn(self, judged: _Judged) -> Change:
-        """Return a change of containers drawn, measured and counted by the pixels that are theirs.
+        """Return a change that was judged as containers drawn, measured and counted by the pixels that are theirs.
 
         Others as they are, and what geometry alone found, or where too few pixels are likely enough.
         """
-        change, rough, kind = judged.change, judged.rough, ObjectClass.CONTAINER
-        if change.object_class is not kind or not all(look.learned for look in rough.looks):
+        change, rough = judged.change, judged.rough
+        kind = rough.kind
+        if kind is not ObjectClass.CONTAINER or not all(look.learned for look in rough.looks):
             return change
         window = self._window(kind, rough.looks, rough.place)
         membership = delineated(rough.looks, window, rough.found, change.direction, judged.difference)

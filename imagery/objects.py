@@ -29,6 +29,7 @@ TWENTY_FOOT_M, FORTY_FOOT_M = 6.06, 12.19
 # Side by side, containers stand so far apart, centre to centre.
 PITCH_M = 2.75
 OUTLINE_LEVEL = 0.45
+_SMALLEST_PX = 4
 _BOX_FILL = 0.72
 _BLOCK_FILL = 0.88
 _SINGLE_WIDTH_M = 4.5
@@ -97,7 +98,7 @@ def outline(
     if touched.size == 0:
         return None
     mine = ndimage.binary_dilation(np.isin(labels, touched))
-    whole = _contour(np.where(mine, difference, np.minimum(difference, 0.0)), grid)
+    whole = contour(np.where(mine, difference, np.minimum(difference, 0.0)), grid, OUTLINE_LEVEL)
     if whole.is_empty:
         return None
     polygon = _without_crumbs(whole, object_class)
@@ -126,9 +127,15 @@ def drawn_in(drawn: Outline, object_class: ObjectClass, gsd_m: float) -> Outline
     return Outline(polygon, area_estimate(polygon, gsd_m, object_class), length, width, heading, fill)
 
 
-def _contour(image: Float32Image, grid: SiteGrid) -> BaseGeometry:
+def contour(
+    image: Float32Image, grid: SiteGrid, level: float, smallest_px: float = _SMALLEST_PX
+) -> BaseGeometry:
+    """Return where a (row, col) image of values from about -1 to 1 exceeds a level, at sub-pixel places, in its grid's CRS.
+
+    Parts of fewer pixels than ``smallest_px`` are left out; beyond the image nothing exceeds the level.
+    """
     padded = np.pad(image, 1, constant_values=-1.0)
-    contours = find_contours(padded, OUTLINE_LEVEL)  # type: ignore[no-untyped-call]
+    contours = find_contours(padded, level)  # type: ignore[no-untyped-call]
     rings = [ring for ring in contours if len(ring) >= 4]
     polygons = sorted(
         (Polygon(ring[:, ::-1] - 0.5).buffer(0) for ring in rings), key=lambda p: p.area, reverse=True
@@ -138,7 +145,7 @@ def _contour(image: Float32Image, grid: SiteGrid) -> BaseGeometry:
         drawn = drawn.symmetric_difference(polygon)
     t = grid.transform
     placed: BaseGeometry = affine_transform(drawn, [t.a, t.b, t.d, t.e, t.c, t.f])
-    kept = [part for part in shapely.get_parts(placed) if part.area >= 4 * grid.gsd_m**2]
+    kept = [part for part in shapely.get_parts(placed) if part.area >= smallest_px * grid.gsd_m**2]
     simple = shapely.simplify(MultiPolygon(kept) if len(kept) != 1 else kept[0], 0.25 * grid.gsd_m)
     return _areas_of(simple)
 

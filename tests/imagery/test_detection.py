@@ -253,6 +253,29 @@ def test_what_is_listed_is_drawn_by_its_own_pixels_and_judged_as_before(
     assert len(judged) == 1
 
 
+def test_what_was_judged_as_containers_is_drawn_by_its_pixels_under_whatever_name_it_is_listed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    looks = series([CONTAINER_BOX], 8)
+
+    def western_half(*said: object) -> NDArray[np.float32]:
+        difference: NDArray[np.float32] = np.asarray(said[4], np.float32)
+        west = int(np.nonzero(difference.max(0) > 0.5)[0][0])
+        there = np.arange(difference.shape[1]) < west + round(6.0 / GRID.gsd_m)
+        return np.where((difference > 0.5) & there, np.float32(0.9), np.float32(0.1))
+
+    def unnamed(change: Change, _: object) -> Change:
+        return replace(change, object_class=ObjectClass.OTHER)
+
+    monkeypatch.setattr("imagery.detection.delineated", western_half)
+    (container,) = find_changes(looks, EVERYWHERE).changes
+    monkeypatch.setattr("imagery.detection.as_identified", unnamed)
+    (other,) = find_changes(looks, EVERYWHERE).changes
+    assert other.object_class is ObjectClass.OTHER
+    assert other.footprint.equals(container.footprint)
+    assert other.area_m2 == container.area_m2
+
+
 def test_looks_of_one_day_weigh_as_one() -> None:
     box: Box = (0, 20.0, 20.0, 12.19, 2.44, 3, 99)
     looks = series([box], 6)

@@ -94,6 +94,25 @@ def test_a_sheet_laid_out_is_found_once_with_its_place_time_and_area():
     assert change.count_reason == "pixels of 10 m cannot resolve containers"
 
 
+@pytest.mark.parametrize(("length_m", "width_m"), [(24.0, 20.0), (33.0, 47.0), (90.0, 55.0)])
+def test_an_outline_is_drawn_at_sub_pixel_places(length_m, width_m):
+    east, north = 403.0, 306.0
+    at = (np.arange(N * 10) + 0.5) * 1.0
+    inside = ((at >= north) & (at < north + width_m))[:, None] & ((at >= east) & (at < east + length_m))
+    share = ndimage.gaussian_filter(inside.astype(float), 5.0).reshape(N, 10, N, 10).mean((1, 3))
+    rng, still = np.random.default_rng(3), ground(3)
+    looks = [
+        look(index, still + (index >= 5) * share * (SHEET[:, None, None] - still), rng) for index in range(10)
+    ]
+    (change,) = find_disturbances(looks, EVERYWHERE).changes
+    truth = box(
+        GRID.east_m + east, GRID.north_m - north - width_m, GRID.east_m + east + length_m, GRID.north_m - north
+    )  # fmt: skip
+    assert change.footprint.intersection(truth).area / change.footprint.union(truth).area > 0.7
+    assert change.area_m2.low <= truth.area <= change.area_m2.high
+    assert change.area_m2.value == pytest.approx(change.footprint.area)
+
+
 def test_reversing_time_swaps_appeared_and_removed_and_nothing_else():
     looks = series()
     back = [replace(one, t_utc=START - (one.t_utc - START)) for one in looks]
