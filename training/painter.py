@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from imagery.simulation import canvas as simulation
-from imagery.simulation.ground import GROUNDS, HARD, paint_colour, trees
-from imagery.simulation.things import decoy_box
+from imagery.simulation.ground import GROUNDS, HARD, paint_colour, slab, trees
+from imagery.simulation.things import bank_line, decoy_box
 
 Array = NDArray[np.float32]
 
@@ -83,24 +83,6 @@ def blank(rng: np.random.Generator, extent_m: float, step_m: float) -> Canvas:
     return Canvas(step_m, size, relief, albedo, zeros(), zeros(), zeros(), rng)
 
 
-def slab(canvas: Canvas, x: float, y: float, length: float, width: float, angle: float) -> None:
-    """Paint flat hard ground, with patches, joints or stains."""
-    rng = canvas.rng
-    part, inside, u, v = canvas.box(x, y, length, width, angle)
-    colour = _ground_colour(str(rng.choice(HARD)), rng)
-    view = canvas.albedo[(slice(None), *part)]
-    mottled = np.exp(
-        ndimage.gaussian_filter(rng.standard_normal(u.shape), rng.uniform(0.5, 6)) * rng.uniform(0, 0.3)
-    )
-    paint = colour[:, None, None] * mottled[None].astype(np.float32)
-    if rng.random() < 0.4:
-        pitch = rng.uniform(2.5, 9)
-        joints = (np.abs((u % pitch) - pitch / 2) < 0.15) | (np.abs((v % pitch) - pitch / 2) < 0.15)
-        paint = paint * np.where(joints, rng.uniform(0.6, 1.3), 1.0)
-    view[:, inside] = paint[:, inside]
-    canvas.height[part][inside] *= 0.2
-
-
 def road(canvas: Canvas) -> None:
     """Paint a straight or bent road or track, perhaps kerbed, marked, or on a bank."""
     rng = canvas.rng
@@ -151,22 +133,7 @@ def berm(canvas: Canvas, x: float, y: float) -> None:
     angle = rng.uniform(0, 2 * np.pi)
     length, depth = rng.uniform(12, 110), rng.uniform(12, 60)
     shape = rng.choice(["straight", "straight", "bent", "u", "ring", "cells"])
-    line = {
-        "straight": [(-length / 2, 0), (length / 2, 0)],
-        "bent": [(-length / 2, 0), (0, rng.uniform(-10, 10)), (length / 2, rng.uniform(-20, 20))],
-        "u": [(-length / 4, depth), (-length / 4, 0), (length / 4, 0), (length / 4, depth)],
-        "ring": [(length / 4 * np.cos(a), length / 4 * np.sin(a)) for a in np.linspace(0, 2 * np.pi, 14)],
-        "cells": [
-            (-length / 2, 0),
-            (length / 2, 0),
-            (length / 2, depth),
-            (0, depth),
-            (0, 0),
-            (0, depth),
-            (-length / 2, depth),
-            (-length / 2, 0),
-        ],
-    }[str(shape)]
+    line = bank_line(str(shape), length, depth, rng)
     turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
     points = np.array(line) @ turn.T + (x, y)
     distance, along = polyline_distance(canvas, points)
@@ -332,7 +299,7 @@ def furnish(canvas: Canvas) -> None:
     where = lambda: rng.uniform(0.02, 0.98, 2) * canvas.extent  # noqa: E731
     for _ in range(many(0, 4)):
         x, y = where()
-        slab(canvas, x, y, rng.uniform(15, 120), rng.uniform(10, 70), rng.uniform(0, np.pi))
+        slab(canvas, x, y, rng.uniform(15, 120), rng.uniform(10, 70), rng.uniform(0, np.pi), _ground_colour)
     for _ in range(many(0, 3)):
         road(canvas)
     for _ in range(many(0, 2.5)):

@@ -83,11 +83,19 @@ def blank(rng: np.random.Generator, extent_m: float, step_m: float) -> Canvas:
     )
 
 
-def slab(canvas: Canvas, x: float, y: float, length: float, width: float, angle: float) -> None:
+def slab(
+    canvas: Canvas,
+    x: float,
+    y: float,
+    length: float,
+    width: float,
+    angle: float,
+    colour_of: Callable[[str, np.random.Generator], Array] = ground_colour,
+) -> None:
     """Paint flat hard ground, with patches, joints or stains."""
     rng = canvas.rng
     part, inside, u, v = canvas.box(x, y, length, width, angle)
-    colour = ground_colour(str(rng.choice(HARD)), rng)
+    colour = colour_of(str(rng.choice(HARD)), rng)
     view = canvas.albedo[(slice(None), *part)]
     mottled = np.exp(
         ndimage.gaussian_filter(rng.standard_normal(u.shape), rng.uniform(0.5, 6)) * rng.uniform(0, 0.3)

@@ -10,19 +10,9 @@ FRESH_COVERS = ("bare soil", "dark soil", "sand", "red soil", "gravel")
 GROWN_COVERS = ("grass", "dry grass", "crop")
 
 
-def berm(canvas: Canvas, x: float, y: float) -> float:
-    """Raise a bank: straight, bent, U, ring or cells; 1-6 m high, sides of 25-40 degrees, bare to grown over.
-
-    Returns its height in metres.
-    """
-    rng = canvas.rng
-    height = rng.uniform(1.0, 5.5)
-    crest = rng.uniform(0.5, 4.0)
-    side = height / np.tan(np.radians(rng.uniform(24, 40)))
-    angle = rng.uniform(0, 2 * np.pi)
-    length, depth = rng.uniform(12, 110), rng.uniform(12, 60)
-    shape = rng.choice(["straight", "straight", "bent", "u", "ring", "cells"])
-    line = {
+def bank_line(shape: str, length: float, depth: float, rng: np.random.Generator) -> list[tuple[float, float]]:
+    """Return the crest of a bank as points (x, y) in metres about its middle: straight, bent, u, ring or cells."""
+    lines: dict[str, list[tuple[float, float]]] = {
         "straight": [(-length / 2, 0), (length / 2, 0)],
         "bent": [(-length / 2, 0), (0, rng.uniform(-10, 10)), (length / 2, rng.uniform(-20, 20))],
         "u": [(-length / 4, depth), (-length / 4, 0), (length / 4, 0), (length / 4, depth)],
@@ -37,7 +27,23 @@ def berm(canvas: Canvas, x: float, y: float) -> float:
             (-length / 2, depth),
             (-length / 2, 0),
         ],
-    }[str(shape)]
+    }
+    return lines[shape]
+
+
+def berm(canvas: Canvas, x: float, y: float) -> float:
+    """Raise a bank: straight, bent, U, ring or cells; 1-6 m high, sides of 25-40 degrees, bare to grown over.
+
+    Returns its height in metres.
+    """
+    rng = canvas.rng
+    height = rng.uniform(1.0, 5.5)
+    crest = rng.uniform(0.5, 4.0)
+    side = height / np.tan(np.radians(rng.uniform(24, 40)))
+    angle = rng.uniform(0, 2 * np.pi)
+    length, depth = rng.uniform(12, 110), rng.uniform(12, 60)
+    shape = rng.choice(["straight", "straight", "bent", "u", "ring", "cells"])
+    line = bank_line(str(shape), length, depth, rng)
     turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
     points = np.array(line) @ turn.T + (x, y)
     part, distance, along = strip(canvas, points, crest / 2 + side + 3.0)
