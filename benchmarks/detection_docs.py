@@ -321,6 +321,27 @@ def _spread(lag: Mapping[str, Any]) -> str:
     return ", ".join(f"{looks}: {n}" for looks, n in lag["by_looks"].items()) or "-"
 
 
+def confirmed_table(sets: dict[str, Any]) -> str:
+    """What the confirmed claims of quiet sites are of."""
+    keys = ("claims", "as told", "misnamed", "nothing")
+    rows = [
+        [name, str(said["sites"]), *(str(said["confirmed"][k]) for k in keys)]
+        for name, said in sets.items()
+        if "confirmed" in said
+    ]
+    return table(
+        [
+            "set",
+            "sites",
+            "confirmed",
+            "structures that did come or go",
+            "named as ours, but other things",
+            "of nothing",
+        ],
+        rows,
+    )
+
+
 def unidentified_tables(sets: dict[str, Any]) -> str:
     """What claims of class ``other`` are of at fine pixels, and how many such things are listed."""
     claims = [
@@ -554,6 +575,10 @@ rendered sites too. Looked up by the sites' seeds (`python -m benchmarks.unident
 things of 25 m2 and more, clear on either side and standing in two clear looks at least, how many are listed. Sites of one seed hold alike things in several sets.
 
 {unidentified_tables(unidentified or {})}
+
+What is confirmed in quiet sites, where nothing of our classes comes or goes, so that above every such claim counts as false:
+
+{confirmed_table(unidentified or {})}
 
 ## Real pairs
 

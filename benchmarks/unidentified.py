@@ -32,7 +32,7 @@ from pipelines.simulate import place
 
 RESULTS = Path(__file__).parent / "results" / "unidentified.json"
 SETS = (
-    "series_0.3m", "series_0.5m", "series_1m", "quiet_0.5m", "quiet_wide_0.5m", "north_0.5m", "south_0.7m", "oblique_0.5m",
+    "series_0.3m", "series_0.5m", "series_1m", "quiet_0.5m", "quiet_wide_0.5m", "quiet_1m", "north_0.5m", "south_0.7m", "oblique_0.5m",
     "pan_0.5m", "sensor_0.5m", "masks_0.5m", "masks_poor_0.5m",
 )  # fmt: skip
 # Reports are off the truth by what registration leaves and by how outlines are drawn.
@@ -139,6 +139,22 @@ def claims_told(site: Site) -> dict[str, int]:
     return told
 
 
+def confirmed_told(site: Site) -> dict[str, int]:
+    """Count the confirmed claims of a site on which nothing of our classes happens by what they are of.
+
+    What is told as not identified and did come or go then is ``as told``; what is named as one of our classes and was
+    something else is ``misnamed``.
+    """
+    told = dict.fromkeys(("claims", "as told", "misnamed", "nothing"), 0)
+    for claim in (c for c in site.claims if c.status in scoring.CONFIRMED):
+        told["claims"] += 1
+        if not any(_is_of(claim, t) for t in site.others):
+            told["nothing"] += 1
+        else:
+            told["as told" if claim.object_class == "other" else "misnamed"] += 1
+    return told
+
+
 def things_listed(site: Site, gsd_m: float) -> list[tuple[float, bool, bool]]:
     """Return (area in m2, listed as ``other``, listed under any name) of what the looks could show coming or going.
 
@@ -177,7 +193,7 @@ def measure(test: detection.TestSet, work: Path) -> dict[str, Any]:
     """Sum up the sites of a set whose reports lie in a folder."""
     if not isinstance(test.make, detection.Rendered):
         raise TypeError(f"{test.name} is not of our own renderer")
-    options, total, things, sites = test.make.options, {}, [], 0
+    options, total, things, sites, confirmed = test.make.options, {}, [], 0, {}
     for index in range(test.sites):
         folder = work / f"{test.name}-{index}"
         if not (folder / "report" / "timeline.csv").is_file():
@@ -186,6 +202,9 @@ def measure(test: detection.TestSet, work: Path) -> dict[str, Any]:
         sites += 1
         for name, n in claims_told(site).items():
             total[name] = total.get(name, 0) + n
+        if options.kind == "quiet":
+            for name, n in confirmed_told(site).items():
+                confirmed[name] = confirmed.get(name, 0) + n
         if options.masks == "perfect":
             things += things_listed(site, options.sensor.gsd_m)
     edges = (*SIZES_M2, float("inf"))
@@ -194,7 +213,8 @@ def measure(test: detection.TestSet, work: Path) -> dict[str, Any]:
         for low, high in pairwise(edges)
         if (mine := [t for t in things if low <= t[0] < high])
     ]
-    return {"sites": sites, "gsd_m": options.sensor.gsd_m, "claims": total, "listed": listed}
+    told = {"sites": sites, "gsd_m": options.sensor.gsd_m, "claims": total, "listed": listed}
+    return told | ({"confirmed": confirmed} if confirmed else {})
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -103,6 +103,8 @@ def test_what_is_not_identified_is_summed_over_sets_of_one_pixel_size():
     tables = detection_docs.unidentified_tables({"a": one, "b": one})
     assert "| together | 8 | 6 | 4 | 2 | 0 |" in tables
     assert "| 0.5 | 25 | 20 | 2 (10 %) | 4 (20 %) |" in tables
+    quiet = one | {"confirmed": {"claims": 4, "as told": 2, "misnamed": 1, "nothing": 1}}
+    assert "| q | 4 | 4 | 2 | 1 | 1 |" in detection_docs.confirmed_table({"a": one, "q": quiet})
 
 
 def test_the_page_on_real_pairs_holds_the_numbers_of_its_results():

@@ -1,5 +1,6 @@
 """What claims of class other are of, on rendered sites whose other things are looked up by their seed."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from shapely.geometry import box
@@ -43,6 +44,18 @@ def test_a_claim_is_of_what_came_there_in_that_interval_and_of_nothing_else():
     ]
     told = unidentified.claims_told(site(claims, [thing("appeared", 15)], [container]))
     assert told == {"claims": 4, "other things": 1, "our classes": 1, "nothing": 2, "outline fits": 1}
+
+
+def test_what_is_confirmed_in_a_quiet_site_is_told_apart_by_what_was_there():
+    went = [
+        replace(claim(kind, "removed", HALL, 30, 40), status="confirmed") for kind in ("other", "container")
+    ]
+    never = replace(claim("other", "removed", box(60, 60, 80, 70), 30, 40), status="closed")
+    listed = claim("container", "appeared", HALL, 10, 20)
+    told = unidentified.confirmed_told(
+        site([*went, never, replace(listed, status="first")], [thing("removed", 35)])
+    )
+    assert told == {"claims": 3, "as told": 1, "misnamed": 1, "nothing": 1}
 
 
 def test_only_things_that_stood_in_two_clear_looks_and_were_clear_on_either_side_are_asked_for():
