@@ -34,7 +34,7 @@ _OUT_OF_REACH = 4.0
 class CandidateOptions:
     """Where to look: low thresholds, since a candidate costs only its own verification."""
 
-    tile_px: int = 128
+    tile_px: int = 96
     smoothing_m: float = 1.2
     cap: float = 3.0
     switch_price: float = 1.2
@@ -94,9 +94,9 @@ class _Span:
             np.maximum(most, layer, out=most)
         return cls((least - np.uint8(127)).view(np.int8), most)
 
-    def cut(self, box: Box) -> Self:
+    def cut(self, part: Box | Mask) -> Self:
         """Return a part of it."""
-        return replace(self, least=self.least[box], most=self.most[box])
+        return replace(self, least=self.least[part], most=self.most[part])
 
 
 def _above_least(layer: Layer) -> NDArray[np.uint8]:
@@ -127,8 +127,8 @@ def find_candidates(
     """
     span = _Span.of(layers)
     parts = [
-        _tile_transitions(layers, span, core, halo, inside, gsd_m, options, emission or Emission())
-        for core, halo in _tiles(inside.shape, options)
+        _transitions(layers, span, tiles, inside, gsd_m, options, emission or Emission())
+        for tiles in _tiles(inside.shape, options)
     ]
     found = [part for part in parts if part.row.size]
     if not found:
@@ -144,60 +144,74 @@ def find_candidates(
     return sorted(out, key=lambda c: (c.direction, int(c.row[0]), int(c.col[0]), c.before, c.after))
 
 
-def _tiles(
-    shape: tuple[int, ...], options: CandidateOptions
-) -> Iterator[tuple[tuple[slice, slice], tuple[slice, slice]]]:
+def _tiles(shape: tuple[int, ...], options: CandidateOptions) -> Iterator[list[tuple[Box, Box]]]:
+    """Yield one row of tiles after the other, each tile with the same and its margin."""
     halo = 8
     step = options.tile_px
     for top in range(0, shape[0], step):
-        for left in range(0, shape[1], step):
-            core = slice(top, min(top + step, shape[0])), slice(left, min(left + step, shape[1]))
-            yield (
-                core,
-                (
-                    slice(max(0, top - halo), min(core[0].stop + halo, shape[0])),
-                    slice(max(0, left - halo), min(core[1].stop + halo, shape[1])),
-                ),
-            )
+        rows = slice(top, min(top + step, shape[0]))
+        wide = slice(max(0, top - halo), min(rows.stop + halo, shape[0]))
+        cores = [slice(left, min(left + step, shape[1])) for left in range(0, shape[1], step)]
+        yield [
+            ((rows, cols), (wide, slice(max(0, cols.start - halo), min(cols.stop + halo, shape[1]))))
+            for cols in cores
+        ]
 
 
-def _tile_transitions(
+def _transitions(
     layers: Sequence[Layer],
     span: _Span,
-    core: tuple[slice, slice],
-    halo: tuple[slice, slice],
+    tiles: Sequence[tuple[Box, Box]],
     inside: Mask,
     gsd_m: float,
     options: CandidateOptions,
     emission: Emission,
 ) -> Transitions:
-    """Return the switches of the pixels of one tile."""
-    cut = _moved(core, halo, -1)
-    active = _may_flip(span.cut(halo), options, emission) & inside[halo]
-    if not active[cut].any():
+    """Return the switches of the pixels of some tiles: smoothed tile by tile, followed through the looks together."""
+    parts = [
+        part
+        for core, halo in tiles
+        if (part := _restless(layers, span, core, halo, inside, gsd_m, options, emission)) is not None
+    ]
+    if not parts:
         return _none()
-    size = max(1, round(options.smoothing_m / gsd_m)) | 1
-    active, core, halo, cut = _cropped(active, core, halo, cut, 2 * size)
-    raw = quietened(np.stack([layer[halo] for layer in layers]), emission)
-    smoothed = weighed(raw, size, options.cap, emission)
-    known = np.where(np.isnan(smoothed), 0.0, smoothed)
-    flips = (known.max(0) > options.present_above) & (known.min(0) < options.absent_below)
-    keep = np.zeros(active.shape, bool)
-    keep[cut] = ndimage.binary_dilation(active, iterations=size // 2 + 1)[cut] & flips[cut] & inside[core]
-    row, col = np.nonzero(keep)
-    series = smoothed[:, row, col]
+    row, col = (np.concatenate(places) for places in zip(*(place for place, _ in parts), strict=True))
+    series = np.concatenate([series for _, series in parts], axis=1)
     seen = np.isfinite(series)
     evidence = np.where(seen, series, np.float32(0.0))
     states = best_path(evidence, options.switch_price)
     pixel, appeared, before, after, gain = switches(states, seen, evidence)
-    return Transitions(
-        (row[pixel] + halo[0].start).astype(np.int32),
-        (col[pixel] + halo[1].start).astype(np.int32),
-        appeared,
-        before,
-        after,
-        gain,
+    return Transitions(row[pixel], col[pixel], appeared, before, after, gain)
+
+
+def _restless(
+    layers: Sequence[Layer],
+    span: _Span,
+    core: Box,
+    halo: Box,
+    inside: Mask,
+    gsd_m: float,
+    options: CandidateOptions,
+    emission: Emission,
+) -> tuple[tuple[NDArray[np.int32], NDArray[np.int32]], Float32Array] | None:
+    """Return the pixels of one tile that some looks call present and others absent, and what each look says of them."""
+    cut = _moved(core, halo, -1)
+    active = _may_flip(span.cut(halo), inside[halo], options, emission)
+    if not active[cut].any():
+        return None
+    size = max(1, round(options.smoothing_m / gsd_m)) | 1
+    active, core, halo, cut = _cropped(active, core, halo, cut, 2 * size)
+    raw = _lowered(np.stack([layer[halo] for layer in layers]), _excess(span.cut(halo), emission))
+    smoothed = weighed(raw, size, options.cap, emission)
+    # What no look saw is neither.
+    flips = (np.fmax.reduce(smoothed) > options.present_above) & (
+        np.fmin.reduce(smoothed) < options.absent_below
     )
+    keep = np.zeros(active.shape, bool)
+    keep[cut] = ndimage.binary_dilation(active, iterations=size // 2 + 1)[cut] & flips[cut] & inside[core]
+    row, col = np.nonzero(keep)
+    place = (row + halo[0].start).astype(np.int32), (col + halo[1].start).astype(np.int32)
+    return place, smoothed[:, row, col]
 
 
 def quietened(raw: NDArray[np.int8], emission: Emission) -> NDArray[np.int8]:
@@ -224,8 +238,9 @@ def _lowered(raw: NDArray[np.int8], excess: Float64Array) -> NDArray[np.int8]:
     moved = raw.copy()
     planes = moved.reshape(*raw.shape[:-2], -1)
     restless = planes[..., at]
-    lowered = np.clip(np.rint(restless - excess.ravel()[at]), UNSEEN + 1, 127).astype(np.int8)
-    planes[..., at] = np.where(restless == UNSEEN, restless, lowered)
+    lowered = restless - excess.ravel()[at]
+    np.clip(np.rint(lowered, out=lowered), UNSEEN + 1, 127, out=lowered)
+    planes[..., at] = np.where(restless == UNSEEN, UNSEEN, lowered)
     return moved
 
 
@@ -258,17 +273,19 @@ def _none() -> Transitions:
     return Transitions(empty, empty, np.empty(0, bool), empty, empty, np.empty(0, np.float32))
 
 
-def _may_flip(span: _Span, options: CandidateOptions, emission: Emission) -> Mask:
+def _may_flip(span: _Span, inside: Mask, options: CandidateOptions, emission: Emission) -> Mask:
     """Return the pixels that any look calls present and any other calls absent, before smoothing.
 
     What is moved is moved alike in every look, so that the least and the most of all looks stay the least and the most.
     """
-    least = emission.zero + options.present_above / emission.gain
-    most = emission.zero + options.absent_below / emission.gain
+    least = round((emission.zero + options.present_above / emission.gain) / LOG_ODDS_STEP)
+    most = round((emission.zero + options.absent_below / emission.gain) / LOG_ODDS_STEP)
+    raised = -float(emission.excess(np.array(-np.inf))) / LOG_ODDS_STEP
+    flip: Mask = inside & (span.most >= math.floor(least - raised))  # of most ground no look comes near
+    span = span.cut(flip)
     excess = _excess(span, emission)
-    present = _lowered(span.most, excess) >= round(least / LOG_ODDS_STEP)
     lowest = _lowered(span.least, excess)
-    flip: Mask = present & (lowest <= round(most / LOG_ODDS_STEP)) & (lowest != UNSEEN)
+    flip[flip] = (_lowered(span.most, excess) >= least) & (lowest <= most) & (lowest != UNSEEN)
     return flip
 
 

@@ -24,7 +24,7 @@ from imagery.changes import Direction, LookEvidence
 from imagery.evidence.network import NetworkWeightsDamaged, open_session
 from imagery.lifecycle import Lifecycle
 from imagery.objects import OUTLINE_LEVEL
-from imagery.verification import Window, edge_level, median_light, sides
+from imagery.verification import Window, edge_level, median_light, sides, sum_of_known
 
 Mask = NDArray[np.bool_]
 Float32Array = NDArray[np.float32]
@@ -175,10 +175,7 @@ def _levelled(light: Float32Array, around: Mask) -> Float32Array:
 
 def _mean(planes: Sequence[Float32Array] | Float32Array) -> Float32Array:
     """Return the mean over what was seen, NaN where nothing was."""
-    stack = np.asarray(planes)
-    known = np.isfinite(stack)
-    count = known.sum(0)
-    total = np.where(known, stack, np.float32(0.0)).sum(0)
+    total, count = sum_of_known(np.asarray(planes))
     return np.where(count > 0, total / np.maximum(count, 1), np.nan).astype(np.float32)
 
 

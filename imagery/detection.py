@@ -196,14 +196,14 @@ def find_changes(
     least, warnings = within_budget(verifier.points, options.max_false_alarms, options.min_confidence)
     warnings += _sight_warnings(looks, aoi_mask)
     series = _Series(looks, aoi_mask, options, verifier)
-    listed = [
-        replace(found, change=as_identified(found.change, found.values))
-        for kind in ObjectClass
-        for found in series.judged(kind)
-        if found.change.confidence >= least
-    ]
-    first = one_class_per_place([found.change for found in listed])
-    kept = [series.redrawn(found) for found in listed if any(found.change is one for one in first)]
+    listed: list[tuple[Change, Change]] = []
+    for kind in ObjectClass:
+        for found in series.judged(kind):
+            if found.change.confidence >= least:
+                change = as_identified(found.change, found.values)
+                listed.append((change, series.redrawn(change, found)))
+    first = one_class_per_place([change for change, _ in listed])
+    kept = [redrawn for change, redrawn in listed if any(change is one for one in first)]
     kept.sort(key=_order)
     return Detection(tuple(kept), standing_rows(looks, aoi_mask, kept), limits, tuple(warnings))
 
@@ -335,6 +335,7 @@ class _Judged:
     change: Change
     values: dict[str, float]
     rough: RoughChange
+    window: Window
     difference: NDArray[np.float32]
 
 
@@ -352,14 +353,14 @@ class _Series:
         """The site grid's pixel size."""
         return self.looks[0].grid.gsd_m
 
-    def judged(self, kind: ObjectClass) -> list[_Judged]:
-        """Return every change of one class, likely or not."""
-        judged: list[_Judged] = []
+    def judged(self, kind: ObjectClass) -> Iterator[_Judged]:
+        """Yield every change of one class, likely or not."""
+        before: list[Change] = []
         for rough, window in self.rough(kind):
             found = self._verified(kind, rough, window)
-            if found is not None and not any(_same(found.change, other.change) for other in judged):
-                judged.append(found)
-        return judged
+            if found is not None and not any(_same(found.change, other) for other in before):
+                before.append(found.change)
+                yield found
 
     def rough(self, kind: ObjectClass) -> Iterator[tuple[RoughChange, Window]]:
         """Yield the places of one class whose evidence flips, with their surroundings, the largest first."""
@@ -371,13 +372,10 @@ class _Series:
         smallest = _smallest(kind, usable)
         places = find_candidates(layers, self.inside, self.gsd_m, smallest, self.options.candidates, emission)
         for place in sorted(places, key=lambda p: (-p.row.size, int(p.row[0]), int(p.col[0]))):
-            window = self._window(kind, usable, place)
+            window = cut_window(usable, kind, place, round(_MARGIN_M / self.gsd_m))
             followed = self._followed(kind, usable, place, window, window.core)
             if followed is not None:
                 yield RoughChange(kind, usable, place, followed[0]), window
-
-    def _window(self, kind: ObjectClass, looks: Sequence[LookEvidence], place: Candidate) -> Window:
-        return cut_window(looks, kind, place, round(_MARGIN_M / self.gsd_m))
 
     def _verified(self, kind: ObjectClass, rough: RoughChange, window: Window) -> _Judged | None:
         looks, place = rough.looks, rough.place
@@ -395,18 +393,16 @@ class _Series:
         settled = self._followed(kind, looks, place, window, inner_mask(drawn, difference, window), blind)
         if settled is None:
             return None
-        return _Judged(*self._change(kind, looks, place, window, *settled, drawn), rough, whole)
+        return _Judged(*self._change(kind, looks, place, window, *settled, drawn), rough, window, whole)
 
-    def redrawn(self, judged: _Judged) -> Change:
+    def redrawn(self, change: Change, judged: _Judged) -> Change:
         """Return a change that was judged as containers drawn, measured and counted by the pixels that are theirs.
 
         Others as they are, and what geometry alone found, or where too few pixels are likely enough.
         """
-        change, rough = judged.change, judged.rough
-        kind = rough.kind
+        rough, window, kind = judged.rough, judged.window, judged.rough.kind
         if kind is not ObjectClass.CONTAINER or not all(look.learned for look in rough.looks):
             return change
-        window = self._window(kind, rough.looks, rough.place)
         membership = delineated(rough.looks, window, rough.found, change.direction, judged.difference)
         drawn = outline(membership, window.core, kind, window.grid)
         if drawn is None or drawn.area_m2.value < _smallest(kind, rough.looks):
