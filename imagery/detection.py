@@ -25,6 +25,7 @@ from imagery.changes import (
     LookEvidence,
     ObjectClass,
     OnsetInterval,
+    Standing,
 )
 from imagery.comparability import Conditions, compare_looks
 from imagery.delineation import delineated
@@ -38,7 +39,7 @@ from imagery.limits import COUNTABLE_GSD_M, detection_limits, smallest_area_m2, 
 from imagery.look import Look
 from imagery.objects import Outline, count_containers, drawn_in, outline
 from imagery.observability import ObservationState
-from imagery.standing import standing_rows
+from imagery.standing import standing_in, with_changes
 from imagery.verification import (
     Window,
     along_the_sun,
@@ -168,6 +169,7 @@ def find_changes(
     evidence: Sequence[LookEvidence],
     aoi_mask: NDArray[np.bool_],
     options: DetectionOptions | None = None,
+    standing: Sequence[Standing] | None = None,
 ) -> Detection:
     """Find what appeared and what was removed over a series of looks.
 
@@ -175,6 +177,7 @@ def find_changes(
     ----------
     evidence : one per look, any order, one grid; arrays may be memory-mapped
     aoi_mask : (row, col) bool, where changes are claimed
+    standing : what ``standing_in`` said of every look, in time order; None where it is not known
 
     Returns
     -------
@@ -205,7 +208,9 @@ def find_changes(
     first = one_class_per_place([change for change, _ in listed])
     kept = [redrawn for change, redrawn in listed if any(change is one for one in first)]
     kept.sort(key=_order)
-    return Detection(tuple(kept), standing_rows(looks, aoi_mask, kept), limits, tuple(warnings))
+    if standing is None:
+        standing = [row for look in looks for row in standing_in(look, aoi_mask)]
+    return Detection(tuple(kept), with_changes(standing, kept), limits, tuple(warnings))
 
 
 def judged_changes(

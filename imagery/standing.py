@@ -1,6 +1,7 @@
 """What stood on a site in each look, by that look's own evidence: area and, where pixels allow, a count."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,41 +20,37 @@ _MEAN_CONTAINER_M2 = 25.0
 _COUNT_SPREAD = 0.25
 
 
-def standing_rows(
-    looks: Sequence[LookEvidence], inside: Mask, changes: Sequence[Change]
-) -> tuple[Standing, ...]:
-    """Return one row per look and class that the look can show, in time order.
+def standing_in(look: LookEvidence, inside: Mask) -> tuple[Standing, ...]:
+    """Return one row per class that a look can show, no change counted yet.
 
     Areas are what was seen: what clouds hid is not added, the usable fraction beside says how much that is.
     """
-    total = max(int(np.count_nonzero(inside)), 1)
+    clear = (look.state == 0) & inside
+    usable = int(np.count_nonzero(clear)) / max(int(np.count_nonzero(inside)), 1)
     rows = []
-    for look in looks:
-        clear = (look.state == 0) & inside
-        usable = int(np.count_nonzero(clear)) / total
-        for index, kind in enumerate(look.classes):
-            told = state_of(kind, look.gsd_m, look.sun_elevation_deg)
-            if told is not ObservationState.OBSERVED or usable <= 0.0:
-                continue
-            smallest = smallest_area_m2(kind, look.gsd_m)
-            area = _area(look.log_odds[index], clear, smallest, look.grid.gsd_m)
-            rows.append(
-                Standing(
-                    look.scene_id,
-                    kind,
-                    _count(area) if kind is ObjectClass.CONTAINER and look.gsd_m <= COUNTABLE_GSD_M else None,
-                    area,
-                    _events(changes, kind, Direction.APPEARED, look.scene_id),
-                    _events(changes, kind, Direction.REMOVED, look.scene_id),
-                    usable,
-                )
-            )
+    for index, kind in enumerate(look.classes):
+        told = state_of(kind, look.gsd_m, look.sun_elevation_deg)
+        if told is not ObservationState.OBSERVED or usable <= 0.0:
+            continue
+        smallest = smallest_area_m2(kind, look.gsd_m)
+        area = _area(look.log_odds[index], clear, smallest, look.grid.gsd_m)
+        countable = kind is ObjectClass.CONTAINER and look.gsd_m <= COUNTABLE_GSD_M
+        rows.append(Standing(look.scene_id, kind, _count(area) if countable else None, area, 0, 0, usable))
     return tuple(rows)
 
 
-def _events(changes: Sequence[Change], kind: ObjectClass, direction: Direction, scene_id: str) -> int:
-    return sum(
-        c.object_class is kind and c.direction is direction and c.after_scene == scene_id for c in changes
+def with_changes(rows: Sequence[Standing], changes: Sequence[Change]) -> tuple[Standing, ...]:
+    """Return rows with the changes of each one's class that its look was the first to show counted."""
+
+    def counted(row: Standing, direction: Direction) -> int:
+        return sum(
+            c.object_class is row.object_class and c.direction is direction and c.after_scene == row.scene_id
+            for c in changes
+        )
+
+    return tuple(
+        replace(row, appeared=counted(row, Direction.APPEARED), removed=counted(row, Direction.REMOVED))
+        for row in rows
     )
 
 

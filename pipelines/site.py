@@ -19,14 +19,11 @@ from numpy.typing import NDArray
 from shapely.geometry.base import BaseGeometry
 
 from imagery.changes import (
-    Change,
     Compared,
     Detection,
     DetectionLimit,
-    Direction,
     LookEvidence,
     ObjectClass,
-    Standing,
 )
 from imagery.coverage import comparable_fraction, could_compare
 from imagery.detection import TOO_FEW_LOOKS, DetectionOptions, find_changes
@@ -40,6 +37,7 @@ from imagery.look import Look
 from imagery.observability import ObservationState
 from imagery.radiometry import Normalisation, apply_normalisation
 from imagery.scene import Scene
+from imagery.standing import with_changes
 from imagery.timeseries import TimeSeriesOptions, coarse_limits, find_disturbances
 from imagery.timeseries.comparable import comparable_looks
 from pipelines.analysis import Analysis, LookSummary, Site, WindowReader
@@ -501,14 +499,15 @@ def _detect(
             seen = [evidence_from(product) for product in products]
             lowest = min(parameters.least_confidence(kind, flag) for kind in ObjectClass)
             options = DetectionOptions(min_confidence=lowest, max_false_alarms=parameters.max_false_alarms)
-            found = find_changes(seen, inside, options)
+            standing = [row for _, outcome in sorted(mine, key=_when) for row in outcome.standing]
+            found = find_changes(seen, inside, options, standing)
             compared = _compared(seen, inside, options.lifecycle.dependence_days)
         kept = tuple(
             change
             for change in found.changes
             if change.confidence >= parameters.least_confidence(change.object_class, flag)
         )
-        told = tuple(_told(row, kept) for row in found.standing)
+        told = with_changes(found.standing, kept)  # what the report lists, and nothing it leaves out
         parts.append(replace(found, changes=kept, standing=told, compared=(compared,)))
     if not parts:  # not one look could be placed: what its pixels would have shown is told all the same
         return Detection((), (), pixel_limits([unit.scene.gsd_m for unit in units]))
@@ -552,11 +551,8 @@ def _kept(store: ProductStore, key: str) -> Product:
     return product
 
 
-def _told(row: Standing, changes: Sequence[Change]) -> Standing:
-    """Count in a row what the report lists, and nothing it leaves out."""
-    mine = [c for c in changes if c.object_class is row.object_class and c.after_scene == row.scene_id]
-    came = sum(c.direction is Direction.APPEARED for c in mine)
-    return replace(row, appeared=came, removed=len(mine) - came)
+def _when(one: tuple[LookUnit, LookOutcome]) -> tuple[datetime, str]:
+    return one[0].scene.t_utc, one[0].scene.id
 
 
 def _summary(

@@ -22,7 +22,7 @@ import shapely
 from numpy.typing import NDArray
 from rasterio.features import geometry_mask
 
-from imagery.changes import LookEvidence, ObjectClass
+from imagery.changes import Estimate, LookEvidence, ObjectClass, Standing
 from imagery.detection import DetectionOptions, look_evidence
 from imagery.displacement import Displacement, DisplacementField, RegistrationState
 from imagery.errors import DepotwatchError, UnreadableRaster
@@ -45,11 +45,12 @@ from imagery.radiometry import (
 )
 from imagery.registration import Reference, estimate_displacement
 from imagery.scene import Scene
+from imagery.standing import standing_in
 from imagery.warp import read_look
 from pipelines.products import DamagedProduct, Product, ProductStore, StoreFailed, product_key
 from pipelines.working_memory import WORKING_MEMORY
 
-VERSIONS = {"chip": 2, "displacement": 3, "evidence": 10, "look": 5, "window": 1}
+VERSIONS = {"chip": 2, "displacement": 3, "evidence": 10, "look": 5, "standing": 1, "window": 1}
 """Step name to step version."""
 
 # Windows up to so many pixels are kept: what an event's pictures need, not whole looks.
@@ -119,7 +120,11 @@ class LookUnit:
 
 @dataclass(frozen=True, slots=True)
 class LookOutcome:
-    """What one look came to; ``product`` is the evidence or look product's key, None where it cannot be used."""
+    """What one look came to.
+
+    ``product`` is the evidence or look product's key, None where it cannot be used; ``standing`` what evidence shows to
+    stand, no change counted.
+    """
 
     displacement: Displacement
     product: str | None
@@ -127,6 +132,7 @@ class LookOutcome:
     gains: tuple[tuple[str, float, float], ...]
     notes: tuple[str, ...]
     error: tuple[str, str] | None = None
+    standing: tuple[Standing, ...] = ()
 
 
 @lru_cache(maxsize=4096)
@@ -473,16 +479,54 @@ def make_look(unit: LookUnit) -> LookOutcome:
         product = store.get(key)
         if product is None:
             product = _see(unit, store, displacement, key)
+        fractions, standing = _standing(unit, store, product)
     except NOT_THE_SCENES_FAULT:
         raise
     except DepotwatchError as error:
         return LookOutcome(_unplaced(unit.grid), None, (), (), (), (error.code, error.detail))
-    fractions = _fractions(product.arrays["state"], aoi_mask(unit.aoi, unit.grid))
     gains = tuple((str(name), float(gain), float(offset)) for name, gain, offset in product.header["gains"])
     remarks = tuple(product.header["remarks"])
     if unit.through is not None:
         remarks += (f"registered to the reference through look {unit.through}",)
-    return LookOutcome(displacement, key, fractions, gains, remarks)
+    return LookOutcome(displacement, key, fractions, gains, remarks, standing=standing)
+
+
+def _standing(
+    unit: LookUnit, store: ProductStore, product: Product
+) -> tuple[tuple[tuple[str, float], ...], tuple[Standing, ...]]:
+    """Return how much of the AOI a look shows and what stands there, kept: every further look asks it of all others."""
+    key = standing_key(unit, product.key)
+    known = store.get(key)
+    if known is None:
+        inside = aoi_mask(unit.aoi, unit.grid)
+        rows = () if unit.coarse else standing_in(evidence_from(product), inside)
+        header = {
+            "fractions": _fractions(product.arrays["state"], inside),
+            "standing": [asdict(row) for row in rows],
+        }
+        known = store.put(key, header, {})
+    return (
+        tuple((str(name), float(share)) for name, share in known.header["fractions"]),
+        tuple(_standing_from(row) for row in known.header["standing"]),
+    )
+
+
+def standing_key(unit: LookUnit, look: str) -> str:
+    """Name what of an AOI was told from one look, itself named by its key."""
+    return product_key("standing", VERSIONS["standing"], [look], {"aoi": unit.aoi.hex()})
+
+
+def _standing_from(row: Mapping[str, Any]) -> Standing:
+    count = row["count"]
+    return Standing(
+        row["scene_id"],
+        ObjectClass(row["object_class"]),
+        None if count is None else Estimate(**count),
+        Estimate(**row["area_m2"]),
+        row["appeared"],
+        row["removed"],
+        row["usable_fraction"],
+    )
 
 
 def _see(unit: LookUnit, store: ProductStore, displacement: Displacement, key: str) -> Product:

@@ -29,22 +29,24 @@ from pipelines.steps import (
     make_chip,
     make_look,
     read_window,
+    standing_key,
 )
 
 OPTIONS = SeriesOptions(
     extent_m=96.0, looks=2, clouds=0.0, snow=0.0, traffic=0.0, sensor=Sensor(0.5), geolocation_m=1.0
 )
-WRITTEN_FOR = {"chip": 2, "displacement": 3, "evidence": 10, "look": 5, "window": 1}
+WRITTEN_FOR = {"chip": 2, "displacement": 3, "evidence": 10, "look": 5, "standing": 1, "window": 1}
 # Mean reflectance and sharpness; east and north in metres; mean log-odds in eighths per class; of looks and windows
-# mean and spread of the reflectance.
+# mean and spread of the reflectance; square metres that stand per class.
 GOLDEN = {
     "chip": [0.2264, 0.280],
     "displacement": [0.57, -1.64],
     "evidence": [-54, -38, -40],
     "look": [0.2131, 0.0916],
+    "standing": [607.5, 330.75, 266.5],
     "window": [0.211, 0.0686],
 }
-TOLERANCE = {"chip": 0.002, "displacement": 0.02, "evidence": 1.01, "look": 0.002, "window": 0.002}
+TOLERANCE = {"chip": 0.002, "displacement": 0.02, "evidence": 1.01, "look": 0.002, "standing": 12.0, "window": 0.002}
 
 
 @pytest.fixture(scope="module")
@@ -65,6 +67,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[float]]:
     evidence = evidence_from(_there(products, outcome.product))
     displacement = _there(products, displacement_key(unit))
     moved = displacement.header
+    standing = _there(products, standing_key(unit, outcome.product))
     coarse = make_look(replace(unit, coarse=True, network=False))
     assert coarse.product is not None, coarse
     corner = grid.window(0, 0, 24, 24)
@@ -75,6 +78,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[float]]:
         "displacement": [round(moved["east_m"], 2), round(moved["north_m"], 2)],
         "evidence": [round(float(np.mean(plane[seen], dtype=np.float64))) for plane in evidence.log_odds],
         "look": _mean_and_spread(look_from(_there(products, coarse.product))),
+        "standing": [row["area_m2"]["value"] for row in standing.header["standing"]],
         "window": _mean_and_spread(window),
     }
 
