@@ -44,7 +44,8 @@ LAYOUT = 3
 ALIGNMENT = 64
 FRONT = "<IQ"
 """After the magic: CRC-32 and length of the JSON header."""
-ZSTD_LEVEL = 1
+CODEC, OLDER_CODEC = "lz4_raw", "zstd"
+"""What arrays are packed with, and what those are of which a blob only says that they are packed."""
 # Where arrays are unpacked to: the heap that numpy's arrays lie in. Arrow's own allocator asks the system for pages of two
 # megabytes, which took a virtual machine seven times as long to clear.
 HEAP = pyarrow.system_memory_pool()
@@ -158,7 +159,7 @@ def encode(header: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]], *, pac
         plain = np.ascontiguousarray(array).tobytes()
         part = _packed(plain) if pack else plain
         entry = {"name": name, "dtype": array.dtype.str, "shape": list(array.shape), "offset": offset}
-        entry |= {"bytes": len(part), "packed": part is not plain, "crc32": zlib.crc32(part)}
+        entry |= {"bytes": len(part), "packed": part is not plain and CODEC, "crc32": zlib.crc32(part)}
         table.append(entry)
         parts.append(part)
         offset += _aligned(len(part))
@@ -174,7 +175,7 @@ def _aligned(size: int) -> int:
 
 def _packed(plain: bytes) -> bytes:
     """Return bytes compressed where that saves enough, else the very same bytes."""
-    codec = Codec("zstd", compression_level=ZSTD_LEVEL)
+    codec = Codec(CODEC)
     if len(plain) > 4 * PROBES * PROBE_BYTES:  # reflectance is long and does not shrink: a few pieces tell
         starts = range(0, len(plain) - PROBE_BYTES, len(plain) // PROBES)
         pieces = b"".join(plain[start : start + PROBE_BYTES] for start in starts)
@@ -200,9 +201,9 @@ class _Arrays(Mapping[str, NDArray[Any]]):
         if zlib.crc32(data) != entry["crc32"]:
             raise _damaged(self._key, f"array {name} is not what was written")
         dtype, shape = np.dtype(entry["dtype"]), entry["shape"]
-        if entry["packed"]:
+        if packed := entry["packed"]:
             size = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
-            data = Codec("zstd").decompress(data, size, memory_pool=HEAP)
+            data = Codec(OLDER_CODEC if packed is True else packed).decompress(data, size, memory_pool=HEAP)
         array: NDArray[Any] = np.frombuffer(data, dtype)
         array = array.reshape(shape)
         array.flags.writeable = False

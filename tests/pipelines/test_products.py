@@ -1,6 +1,8 @@
 """Products are written once, read back as they were, and named by what went in."""
 
 import os
+import struct
+import zlib
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -14,7 +16,9 @@ from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 
 from pipelines.products import (
+    FRONT,
     IN_USE,
+    MAGIC,
     SCRATCH,
     DamagedProduct,
     ProductStore,
@@ -56,7 +60,7 @@ def test_only_what_shrinks_is_packed_and_a_packed_array_that_was_changed_is_refu
     key = product_key("step", 1, [], {})
     flat, noise = np.zeros(100_000, np.float32), _noise(100_000)
     product = store.put(key, {}, {"flat": flat, "noise": noise})
-    assert 100_000 < next(store.entries()).bytes < 101_000
+    assert 100_000 < next(store.entries()).bytes < 102_000
     assert not product.arrays["flat"].flags.writeable
     blob = bytearray((tmp_path / key).read_bytes())
     last = max(at for at in range(len(blob) - 100_064) if blob[at])  # of the packed array: padding is zero
@@ -76,6 +80,19 @@ def test_a_long_array_is_packed_where_enough_of_it_shrinks(flat_share: float, pa
     blob = encode({}, {"array": array})
     assert (len(blob) < 0.6 * array.size) is packed
     np.testing.assert_array_equal(decode("key", blob).arrays["array"], array)
+
+
+def test_what_an_older_version_packed_is_still_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    array = np.arange(100_000, dtype=np.int64) // 1000
+    monkeypatch.setattr("pipelines.products.CODEC", "zstd")
+    blob = encode({}, {"array": array})
+    first = len(MAGIC) + struct.calcsize(FRONT)
+    _, size = struct.unpack_from(FRONT, blob, len(MAGIC))
+    head = blob[first : first + size].replace(b'"packed":"zstd"', b'"packed":true  ')
+    older = MAGIC + struct.pack(FRONT, zlib.crc32(head), size) + head + blob[first + size :]
+    monkeypatch.undo()
+    assert len(encode({}, {"array": array})) != len(older)
+    np.testing.assert_array_equal(decode("key", older).arrays["array"], array)
 
 
 def test_what_lasts_for_one_run_only_is_not_packed(tmp_path: Path) -> None:
