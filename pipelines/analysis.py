@@ -24,6 +24,8 @@ if TYPE_CHECKING:  # answering a request loads no reader of rasters
 
 WindowReader = Callable[[str, SiteGrid], Look]
 """``(scene_id, grid) -> Look``: registered and radiometrically normalised to the site's common scale."""
+RasterMaker = Callable[[Look, str], bytes]
+"""``(look, processing_version) -> bytes``: a look's window as a cloud-optimised GeoTIFF."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,9 +4,10 @@ Looks of a pixel size at which single objects show (``COARSE_GSD_M`` and finer) 
 ones through time-series statistics on a coarsened grid with the same corner. Both are registered to one reference.
 """
 
+import hashlib
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from functools import partial
 from importlib.metadata import version
@@ -14,6 +15,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
+import rasterio
 import shapely
 from numpy.typing import NDArray
 from shapely.geometry.base import BaseGeometry
@@ -40,14 +42,15 @@ from imagery.scene import Scene
 from imagery.standing import with_changes
 from imagery.timeseries import TimeSeriesOptions, coarse_limits, find_disturbances
 from imagery.timeseries.comparable import comparable_looks
-from pipelines.analysis import Analysis, LookSummary, Site, WindowReader
+from pipelines.analysis import Analysis, LookSummary, RasterMaker, Site, WindowReader
 from pipelines.aoi import outside_scenes
 from pipelines.archives import ArchiveResult, Bring, as_found, open_archive
 from pipelines.fetching import fetch_pixels, fetch_surroundings
 from pipelines.memory import check_room, chip_bytes, look_bytes, machine_bytes, site_bytes
 from pipelines.parameters import COARSE_GSD_M, Parameters
-from pipelines.products import SCRATCH, DamagedProduct, Product, ProductStore
+from pipelines.products import SCRATCH, DamagedProduct, Product, ProductStore, product_key
 from pipelines.report import write_report
+from pipelines.report.evidence import cog_bytes
 from pipelines.runner import Runner, open_runner
 from pipelines.site_grids import grids_of, site_grid
 from pipelines.steps import (
@@ -125,10 +128,11 @@ class SceneSet:
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """An analysis and the way back to its pixels."""
+    """An analysis, the way back to its pixels, and what makes rasters of them."""
 
     analysis: Analysis
     read_window: WindowReader
+    raster: RasterMaker = cog_bytes
 
 
 def reference_candidates(scenes: Sequence[Scene], chips: Sequence[ChipSummary]) -> list[int]:
@@ -277,7 +281,9 @@ def _through_all_steps(
         found.folders,
         ground,
     )
-    return Finished(analysis, reader)
+    # What lasts for one run only has no next report.
+    raster = cog_bytes if store.startswith(SCRATCH) else partial(kept_raster, ProductStore(store))
+    return Finished(analysis, reader, raster)
 
 
 def _check_room(site: Site, scenes: Sequence[Scene], parameters: Parameters, memory_bytes: int) -> None:
@@ -471,6 +477,23 @@ def _read_window(store: str, readable: dict[str, _Readable], scene_id: str, grid
     gains = tuple(gain for _, gain, _ in entry.gains)
     offsets = tuple(offset for _, _, offset in entry.gains)
     return apply_normalisation(look, Normalisation(bands, gains, offsets, 1.0, None, ()))
+
+
+def kept_raster(store: ProductStore, look: Look, processing_version: str) -> bytes:
+    """Return a look's window as ``cog_bytes`` does, kept for the next report: most of its changes are those of the last."""
+    pixels = hashlib.sha256(look.reflectance.tobytes()).hexdigest()
+    written = {"grid": asdict(look.grid), "bands": look.bands, "scene": look.scene_id, "t_utc": look.t_utc}
+    maker = [processing_version, rasterio.__gdal_version__]
+    key = product_key("raster", VERSIONS["raster"], [pixels, *maker], written)
+    try:
+        product = store.get(key)
+        if product is not None:
+            return product.arrays["file"].tobytes()
+    except DamagedProduct:
+        store.delete(key)
+    file = cog_bytes(look, processing_version)
+    store.put(key, {}, {"file": np.frombuffer(file, np.uint8)})
+    return file
 
 
 def _detect(
@@ -688,7 +711,7 @@ def analyse(
                 memory_bytes=memory_bytes,
             )
         progress("report", 0, 1)
-        write_report(finished.analysis, finished.read_window, out)
+        write_report(finished.analysis, finished.read_window, out, finished.raster)
         progress("report", 1, 1)
     return finished.analysis
 

@@ -197,7 +197,7 @@ class SiteRunner:
                 progress=step,
                 memory_bytes=self.memory_bytes,
             )
-        write_report(finished.analysis, finished.read_window, out)
+        write_report(finished.analysis, finished.read_window, out, finished.raster)
 
 
 def copies_between(

@@ -14,15 +14,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import rasterio
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
+from rasterio.io import MemoryFile
 from shapely.geometry.base import BaseGeometry
 
 from imagery.changes import Change
 from imagery.grid import SiteGrid
 from imagery.look import Look
-from pipelines.analysis import Analysis, LookSummary, WindowReader
+from pipelines.analysis import Analysis, LookSummary, RasterMaker, WindowReader
 from pipelines.report import wording
 from pipelines.report.canonical import json_bytes, number, rfc3339
 from pipelines.report.features import displacement_at, window_of
@@ -142,19 +142,23 @@ def _block(grid: SiteGrid) -> int:
     return min(512, -(-max(grid.shape) // 16) * 16)
 
 
-def write_cog(look: Look, path: Path, processing_version: str) -> None:
-    """Write a look's window as a cloud-optimised GeoTIFF: float32 reflectance, NaN where not observed."""
-    with rasterio.open(
-        path, "w", driver="COG", dtype="float32", nodata=float("nan"), count=len(look.bands),
-        height=look.grid.rows, width=look.grid.cols, crs=look.grid.crs, transform=look.grid.transform,
-        compress="deflate", level=1, predictor="yes", blocksize=_block(look.grid), overview_resampling="average",
-    ) as file:  # fmt: skip
-        file.write(look.reflectance.astype(np.float32, copy=False))
-        for index, name in enumerate(look.bands, start=1):
-            file.set_band_description(index, name)
-        file.update_tags(
-            SCENE_ID=look.scene_id, DATETIME_UTC=rfc3339(look.t_utc), PROCESSING_VERSION=processing_version
-        )
+def cog_bytes(look: Look, processing_version: str) -> bytes:
+    """Return a look's window as a cloud-optimised GeoTIFF: float32 reflectance, NaN where not observed."""
+    with MemoryFile() as memory:
+        with memory.open(
+            driver="COG", dtype="float32", nodata=float("nan"), count=len(look.bands),
+            height=look.grid.rows, width=look.grid.cols, crs=look.grid.crs, transform=look.grid.transform,
+            compress="deflate", level=1, predictor="yes", blocksize=_block(look.grid), overview_resampling="average",
+        ) as file:  # fmt: skip
+            file.write(look.reflectance.astype(np.float32, copy=False))
+            for index, name in enumerate(look.bands, start=1):
+                file.set_band_description(index, name)
+            file.update_tags(
+                SCENE_ID=look.scene_id,
+                DATETIME_UTC=rfc3339(look.t_utc),
+                PROCESSING_VERSION=processing_version,
+            )
+        return bytes(memory.getbuffer())
 
 
 def _cropped(look: Look, window: SiteGrid) -> Look:
@@ -217,12 +221,13 @@ def write_evidence(
     stretch: Stretch,
     out: Path,
     keep: frozenset[str],
+    raster: RasterMaker = cog_bytes,
 ) -> dict[str, ChipPair]:
     """Write ``out/ID/`` for every change; return the pictures of those in ``keep``.
 
-    Scenes whose licence forbids chips leave no picture and no raster, only their provenance, which says so.
+    ``raster`` is ``cog_bytes`` or what spares it work. Scenes whose licence forbids chips leave no picture and no raster, only their provenance, which says so.
     """
-    press = _Press(analysis, stretch, out, withheld(analysis), source_folders(analysis))
+    press = _Press(analysis, stretch, out, withheld(analysis), source_folders(analysis), raster)
     kept: dict[str, ChipPair] = {}
     # Compressing takes the time, and zlib and GDAL let other threads run meanwhile; every file is one thread's own.
     with ThreadPoolExecutor(WRITERS) as pool:
@@ -241,6 +246,7 @@ class _Press:
     out: Path
     barred: frozenset[str]
     folders: tuple[str, ...]
+    raster: RasterMaker
 
     def write(self, change_id: str, change: Change, before: Look, after: Look) -> ChipPair:
         """Write one change's folder and return its pictures."""
@@ -250,7 +256,7 @@ class _Press:
         _write_pictures(place, pair, change)
         for name, look in (("before", before), ("after", after)):
             if look.scene_id not in self.barred:
-                write_cog(look, place / f"{name}.tif", self.analysis.processing_version)
+                (place / f"{name}.tif").write_bytes(self.raster(look, self.analysis.processing_version))
         record = provenance(change_id, change, pair, self.analysis, self.stretch, self.folders)
         (place / "provenance.json").write_bytes(json_bytes(record))
         return pair

@@ -12,9 +12,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from imagery.errors import DepotwatchError
-from pipelines.analysis import Analysis, WindowReader
+from pipelines.analysis import Analysis, RasterMaker, WindowReader
 from pipelines.report.canonical import json_bytes
-from pipelines.report.evidence import write_evidence
+from pipelines.report.evidence import cog_bytes, write_evidence
 from pipelines.report.features import (
     aoi_feature,
     changes_by_id,
@@ -99,29 +99,32 @@ def _umask() -> int:
 
 
 @WORKING_MEMORY
-def write_report(analysis: Analysis, read_window: WindowReader, out: Path) -> None:
+def write_report(
+    analysis: Analysis, read_window: WindowReader, out: Path, raster: RasterMaker = cog_bytes
+) -> None:
     """Write all files of one report into ``out``, which must not exist or be empty.
 
     Parameters
     ----------
     read_window : reads one scene on any window of ``analysis.grid``'s pixel lattice, registered and normalised
+    raster : makes the rasters of the evidence, or has them from an earlier report
 
     Raises
     ------
     OutputNotEmpty, OutputNotWritable
     """
     with whole_folder(out) as draft:
-        _write_files(analysis, read_window, draft)
+        _write_files(analysis, read_window, draft, raster)
 
 
-def _write_files(analysis: Analysis, read_window: WindowReader, folder: Path) -> None:
+def _write_files(analysis: Analysis, read_window: WindowReader, folder: Path, raster: RasterMaker) -> None:
     # Imported here: exports read this package's features, so at the top the two would wait for each other.
     from pipelines.exports import export_geojson, export_gpkg, export_kmz, export_parquet
 
     found, looks, changes = features(analysis), look_features(analysis), changes_by_id(analysis)
     shown = frozenset(f["id"] for f in sorted(found, key=strength)[:SHOWN_CHANGES])
     stretch = site_stretch(analysis, read_window)
-    pairs = write_evidence(changes, analysis, read_window, stretch, folder / "evidence", shown)
+    pairs = write_evidence(changes, analysis, read_window, stretch, folder / "evidence", shown, raster)
     export_geojson(found, folder / "changes.geojson")
     (folder / "looks.geojson").write_bytes(json_bytes(collection(looks)))
     (folder / "timeline.csv").write_bytes(timeline_csv(analysis))

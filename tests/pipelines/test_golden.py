@@ -9,6 +9,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import shapely
+from rasterio.io import MemoryFile
 
 from imagery.grid import SiteGrid
 from imagery.look import Look
@@ -17,6 +18,7 @@ from imagery.simulation import Sensor, SeriesOptions
 from pipelines.archives import open_archive
 from pipelines.products import ProductStore
 from pipelines.simulate import place, write_series
+from pipelines.site import kept_raster
 from pipelines.steps import (
     VERSIONS,
     ChipUnit,
@@ -35,18 +37,35 @@ from pipelines.steps import (
 OPTIONS = SeriesOptions(
     extent_m=96.0, looks=2, clouds=0.0, snow=0.0, traffic=0.0, sensor=Sensor(0.5), geolocation_m=1.0
 )
-WRITTEN_FOR = {"chip": 2, "displacement": 3, "evidence": 10, "look": 5, "standing": 1, "window": 1}
-# Mean reflectance and sharpness; east and north in metres; mean log-odds in eighths per class; of looks and windows
-# mean and spread of the reflectance; square metres that stand per class.
+WRITTEN_FOR = {
+    "chip": 2,
+    "displacement": 3,
+    "evidence": 10,
+    "look": 5,
+    "raster": 1,
+    "standing": 1,
+    "window": 1,
+}
+# Mean reflectance and sharpness; east and north in metres; mean log-odds in eighths per class; of looks,
+# windows and rasters mean and spread of the reflectance; square metres that stand per class.
 GOLDEN = {
     "chip": [0.2264, 0.280],
     "displacement": [0.57, -1.64],
     "evidence": [-54, -38, -40],
     "look": [0.2131, 0.0916],
+    "raster": [0.211, 0.0686],
     "standing": [607.5, 330.75, 266.5],
     "window": [0.211, 0.0686],
 }
-TOLERANCE = {"chip": 0.002, "displacement": 0.02, "evidence": 1.01, "look": 0.002, "standing": 12.0, "window": 0.002}
+TOLERANCE = {
+    "chip": 0.002,
+    "displacement": 0.02,
+    "evidence": 1.01,
+    "look": 0.002,
+    "raster": 0.002,
+    "standing": 12.0,
+    "window": 0.002,
+}
 
 
 @pytest.fixture(scope="module")
@@ -72,12 +91,15 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[float]]:
     assert coarse.product is not None, coarse
     corner = grid.window(0, 0, 24, 24)
     window = read_window(ChipUnit(store, scenes[1], corner, displacement_from(displacement)))
+    with MemoryFile(kept_raster(products, window, "a version")) as file, file.open() as dataset:
+        raster = dataset.read()
     seen = evidence.log_odds[0] != -128
     return {
         "chip": [round(float(np.nanmean(chip.reflectance)), 4), round(chips[0].sharpness, 3)],
         "displacement": [round(moved["east_m"], 2), round(moved["north_m"], 2)],
         "evidence": [round(float(np.mean(plane[seen], dtype=np.float64))) for plane in evidence.log_odds],
         "look": _mean_and_spread(look_from(_there(products, coarse.product))),
+        "raster": _mean_and_spread(replace(window, reflectance=raster)),
         "standing": [row["area_m2"]["value"] for row in standing.header["standing"]],
         "window": _mean_and_spread(window),
     }
