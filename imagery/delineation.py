@@ -24,7 +24,8 @@ from imagery.changes import Direction, LookEvidence
 from imagery.evidence.network import NetworkWeightsDamaged, open_session
 from imagery.lifecycle import Lifecycle
 from imagery.objects import OUTLINE_LEVEL
-from imagery.verification import Window, edge_level, median_light, sides, sum_of_known
+from imagery.order_statistics import median
+from imagery.verification import Window, edge_level, sides, sum_of_known
 
 Mask = NDArray[np.bool_]
 Float32Array = NDArray[np.float32]
@@ -118,7 +119,7 @@ def surroundings(
     # Those next to the onset, on whichever side of it they lie.
     shown = with_it[:_MOST_LOOKS] if direction is Direction.APPEARED else with_it[-_MOST_LOOKS:]
     around = ~ndimage.binary_dilation(near, iterations=3)
-    usual = median_light(window.light[without])
+    usual = window.usual_light(without)
     changes = [_levelled(window.light[i] - usual, around) for i in shown]
     change = _mean(changes)
     light = np.nan_to_num(change)
@@ -170,7 +171,7 @@ def _joined(mask: Mask, seeds: Mask) -> Mask:
 def _levelled(light: Float32Array, around: Mask) -> Float32Array:
     """Return brightness less its median around the candidate, where enough of that was seen."""
     known = light[around & np.isfinite(light)]
-    return light - np.median(known) if known.size >= _FEWEST_AROUND else light
+    return light - median(known) if known.size >= _FEWEST_AROUND else light
 
 
 def _mean(planes: Sequence[Float32Array] | Float32Array) -> Float32Array:

@@ -5,7 +5,7 @@ Each is on a scale where more means likelier real, so that the verifier can keep
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache, partial, reduce
 from typing import Any
 
@@ -63,6 +63,14 @@ class Window:
     evidence: Float32Array
     rivals: Float32Array
     light: Float32Array
+    _usual: dict[tuple[int, ...], Float32Array] = field(default_factory=dict, compare=False, repr=False)
+
+    def usual_light(self, looks: Sequence[int] | NDArray[np.int64]) -> Float32Array:
+        """Return ``median_light`` over some looks, remembered: several questions compare with the same ones."""
+        chosen = tuple(map(int, looks))
+        if chosen not in self._usual:
+            self._usual[chosen] = median_light(self.light[list(chosen)])
+        return self._usual[chosen]
 
 
 def cut_window(looks: Sequence[LookEvidence], kind: ObjectClass, place: Candidate, margin_px: int) -> Window:
@@ -146,7 +154,7 @@ def without_shadow(
     falls, is shadow. Where everything darkened (a dark object) or the detector is surest of the dark part, nothing is.
     """
     with_it, without = sides(window, found, direction)
-    usual = median_light(window.light[without])
+    usual = window.usual_light(without)
     labels, _ = ndimage.label(difference >= OUTLINE_LEVEL)
     near = np.isin(labels, np.unique(labels[window.core & (labels > 0)])) & (labels > 0)
     around = ~ndimage.binary_dilation(near, iterations=3)
@@ -294,7 +302,7 @@ def lit_share(window: Window, inside: Mask, standing: Sequence[int], missing: Se
 
     A roof or a bank has lit parts; the shadow of something else is dark from rim to rim, and longest under a low sun.
     """
-    change = median_light(window.light[list(standing)]) - median_light(window.light[list(missing)])
+    change = window.usual_light(standing) - window.usual_light(missing)
     known = np.isfinite(change)
     near = ndimage.binary_dilation(inside, iterations=3)
     if (known & ~near).sum() < 40 or (known & inside).sum() < 4:
