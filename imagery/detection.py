@@ -8,6 +8,7 @@ counted, and given a confidence. The order in which looks come in does not matte
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from typing import Protocol
 
 import numpy as np
@@ -322,9 +323,9 @@ def _order(change: Change) -> tuple[object, ...]:
 
 def _sight_warnings(looks: Sequence[LookEvidence], inside: NDArray[np.bool_]) -> list[str]:
     total = max(int(np.count_nonzero(inside)), 1)
-    clear = [int(np.count_nonzero((look.state == 0) & inside)) / total for look in looks]
+    clear = (int(np.count_nonzero((look.state == 0) & inside)) / total for look in looks)
     warnings = []
-    if sum(share > 0.01 for share in clear) < 2:
+    if len(list(islice((share for share in clear if share > 0.01), 2))) < 2:
         warnings.append(TOO_FEW_LOOKS)
     if not all(look.learned for look in looks):
         warnings.append(
