@@ -38,14 +38,14 @@ from pyarrow import Codec
 
 from imagery.errors import DepotwatchError
 
-MAGIC = b"DWP3"
+MAGIC = b"DWP4"
 # Part of every key: a store may hold products of another layout, and none is ever read as what it is not.
 LAYOUT = 3
 ALIGNMENT = 64
 FRONT = "<IQ"
 """After the magic: CRC-32 and length of the JSON header."""
-CODEC, OLDER_CODEC = "lz4_raw", "zstd"
-"""What arrays are packed with, and what those are of which a blob only says that they are packed."""
+CODECS = {MAGIC: "lz4_raw", b"DWP3": "zstd"}
+"""What arrays are packed with, by magic. What an older version wrote is read; it takes what this one wrote for damaged."""
 # Where arrays are unpacked to: the heap that numpy's arrays lie in. Arrow's own allocator asks the system for pages of two
 # megabytes, which took a virtual machine seven times as long to clear.
 HEAP = pyarrow.system_memory_pool()
@@ -159,7 +159,7 @@ def encode(header: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]], *, pac
         plain = np.ascontiguousarray(array).tobytes()
         part = _packed(plain) if pack else plain
         entry = {"name": name, "dtype": array.dtype.str, "shape": list(array.shape), "offset": offset}
-        entry |= {"bytes": len(part), "packed": part is not plain and CODEC, "crc32": zlib.crc32(part)}
+        entry |= {"bytes": len(part), "packed": part is not plain, "crc32": zlib.crc32(part)}
         table.append(entry)
         parts.append(part)
         offset += _aligned(len(part))
@@ -175,7 +175,7 @@ def _aligned(size: int) -> int:
 
 def _packed(plain: bytes) -> bytes:
     """Return bytes compressed where that saves enough, else the very same bytes."""
-    codec = Codec(CODEC)
+    codec = Codec(CODECS[MAGIC])
     if len(plain) > 4 * PROBES * PROBE_BYTES:  # reflectance is long and does not shrink: a few pieces tell
         starts = range(0, len(plain) - PROBE_BYTES, len(plain) // PROBES)
         pieces = b"".join(plain[start : start + PROBE_BYTES] for start in starts)
@@ -189,9 +189,9 @@ class _Arrays(Mapping[str, NDArray[Any]]):
     """The arrays of one blob: read-only, those that are packed unpacked at each access."""
 
     def __init__(
-        self, key: str, blob: bytes | mmap.mmap, start: int, table: Sequence[Mapping[str, Any]]
+        self, key: str, blob: bytes | mmap.mmap, start: int, table: Sequence[Mapping[str, Any]], codec: str
     ) -> None:
-        self._key, self._blob, self._start = key, blob, start
+        self._key, self._blob, self._start, self._codec = key, blob, start, codec
         self._table = {entry["name"]: entry for entry in table}
 
     def __getitem__(self, name: str) -> NDArray[Any]:
@@ -201,9 +201,9 @@ class _Arrays(Mapping[str, NDArray[Any]]):
         if zlib.crc32(data) != entry["crc32"]:
             raise _damaged(self._key, f"array {name} is not what was written")
         dtype, shape = np.dtype(entry["dtype"]), entry["shape"]
-        if packed := entry["packed"]:
+        if entry["packed"]:
             size = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
-            data = Codec(OLDER_CODEC if packed is True else packed).decompress(data, size, memory_pool=HEAP)
+            data = Codec(self._codec).decompress(data, size, memory_pool=HEAP)
         array: NDArray[Any] = np.frombuffer(data, dtype)
         array = array.reshape(shape)
         array.flags.writeable = False
@@ -224,7 +224,8 @@ def decode(key: str, blob: bytes | mmap.mmap) -> Product:
     DamagedProduct : the blob is truncated or not ours; also when an array that was changed is asked for
     """
     try:
-        if bytes(blob[: len(MAGIC)]) != MAGIC:
+        magic = bytes(blob[: len(MAGIC)])
+        if magic not in CODECS:
             raise ValueError("magic")
         check, size = struct.unpack_from(FRONT, blob, len(MAGIC))
         first = len(MAGIC) + struct.calcsize(FRONT)
@@ -235,7 +236,7 @@ def decode(key: str, blob: bytes | mmap.mmap) -> Product:
         start = _aligned(first + size)
         if len(blob) != start + sum(_aligned(entry["bytes"]) for entry in head["arrays"]):
             raise ValueError("length")
-        return Product(key, head["header"], _Arrays(key, blob, start, head["arrays"]))
+        return Product(key, head["header"], _Arrays(key, blob, start, head["arrays"], CODECS[magic]))
     except (ValueError, struct.error) as error:
         raise _damaged(key, str(error)) from error
 
