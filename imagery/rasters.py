@@ -50,7 +50,7 @@ class RasterHeader:
     ``masked`` tells whether an alpha band or an inner mask says which pixels hold data; ``colours`` and
     ``descriptions`` have one entry per band, and ``scalings`` a (scale, offset); ``indexes`` are the bands that hold
     data (no alpha). ``bits`` is the number of bits used where fewer than the type has. ``tags`` are the file's own
-    text tags, upper case.
+    text tags and those of its bands, their keys in upper case.
     """
 
     path: str
@@ -126,7 +126,8 @@ def read_header(path: str | Path) -> RasterHeader:
         colours = _colours(dataset)
         indexes = tuple(i for i, c in zip(dataset.indexes, colours, strict=True) if c != "alpha")
         bits = dataset.tags(1, ns="IMAGE_STRUCTURE").get("NBITS")
-        tags = {k.upper(): v for k, v in (dataset.tags() | dataset.tags(ns="IMAGERY")).items()}
+        tags = {k: v for i in dataset.indexes for k, v in dataset.tags(i).items()}
+        tags = {k.upper(): v for k, v in (tags | dataset.tags() | dataset.tags(ns="IMAGERY")).items()}
         return RasterHeader(
             path=str(path),
             rows=dataset.height,

@@ -102,7 +102,7 @@ def gather(
         if not within(claim.t_utc, period):
             continue
         if area is not None and claim.outline is not None and _far(claim.outline, area):
-            elsewhere.append(claim.outline.wkt)
+            elsewhere.extend([] if claim.radar else [claim.outline.wkt])
             continue
         try:
             if claim.id != one_line(claim.id):

@@ -66,7 +66,8 @@ class SceneClaim:
     """One scene as described. Angles in degrees from true north; ``baseline`` is Sentinel-2's processing baseline.
 
     ``offset_applied`` tells whether a catalog says that it already added Sentinel-2's offset to the numbers.
-    ``outline`` is the described footprint, EPSG:4326. ``how`` tells the user where a missing field may be given.
+    ``outline`` is the described footprint, EPSG:4326. ``radar`` is what says that radar took it, empty where nothing
+    does; it may then be without files. ``how`` tells the user where a missing field may be given.
     """
 
     id: str
@@ -88,4 +89,5 @@ class SceneClaim:
     level: str | None = None
     created: str = ""
     outline: BaseGeometry | None = None
+    radar: str = ""
     notes: tuple[str, ...] = ()

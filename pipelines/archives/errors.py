@@ -21,6 +21,12 @@ class SceneWithoutBands(DepotwatchError):
     code = "scene-without-bands"
 
 
+class RadarScene(DepotwatchError):
+    """A scene that radar took: backscatter is no reflectance, and only optical scenes are analysed."""
+
+    code = "radar-scene"
+
+
 class BadSceneMetadata(DepotwatchError):
     """A scene whose description contradicts itself or holds impossible values."""
 

@@ -26,7 +26,8 @@ from pipelines.archives.claims import BandClaim, FileClaim, MaskClaim, SceneClai
 from pipelines.archives.errors import BadSceneMetadata, SceneWithoutTime, UnreadableArchive
 from pipelines.archives.fingerprints import Fingerprints
 from pipelines.archives.item_beside import is_item, told_by
-from pipelines.archives.items import parse_time
+from pipelines.archives.items import parse_time, radar_in_item
+from pipelines.archives.radar import is_mission, radar_in_bands, radar_in_name
 from pipelines.archives.scenes import Fetch
 
 MAX_FILES = 200_000
@@ -247,9 +248,13 @@ def _json(path: Path) -> Any:
         raise BadSceneMetadata(f"{path.name}: is not JSON ({error})", pointer=str(path)) from error
 
 
-def _side(group: tuple[Path, ...], table: Mapping[Path, dict[str, Any]]) -> dict[str, Any]:
-    """Return what the user says of a scene: the table's row, overridden by the file's own side file."""
+def _side(group: tuple[Path, ...], table: Mapping[Path, dict[str, Any]]) -> tuple[dict[str, Any], str]:
+    """Return what the user says of a scene, and what an Item there says that only radar has.
+
+    That is the table's row, overridden by the file's own side file.
+    """
     said: dict[str, Any] = {}
+    radar = ""
     for path in group:
         said |= table.get(path, {})
         own = path.with_suffix(".json")
@@ -257,14 +262,17 @@ def _side(group: tuple[Path, ...], table: Mapping[Path, dict[str, Any]]) -> dict
             document = _json(own)
             if not isinstance(document, dict):
                 raise BadSceneMetadata(f"{own.name}: must hold one object", pointer=str(own))
-            said |= _told_by(own, document) if is_item(document) else document
+            if is_item(document):
+                radar = radar or radar_in_item(document)
+                document = _told_by(own, document)
+            said |= document
     unknown = sorted(set(said) - _FIELDS)
     if unknown:
         raise BadSceneMetadata(
             f"{group[0].name}: {', '.join(unknown)} is no known field; use {', '.join(sorted(_FIELDS))}",
             pointer=str(group[0]),
         )
-    return said
+    return said, radar
 
 
 def _told_by(own: Path, item: dict[str, Any]) -> dict[str, Any]:
@@ -317,15 +325,16 @@ def _claim(
 ) -> SceneClaim:
     first = group[0]
     where = _label(first, folder)
-    said = _side(group, table)
+    said, of_item = _side(group, table)
+    radar = of_item or _radar(said, first.stem)
     when, notes = _time(first, said, where)
     scale, offset, nodata = (_number(said, k, where) for k in ("scale", "offset", "nodata"))
-    named = _bands(said, where)
+    named = () if radar else _bands(said, where)
     files = []
     for path in group:
         match = _BAND_NAME.match(path.stem)
         bands = named or ((BandClaim(common_name(match["band"])),) if match else ())
-        if not bands and (scale, offset, nodata) != (None, None, None):
+        if not bands and not radar and (scale, offset, nodata) != (None, None, None):
             with open_raster(path) as dataset:
                 bands = tuple(BandClaim() for _ in range(dataset.count))
         files.append(
@@ -348,8 +357,19 @@ def _claim(
         platform=plain(_text(said, "platform", where) or "") or _platform(first.stem),
         licence=plain(_text(said, "licence", where) or _text(said, "license", where) or "") or None,
         baseline=_baseline(said, first.stem, where),
+        radar=radar,
         notes=notes,
     )
+
+
+def _radar(said: Mapping[str, Any], stem: str) -> str:
+    """Return what says that radar took a scene: its platform, its bands, or its name where it carries nothing else."""
+    if is_mission(said.get("platform")):
+        return f"its platform {plain(said['platform'])[:80]}"
+    bands = said.get("bands")
+    if not bands:
+        return radar_in_name(stem)
+    return radar_in_bands(str(band) for band in (bands if isinstance(bands, list) else [bands]))
 
 
 def _id(said: Mapping[str, Any], where: str) -> str | None:

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.archives.errors import BadSceneMetadata, SceneWithoutBands
-from pipelines.archives.items import parse_item
+from pipelines.archives.items import parse_item, radar_in_item
 
 # STAC's names of what a side file may say.
 SIDE_FIELDS = {
@@ -29,7 +29,7 @@ def is_item(document: dict[str, Any]) -> bool:
 
 
 def told_by(item: dict[str, Any]) -> dict[str, Any]:
-    """Return what an Item says of the file it lies beside, under a side file's names.
+    """Return what an Item says of the file it lies beside, under a side file's names; of radar not what its bands are.
 
     Raises
     ------
@@ -38,7 +38,7 @@ def told_by(item: dict[str, Any]) -> dict[str, Any]:
     """
     properties = item["properties"]
     told = {ours: properties[stac] for stac, ours in SIDE_FIELDS.items() if stac in properties}
-    return {**told, **_pixels_told(item, properties)}
+    return told if radar_in_item(item) else {**told, **_pixels_told(item, properties)}
 
 
 def _pixels_told(item: dict[str, Any], properties: dict[str, Any]) -> dict[str, Any]:

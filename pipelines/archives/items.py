@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from pipelines.antimeridian import FULL_TURN, cut, uncut
 from pipelines.archives.band_names import common_name
 from pipelines.archives.claims import BandClaim, FileClaim, MaskClaim, SceneClaim, finite, plain
 from pipelines.archives.errors import BadSceneMetadata, SceneWithoutBands, SceneWithoutTime
+from pipelines.archives.radar import is_mission, radar_in_asset, radar_in_properties
 
 Json = Mapping[str, Any]
 
@@ -54,10 +55,11 @@ def parse_item(item: Json, folder: Path, collection: Json | None = None) -> Scen
     properties = _mapping(item.get("properties"))
     where = identifier[:200]
     when, notes = _time(properties, where)
-    assets = {k: v for k, v in _mapping(item.get("assets")).items() if isinstance(v, Mapping)}
+    assets = _assets(item)
     mask = _mask(assets)
     files = _files(assets, mask)
-    if not files:
+    radar = _radar(item, properties, assets, files)
+    if not files and not radar:
         raise SceneWithoutBands(
             f"{where}: none of its assets ({', '.join(sorted(assets)) or 'none'}) is a GeoTIFF with role data; "
             "name one data or visual, or one per band with eo:bands common names",
@@ -82,8 +84,29 @@ def parse_item(item: Json, folder: Path, collection: Json | None = None) -> Scen
         offset_applied=_flag(properties.get("earthsearch:boa_offset_applied")),
         created=_text(properties.get("updated")) or _text(properties.get("created")) or "",
         outline=_outline(item),
+        radar=radar,
         notes=notes,
     )
+
+
+def radar_in_item(item: Json) -> str:
+    """Return what says of an Item that radar took it; empty where nothing does."""
+    assets = _assets(item)
+    return _radar(item, _mapping(item.get("properties")), assets, _files(assets, _mask(assets)))
+
+
+def _radar(item: Json, properties: Json, assets: Mapping[str, Json], files: Sequence[FileClaim]) -> str:
+    if told := radar_in_properties(properties):
+        return told
+    name = item.get("collection")
+    if is_mission(name) and not (properties.get("platform") or properties.get("constellation")):
+        return f"its collection {str(name)[:80]}"
+    chosen = {file.href for file in files}
+    for key in sorted(assets):
+        picked = str(assets[key].get("href")) in chosen if chosen else _is_tiff(assets[key])
+        if picked and (told := radar_in_asset(key, assets[key])):
+            return told
+    return ""
 
 
 # --- properties ----------------------------------------------------------------------------------------------------
@@ -205,6 +228,10 @@ def _mapping(value: object) -> Json:
 
 
 # --- assets --------------------------------------------------------------------------------------------------------
+
+
+def _assets(item: Json) -> dict[str, Json]:
+    return {k: v for k, v in _mapping(item.get("assets")).items() if isinstance(v, Mapping)}
 
 
 def _roles(asset: Json) -> set[str]:

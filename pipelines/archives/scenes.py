@@ -25,10 +25,17 @@ from imagery.rasters import RasterHeader
 from imagery.scene import BandSource, FilePart, MaskSource, Scene, Units
 from pipelines.antimeridian import HALF_TURN, cut, eastward, uncut
 from pipelines.archives.band_names import guessed_names, unique_names
-from pipelines.archives.claims import BandClaim, FileClaim, SceneClaim
-from pipelines.archives.errors import BadSceneMetadata, BandCountMismatch, MixedDtypes, SceneWithoutBands
+from pipelines.archives.claims import BandClaim, FileClaim, SceneClaim, one_line
+from pipelines.archives.errors import (
+    BadSceneMetadata,
+    BandCountMismatch,
+    MixedDtypes,
+    RadarScene,
+    SceneWithoutBands,
+)
 from pipelines.archives.fingerprints import Fingerprints
 from pipelines.archives.ground import Ground, window_of
+from pipelines.archives.radar import radar_in_header
 from pipelines.archives.radiometry import Radiometry, radiometry
 
 
@@ -80,6 +87,8 @@ def check_scene(claim: SceneClaim, fetch: Fetch, prints: Fingerprints) -> Checke
     UnreadableRaster, UnsupportedRaster : a file cannot be used
     DepotwatchError : any of ``pipelines.archives.errors``: what is described cannot be
     """
+    if claim.radar:
+        raise _of_radar(claim, claim.radar)
     files = [_open(f, fetch, claim, prints) for f in claim.files]
     if not files:
         raise SceneWithoutBands(f"{claim.where}: has no GeoTIFF of pixels; {claim.how}", pointer=claim.where)
@@ -170,10 +179,20 @@ def _open(file: FileClaim, fetch: Fetch, claim: SceneClaim, prints: Fingerprints
             f"{len(file.bands)}; correct the one that is wrong",
             pointer=claim.where,
         )
+    if told := radar_in_header(header, described=bool(file.bands) and all(b.name for b in file.bands)):
+        raise _of_radar(claim, told)
     pixel_m = _pixel_size_m(header.crs, header.transform, header.cols, header.rows)
     if not (math.isfinite(pixel_m) and pixel_m > 0):
         raise _nowhere(header)
     return _OpenedFile(file, header, pixel_m)
+
+
+def _of_radar(claim: SceneClaim, told: str) -> RadarScene:
+    return RadarScene(
+        f"{claim.where}: is radar by {one_line(told)}, and radar backscatter is no reflectance; take it out of the archive, or "
+        "correct that if the scene is optical",
+        pointer=claim.where,
+    )
 
 
 def file_footprint(header: RasterHeader) -> BaseGeometry:
