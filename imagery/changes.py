@@ -143,7 +143,8 @@ class LookEvidence:
     ``log_odds`` is (class, row, col) int8 in eighths of a natural-log unit for the classes named in ``classes``:
     how much more likely the pixels are with such an object standing there than without; ``UNSEEN`` where not
     observable. ``brightness`` is (row, col) float16: log reflectance normalised over the look, NaN where unseen,
-    for structural comparison between looks. ``learned`` tells whether the network spoke or only the physics.
+    for structural comparison between looks. The sun's elevation may be known without its azimuth, then without shadows'
+    direction. ``learned`` tells whether the network spoke or only the physics.
     """
 
     scene_id: str

@@ -124,6 +124,7 @@ def look_evidence(
     registration_residual_m: float,
     network: PresenceNetwork | None,
     options: DetectionOptions | None = None,
+    sun_elevation_deg: float | None = None,
 ) -> LookEvidence:
     """Say what one look shows by itself.
 
@@ -133,6 +134,7 @@ def look_evidence(
     registration_residual_m : how well it lies on the reference, RMSE in metres
     network : the learned detector; None leaves what geometry and sun say
     options : kept for callers that pass one; nothing in it shapes a single look
+    sun_elevation_deg : stands in where the look has no sun, for how much light there was and nothing else
 
     Returns
     -------
@@ -158,7 +160,7 @@ def look_evidence(
         look.state,
         look.gsd_m,
         look.sun.azimuth_deg if look.sun else None,
-        look.sun.elevation_deg if look.sun else None,
+        look.sun.elevation_deg if look.sun else sun_elevation_deg,
         look.view.azimuth_deg if look.view else None,
         look.view.off_nadir_deg if look.view else None,
         registration_residual_m,

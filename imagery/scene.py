@@ -55,7 +55,8 @@ class Scene:
 
 
     ``off_nadir_deg`` is told only where ``view`` cannot be, for want of its azimuth: which way things lean is then
-    unknown, but not whether the view is too oblique.
+    unknown, but not whether the view is too oblique. ``sun_elevation_deg`` likewise, where ``sun`` lacks its azimuth: how
+    much light there is is known, but not where shadows fall.
     """
 
     id: str
@@ -73,11 +74,17 @@ class Scene:
     notes: tuple[str, ...] = ()
     off_nadir_deg: float | None = None
     parts: tuple[tuple[str, FilePart], ...] = ()
+    sun_elevation_deg: float | None = None
 
     @property
     def band_names(self) -> tuple[str, ...]:
         """Common names in reading order."""
         return tuple(b.name for b in self.bands)
+
+    @property
+    def light_elevation_deg(self) -> float | None:
+        """How high the sun stood, whether or not its azimuth is known."""
+        return self.sun_elevation_deg if self.sun is None else self.sun.elevation_deg
 
     @property
     def paths(self) -> tuple[str, ...]:

@@ -222,7 +222,7 @@ def could_we_have_seen(
         seed,
         finished.analysis.processing_version,
         parameters.network,
-        tuple((k.scene.id, k.scene.t_utc, k.usable_fraction, _elevation(k.scene)) for k in usable),
+        tuple((k.scene.id, k.scene.t_utc, k.usable_fraction, k.scene.light_elevation_deg) for k in usable),
         tuple(objects),
         rounds,
         tuple(no_room),
@@ -267,7 +267,10 @@ def plant_look(unit: PlantUnit) -> str:
         store.put(key, _look_header(look), {"reflectance": look.reflectance, "state": look.state})
         return key
     found = look_evidence(
-        look, registration_residual_m=residual, network=_network() if unit.network else None
+        look,
+        registration_residual_m=residual,
+        network=_network() if unit.network else None,
+        sun_elevation_deg=unit.scene.sun_elevation_deg,
     )
     header, arrays = _evidence_parts(found)
     store.put(key, {"evidence": header}, arrays)
@@ -293,10 +296,6 @@ def _normalisation(gains: Sequence[tuple[str, float, float]]) -> Normalisation:
         None,
         (),
     )
-
-
-def _elevation(scene: Scene) -> float | None:
-    return None if scene.sun is None else scene.sun.elevation_deg
 
 
 @dataclass(frozen=True, slots=True)
@@ -415,11 +414,8 @@ class _Path:
         wanted = {ObjectClass.OTHER} if self.coarse else {planting.pattern.object_class}
         own = [change for change in near if change.object_class in wanted]
         best = max(own, key=lambda c: c.confidence, default=None)
-        suns = [
-            k.scene.sun.elevation_deg
-            for k in self.looks
-            if k.scene.sun and k.scene.id in {s.scene_id for s in stood}
-        ]
+        lights = {k.scene.id: k.scene.light_elevation_deg for k in self.looks}
+        suns = [elevation for s in stood if (elevation := lights[s.scene_id]) is not None]
         return Judged(
             planting,
             self._hidden(planting, looks, clear, mask),
@@ -442,7 +438,7 @@ class _Path:
     ) -> str | None:
         """Return why an object could not be judged: one side of its onset was never seen, or it cannot be told."""
         kind = planting.pattern.object_class
-        told = [state_of(kind, k.scene.gsd_m, _elevation(k.scene)) for k in self.looks]
+        told = [state_of(kind, k.scene.gsd_m, k.scene.light_elevation_deg) for k in self.looks]
         if not self.coarse and ObservationState.OBSERVED not in told:
             return max(told, key=told.count).label
         for side in (True, False):

@@ -146,7 +146,8 @@ def reference_candidates(scenes: Sequence[Scene], chips: Sequence[ChipSummary]) 
     def rank(index: int) -> tuple[object, ...]:
         scene, chip = scenes[index], chips[index]
         view = 90.0 if scene.view is None else scene.view.off_nadir_deg
-        sun = 0.0 if scene.sun is None else scene.sun.elevation_deg
+        light = scene.light_elevation_deg
+        sun = 0.0 if light is None else light
         return (
             round(scene.gsd_m, 1),
             -int(chip.usable_fraction / USABLE_STEP),
@@ -649,8 +650,13 @@ def _warnings(looks: Sequence[LookSummary], detection: Detection) -> tuple[str, 
         )
     no_sun = [look for look in looks if look.scene.sun is None]
     if no_sun:
+        lacked = (
+            "the sun's azimuth"
+            if all(look.scene.sun_elevation_deg is not None for look in no_sun)
+            else "sun angles"
+        )
         warnings.append(
-            f"{len(no_sun)} of {len(looks)} looks came without sun angles: shadows could not speak for or against."
+            f"{len(no_sun)} of {len(looks)} looks came without {lacked}: shadows could not speak for or against."
         )
     return (
         *warnings,

@@ -143,6 +143,8 @@ def scene_key(scene: Scene) -> str:
     del facts["parts"]  # where they lie; what of a file they are is in its hash
     if scene.off_nadir_deg is None:  # products of scenes that are described as ever keep their names
         del facts["off_nadir_deg"]
+    if scene.sun_elevation_deg is None:
+        del facts["sun_elevation_deg"]
     facts["bands"] = [_fields(band) | {"path": hashes.get(band.path, band.path)} for band in scene.bands]
     if scene.mask:
         facts["mask"] = _fields(scene.mask) | {"path": hashes.get(scene.mask.path, scene.mask.path)}
@@ -542,7 +544,7 @@ def _see(unit: LookUnit, store: ProductStore, displacement: Displacement, key: s
         "gains": [list(entry) for entry in normalisation.by_band],
         "remarks": [*look.notes, *remarks_of(normalisation)],
     }
-    look = hidden_by(normalisation.whole_site_change, told_by_conditions(look, unit.scene.off_nadir_deg))
+    look = hidden_by(normalisation.whole_site_change, told_by_conditions(look, unit.scene))
     if unit.coarse:
         look = apply_normalisation(look, normalisation)
         return store.put(
@@ -553,6 +555,7 @@ def _see(unit: LookUnit, store: ProductStore, displacement: Displacement, key: s
         registration_residual_m=displacement.residual_m,
         network=_network() if unit.network else None,
         options=DetectionOptions(),
+        sun_elevation_deg=unit.scene.sun_elevation_deg,
     )
     header, arrays = _evidence_parts(found)
     return store.put(key, shared | {"evidence": header}, arrays)
@@ -588,13 +591,14 @@ def hidden_by(change: WholeSiteChange | None, look: Look) -> Look:
     return _unobserved(look, HIDING[change.kind])
 
 
-def told_by_conditions(look: Look, off_nadir_deg: float | None) -> Look:
+def told_by_conditions(look: Look, scene: Scene) -> Look:
     """Return a look with nothing observed where its light or view is worse than any that was measured, else as it is.
 
-    ``off_nadir_deg`` stands in where the look has no view: from which side it was taken does not matter here.
+    What its scene knows without an azimuth counts too: from which side it was lit or taken does not matter here.
     """
-    view = look.view if off_nadir_deg is None else View(0.0, off_nadir_deg)
-    state = conditions_state(look.gsd_m, look.sun, view)
+    sun = look.sun if scene.sun_elevation_deg is None else Sun(0.0, scene.sun_elevation_deg)
+    view = look.view if scene.off_nadir_deg is None else View(0.0, scene.off_nadir_deg)
+    state = conditions_state(look.gsd_m, sun, view)
     return look if state is ObservationState.OBSERVED else _unobserved(look, state)
 
 

@@ -121,6 +121,7 @@ def check_scene(claim: SceneClaim, fetch: Fetch, prints: Fingerprints) -> Checke
         sha256=(),
         notes=tuple(dict.fromkeys([*notes, *told, *gsd_notes, *angle_notes])),
         off_nadir_deg=_off_nadir_alone(claim),
+        sun_elevation_deg=_sun_elevation_alone(claim),
     )
     rank = (claim.baseline or 0.0, -gsd_m, int(mask is not None), claim.created, claim.id)
     return CheckedScene(scene, covered, rank)
@@ -366,7 +367,8 @@ def _angles(claim: SceneClaim) -> tuple[Sun | None, View | None, list[str]]:
     sun = view = None
     azimuth, elevation = claim.sun_azimuth_deg, claim.sun_elevation_deg
     if azimuth is None or elevation is None:
-        notes.append(f"sun angles missing: {claim.how}")
+        missing = "angles" if _sun_elevation_alone(claim) is None else "azimuth"
+        notes.append(f"sun {missing} missing: {claim.how}")
     elif abs(azimuth) <= 360.0 and -90.0 <= elevation <= 90.0:
         sun = Sun(azimuth % 360.0, elevation)
     else:
@@ -382,6 +384,14 @@ def _angles(claim: SceneClaim) -> tuple[Sun | None, View | None, list[str]]:
     else:
         notes.append(f"view azimuth {azimuth:g}, off-nadir {off_nadir:g} are no angles: left out")
     return sun, view, notes
+
+
+def _sun_elevation_alone(claim: SceneClaim) -> float | None:
+    """Return how high the sun stood where nothing says in which direction."""
+    told = claim.sun_elevation_deg
+    if claim.sun_azimuth_deg is not None or told is None or not -90.0 <= told <= 90.0:
+        return None
+    return told
 
 
 def _off_nadir_alone(claim: SceneClaim) -> float | None:

@@ -237,7 +237,7 @@ def _look_feature(look: LookSummary, centre: tuple[float, float]) -> Feature:
         "residual_m": None if d is None else number(d.residual_m, 4),
         "registration_reasons": [] if d is None else list(d.reasons),
         "sun_azimuth_deg": None if scene.sun is None else number(scene.sun.azimuth_deg, 2),
-        "sun_elevation_deg": None if scene.sun is None else number(scene.sun.elevation_deg, 2),
+        "sun_elevation_deg": None if (sun := scene.light_elevation_deg) is None else number(sun, 2),
         "view_azimuth_deg": None if scene.view is None else number(scene.view.azimuth_deg, 2),
         "off_nadir_deg": None if scene.view is None else number(scene.view.off_nadir_deg, 2),
         "gains": [

@@ -63,7 +63,7 @@ def timeline(analysis: Analysis) -> list[TimelinePoint]:
 def _reason(look: LookSummary, object_class: ObjectClass, found: Standing | None) -> str | None:
     """Say what cost a class the most in a look: its pixels or its light where those do not show the class."""
     scene = look.scene
-    told = state_of(object_class, scene.gsd_m, scene.sun.elevation_deg if scene.sun else None)
+    told = state_of(object_class, scene.gsd_m, scene.light_elevation_deg)
     if look.used and found is None and told is not ObservationState.OBSERVED:
         return told.label
     return main_reason(look)

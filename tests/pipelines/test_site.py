@@ -14,6 +14,7 @@ import rasterio
 import shapely
 
 from imagery.changes import ObjectClass
+from imagery.detection import look_evidence
 from imagery.grid import SiteGrid
 from imagery.illumination import Sun, View
 from imagery.limits import detection_limits
@@ -26,10 +27,20 @@ from pipelines.analysis import Analysis, Site
 from pipelines.aoi import read_aoi
 from pipelines.archives import open_archive
 from pipelines.parameters import Parameters
+from pipelines.report.features import look_features
 from pipelines.runner import SerialRunner
 from pipelines.simulate import place, write_series
-from pipelines.site import NothingReadable, SceneSet, analyse, analyse_scenes
-from pipelines.steps import VERSIONS, ChipUnit, LookUnit, algorithm_sha256, make_chip, make_look, scene_key
+from pipelines.site import NothingReadable, SceneSet, analyse, analyse_scenes, reference_candidates
+from pipelines.steps import (
+    VERSIONS,
+    ChipSummary,
+    ChipUnit,
+    LookUnit,
+    algorithm_sha256,
+    make_chip,
+    make_look,
+    scene_key,
+)
 
 SMALL = SeriesOptions(
     extent_m=96.0, looks=3, clouds=0.0, snow=0.0, traffic=0.0, sensor=Sensor(0.5), geolocation_m=1.0
@@ -96,13 +107,59 @@ def test_a_view_from_the_side_is_poor_whichever_side_it_is(
     assert analysed(site, [*scenes[:-1], upright], store).looks[-1].usable_fraction > 0.9
 
 
+def test_low_light_is_poor_wherever_it_comes_from(site: Site, scenes: Sequence[Scene], store: str) -> None:
+    dusk = replace(scenes[-1], sun=None, sun_elevation_deg=2.0)
+    found = analysed(site, [*scenes[:-1], dusk], store)
+    assert dict(found.looks[-1].fractions)["poor_light"] > 0.9
+    assert any("1 of 3 looks was taken with the sun less than 5 degrees high" in w for w in found.warnings)
+    assert any("1 of 3 looks came without the sun's azimuth" in w for w in found.warnings)
+    (dim,) = [f["properties"] for f in look_features(found) if f["id"] == dusk.id]
+    assert (dim["sun_azimuth_deg"], dim["sun_elevation_deg"]) == (None, 2.0)
+    noon = replace(dusk, sun_elevation_deg=50.0)
+    assert analysed(site, [*scenes[:-1], noon], store).looks[-1].usable_fraction > 0.9
+
+
+def test_a_sun_without_azimuth_lights_but_casts_no_shadow(
+    site: Site, scenes: Sequence[Scene], store: str
+) -> None:
+    """But for what stands in the looks themselves, all is as without any sun: where shadows fall is not known."""
+    dark = [replace(scene, sun=None) for scene in scenes]
+    lit = [replace(scene, sun_elevation_deg=40.0) for scene in dark]
+    without, with_elevation = analysed(site, dark, store), analysed(site, lit, store)
+    assert with_elevation.detection == without.detection
+    grid = with_elevation.grid
+    look = Look(
+        "a",
+        lit[0].t_utc,
+        grid,
+        ("pan",),
+        np.ones((1, *grid.shape), np.float32),
+        np.zeros(grid.shape, np.uint8),
+        0.5,
+        None,
+        None,
+    )
+    found = look_evidence(look, registration_residual_m=0.1, network=None, sun_elevation_deg=40.0)
+    assert (found.sun_azimuth_deg, found.sun_elevation_deg) == (None, 40.0)
+
+
+def test_a_higher_sun_makes_the_reference_also_without_an_azimuth(scenes: Sequence[Scene]) -> None:
+    lit = [
+        replace(scene, view=None, sun=None, sun_elevation_deg=20.0 + 20.0 * i)
+        for i, scene in enumerate(scenes)
+    ]
+    chips = [ChipSummary("", 1.0, 1.0, None)] * len(lit)
+    assert reference_candidates(lit, chips)[0] == len(lit) - 1
+
+
 def test_a_scene_described_as_ever_keeps_the_name_of_its_products(scenes: Sequence[Scene]) -> None:
-    """The digest was taken before scenes had an angle off nadir beside their view."""
+    """The digest was taken before scenes had an angle off nadir beside their view, or a sun's elevation."""
     plain = Scene(
         "a", datetime(2024, 1, 1, tzinfo=UTC), (), None, 0.5, None, None, None, None, "relative", "", ()
     )
     assert scene_key(plain) == "b1005a978550a5fa96072dbe76b2f0f72ff933bc948f75adea359ea9c0468791"
     assert scene_key(replace(plain, off_nadir_deg=30.0)) != scene_key(plain)
+    assert scene_key(replace(plain, sun_elevation_deg=30.0)) != scene_key(plain)
 
 
 def test_one_scene_more_reads_no_other_scene(

@@ -103,6 +103,20 @@ def test_an_angle_off_nadir_is_kept_without_an_azimuth(
     assert any(note.startswith(f"view {missing} missing") for note in scene.notes)
 
 
+@pytest.mark.parametrize(
+    ("elevation", "kept", "missing"),
+    [(3.5, 3.5, "azimuth"), (-2, -2.0, "azimuth"), (None, None, "angles"), (95.0, None, "angles")],
+)
+def test_the_suns_elevation_is_kept_without_an_azimuth(
+    elevation: float | None, kept: float | None, missing: str, tiff: Tiff, item: Item, catalog: Catalog
+) -> None:
+    tiff("a.tif")
+    document = item("a", "a.tif", **{"view:sun_elevation": elevation})
+    (scene,) = open_archive(str(catalog(document))).search().scenes
+    assert (scene.sun, scene.sun_elevation_deg, scene.light_elevation_deg) == (None, kept, kept)
+    assert any(note.startswith(f"sun {missing} missing") for note in scene.notes)
+
+
 def test_one_asset_per_band_is_put_together(tiff: Tiff, item: Item, catalog: Catalog) -> None:
     document = item("a", "x", **{"platform": "sentinel-2b", "s2:processing_baseline": "05.10"})
     document["assets"] = {}
