@@ -5,7 +5,7 @@ of them, is read on the grids of both kinds of pixels. So archives are searched 
 pixels come here, before the first step.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from shapely.geometry.base import BaseGeometry
@@ -16,9 +16,11 @@ from imagery.scene import Scene
 from pipelines.archives import Bring, Ground
 from pipelines.archives.errors import DownloadFailed, DuplicateAcquisition
 from pipelines.parameters import Parameters
+from pipelines.progress import Progress, counter, silent
 from pipelines.report.features import window_of
 from pipelines.site_grids import SiteGrids, grids_of
 
+STEP = "fetch"
 # Of a grid's pixels: the kernel's two, and what a smooth field or a slope adds to the largest shift.
 SLACK_PX = 16
 # Grids that are coarsened for thumbnails and tiles end up to a pixel of theirs beyond the site's edge, and their kernels
@@ -47,6 +49,7 @@ def fetch_pixels(
     parameters: Parameters,
     *,
     everywhere: bool = False,
+    progress: Progress = silent,
 ) -> Fetched:
     """Bring all pixels that an analysis of a site may read.
 
@@ -54,6 +57,7 @@ def fetch_pixels(
     ----------
     aoi : EPSG:4326
     everywhere : the whole of every scene instead
+    progress : told of step ``fetch`` how many of the remote scenes came or did not; of none where all lie here
 
     Raises
     ------
@@ -64,7 +68,7 @@ def fetch_pixels(
     while True:
         grids = grids_of(aoi, wanted, parameters)
         ground = None if everywhere else _ground(grids, parameters)
-        came, lost = _brought(wanted, ground, bring)
+        came, lost = _brought(wanted, ground, bring, progress)
         if not lost:
             return Fetched(came, grids, ground, tuple(refused))
         if not came:
@@ -75,11 +79,12 @@ def fetch_pixels(
 
 
 def _brought(
-    scenes: Sequence[Scene], ground: Ground | None, bring: Bring
+    scenes: Sequence[Scene], ground: Ground | None, bring: Bring, progress: Progress
 ) -> tuple[tuple[Scene, ...], list[tuple[Scene, DepotwatchError]]]:
     """Return the scenes that came, in order, and why the others did not; a network is given a second chance at the end."""
     came: dict[int, Scene] = {}
     lost: dict[int, DepotwatchError] = {}
+    ended = _counted(scenes, progress)
     for again in (False, True):
         for number, scene in enumerate(scenes):
             if again and not isinstance(lost.get(number), DownloadFailed):
@@ -89,6 +94,8 @@ def _brought(
                 lost.pop(number, None)
             except DepotwatchError as error:
                 lost[number] = error
+            if not again:
+                ended(scene)
     shown: dict[str, Scene] = {}
     for number in sorted(came):
         excerpts = _excerpts(came[number])
@@ -101,6 +108,15 @@ def _brought(
             )
     kept = tuple(came[number] for number in sorted(came) if number not in lost)
     return kept, [(scenes[number], lost[number]) for number in sorted(lost)]
+
+
+def _counted(scenes: Sequence[Scene], progress: Progress) -> Callable[[Scene], None]:
+    """Begin step ``fetch`` over the scenes that lie elsewhere, if any; return what is told which has ended."""
+    remote = sum(bool(scene.parts) for scene in scenes)
+    if not remote:
+        return lambda _scene: None
+    more = counter(progress, STEP, remote)
+    return lambda scene: more(1) if scene.parts else None
 
 
 def _ground(grids: SiteGrids, parameters: Parameters) -> Ground:
@@ -118,7 +134,11 @@ def _excerpts(scene: Scene) -> set[str]:
 
 
 def fetch_surroundings(
-    fetched: Fetched, changes: Sequence[Change], bring: Bring, parameters: Parameters
+    fetched: Fetched,
+    changes: Sequence[Change],
+    bring: Bring,
+    parameters: Parameters,
+    progress: Progress = silent,
 ) -> tuple[tuple[Scene, ...], Ground | None]:
     """Return the scenes, and their ground, with what pictures of changes show beyond it: long ones at a site's edge.
 
@@ -135,4 +155,9 @@ def fetch_surroundings(
         around = around.with_(Ground.around(window_of(change, site), margin))
     if around == ground:
         return fetched.scenes, ground
-    return tuple(bring(scene, around) for scene in fetched.scenes), around
+    ended = _counted(fetched.scenes, progress)
+    wider = []
+    for scene in fetched.scenes:
+        wider.append(bring(scene, around))
+        ended(scene)
+    return tuple(wider), around

@@ -50,8 +50,9 @@ from pipelines.analysis import LookSummary, Site
 from pipelines.memory import look_bytes
 from pipelines.parameters import COARSE_GSD_M, Parameters
 from pipelines.products import ProductStore, product_key
+from pipelines.progress import Progress, silent
 from pipelines.runner import Runner
-from pipelines.site import Finished, Progress, SceneSet, analyse_scenes, silent
+from pipelines.site import Finished, SceneSet, analyse_scenes
 from pipelines.steps import (
     VERSIONS,
     _evidence_parts,

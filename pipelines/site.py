@@ -5,7 +5,7 @@ ones through time-series statistics on a coarsened grid with the same corner. Bo
 """
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
@@ -49,6 +49,7 @@ from pipelines.fetching import fetch_pixels, fetch_surroundings
 from pipelines.memory import check_room, chip_bytes, look_bytes, machine_bytes, site_bytes
 from pipelines.parameters import COARSE_GSD_M, Parameters
 from pipelines.products import SCRATCH, DamagedProduct, Product, ProductStore, product_key
+from pipelines.progress import Progress, counter, silent
 from pipelines.report import write_report
 from pipelines.report.evidence import cog_bytes
 from pipelines.runner import Runner, open_runner
@@ -93,9 +94,6 @@ REPAIRS = 3
 # As the detector says it of looks that show nothing.
 _NOT_NO_CHANGE = "so no change could have been seen: this is not 'no change'."
 
-Progress = Callable[[str, int, int], None]
-"""``(step, done, total)``."""
-
 
 class NothingToAnalyse(DepotwatchError):
     """The archive holds no scene of the AOI in the period."""
@@ -107,10 +105,6 @@ class NothingReadable(DepotwatchError):
     """Scenes cover the AOI, but not one of them can be used."""
 
     code = "no-usable-scenes"
-
-
-def silent(_step: str, _done: int, _total: int) -> None:
-    """Report progress to nobody."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,7 +218,9 @@ def _through_all_steps(
     everywhere: bool = False,
 ) -> Finished:
     _check_room(site, found.scenes, parameters, memory_bytes)
-    fetched = fetch_pixels(site.aoi, found.scenes, found.bring, parameters, everywhere=everywhere)
+    fetched = fetch_pixels(
+        site.aoi, found.scenes, found.bring, parameters, everywhere=everywhere, progress=progress
+    )
     scenes, drawn, ground = fetched.scenes, fetched.grids, fetched.ground
     grid, grids, chip_grids = drawn.site, drawn.looks, drawn.chips
     aoi = project(site.aoi, "EPSG:4326", grid.crs)
@@ -232,7 +228,7 @@ def _through_all_steps(
     chips = runner.map(
         make_chip,
         [ChipUnit(store, scene, chip_grids[flag]) for scene, flag in zip(scenes, coarse, strict=True)],
-        _counter(progress, "chips", len(scenes)),
+        counter(progress, "chips", len(scenes)),
         max(map(chip_bytes, chip_grids.values())),
     )
     refused = [*found.refused, *fetched.refused]
@@ -261,7 +257,7 @@ def _through_all_steps(
     progress("changes", 0, 1)
     detection = _detect(ProductStore(store), units, outcomes, aoi, parameters)
     progress("changes", 1, 1)
-    scenes, ground = fetch_surroundings(fetched, detection.changes, found.bring, parameters)
+    scenes, ground = fetch_surroundings(fetched, detection.changes, found.bring, parameters, progress)
     reader = partial(_read_window, store, _readable(scenes, by_scene))
 
     summaries = [
@@ -308,18 +304,6 @@ def _versions(parameters: Parameters) -> tuple[tuple[str, str], ...]:
     )
 
 
-def _counter(progress: Progress, step: str, total: int) -> Callable[[int], None]:
-    ended = 0
-
-    def done(count: int) -> None:
-        nonlocal ended
-        ended += count
-        progress(step, ended, total)
-
-    progress(step, 0, total)
-    return done
-
-
 def _placed(
     scenes: Sequence[Scene],
     chips: Sequence[ChipSummary],
@@ -353,7 +337,7 @@ def _placed(
             parameters=parameters,
         )
         need = max((look_bytes(unit.grid) for unit in units), default=0)
-        outcomes = runner.map(make_look, units, _counter(progress, "looks", len(units)), need)
+        outcomes = runner.map(make_look, units, counter(progress, "looks", len(units)), need)
         for _ in range(BRIDGES):
             units, outcomes = _bridge(units, outcomes, runner, chip_grids)
         seen = [_shows_ground(outcome) for outcome in outcomes]

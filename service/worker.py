@@ -48,6 +48,10 @@ log = logging.getLogger(__name__)
 
 # Of the whole unit, how much each step of ``pipelines.site`` takes: only a progress bar depends on it.
 STEP_SHARES = {"search": 0.05, "chips": 0.2, "looks": 0.45, "changes": 0.15, "report": 0.1, "upload": 0.05}
+# The same where scenes are fetched from elsewhere, which takes longest of all the first time.
+REMOTE_SHARES = {
+    "search": 0.05, "fetch": 0.4, "chips": 0.1, "looks": 0.25, "changes": 0.1, "report": 0.05, "upload": 0.05,
+}  # fmt: skip
 
 # Errors that may pass by themselves; everything else of the family will be the same next time.
 PASSING = frozenset(
@@ -90,10 +94,10 @@ def rules_of(settings: Settings) -> LeaseRules:
     )
 
 
-def overall_progress(step: str, done: int, total: int) -> float:
-    """Return how far a unit is, 0-1, from where one of its steps is."""
+def overall_progress(step: str, done: int, total: int, *, remote: bool = False) -> float:
+    """Return how far a unit is, 0-1, from where one of its steps is; ``remote`` where it has fetched scenes."""
     before = 0.0
-    for name, share in STEP_SHARES.items():
+    for name, share in (REMOTE_SHARES if remote else STEP_SHARES).items():
         if name == step:
             return min(1.0, before + share * done / max(total, 1))
         before += share
@@ -256,8 +260,14 @@ class Worker:
             )
 
     def _step(self, beat: Beat) -> Callable[[str, int, int], None]:
+        remote = False
+
         def step(name: str, done: int, total: int) -> None:
-            beat.step, beat.progress = name, overall_progress(name, done, total)
+            nonlocal remote
+            remote = remote or name == "fetch"
+            at = overall_progress(name, done, total, remote=remote)
+            # What pictures show beyond the site is fetched when most is done already: that is no way back.
+            beat.step, beat.progress = name, max(at, beat.progress) if name == "fetch" else at
             if beat.lost:
                 raise Fenced("the lease was lost or the job dismissed")
             if self._monotonic() > self._stop_at:

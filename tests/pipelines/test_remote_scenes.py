@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
@@ -128,7 +129,10 @@ def reports(
         "local": report(published / "catalog.json", site, place / "a", place / "store-a")
     }
     running.forget()
-    found["ranges"] = report(catalog, site, place / "b", place / "store-b")
+    found["told"] = []
+    found["ranges"] = report(
+        catalog, site, place / "b", place / "store-b", progress=lambda *step: found["told"].append(step)
+    )
     found["sent"] = running.bytes_sent
     running.ranges = False
     found["whole"] = report(catalog, site, place / "c", place / "store-c")
@@ -194,6 +198,13 @@ def test_a_bundle_of_remote_scenes_is_replayed_from_its_server(
     assert server.bytes_sent > 0
 
 
+@pytest.mark.long
+def test_how_many_remote_scenes_were_fetched_is_told_before_any_is_read(reports: dict[str, Any]) -> None:
+    steps = [step for step, _, _ in reports["told"]]
+    assert list(dict.fromkeys(steps))[:3] == ["search", "fetch", "chips"]
+    assert [told for told in reports["told"] if told[0] == "fetch"][:5] == [("fetch", n, 4) for n in range(5)]
+
+
 # --- which ground --------------------------------------------------------------------------------------------------
 
 
@@ -254,6 +265,27 @@ def test_a_scene_that_does_not_come_is_refused_and_the_rest_is_analysed() -> Non
         fetching.fetch_pixels(AOI, [scene("s2", 0.3)], bring, Parameters())
 
 
+def test_only_what_lies_elsewhere_is_counted_as_fetched_and_once_however_often_it_is_asked_for() -> None:
+    told: list[tuple[str, int, int]] = []
+    asked: list[str] = []
+    here = replace(scene("s3", 0.5), parts=())
+
+    def bring(one: Scene, _ground: Ground | None) -> Scene:
+        asked.append(one.id)
+        if one.id == "s1" and asked.count("s1") == 1:
+            raise DownloadFailed("s1: could not be read", pointer="x")
+        return one
+
+    def fetched(*scenes: Scene) -> list[tuple[str, int, int]]:
+        told.clear()
+        fetching.fetch_pixels(AOI, scenes, bring, Parameters(), progress=lambda *step: told.append(step))
+        return list(told)
+
+    assert fetched(scene("s1", 0.5), scene("s2", 0.5), here) == [("fetch", n, 2) for n in range(3)]
+    assert asked == ["s1", "s2", "s3", "s1"]
+    assert fetched(here) == []
+
+
 def test_copies_that_only_their_pixels_betray_count_once() -> None:
     twins = [scene("s1", 0.5, "same"), scene("s2", 0.5, "same"), scene("s3", 0.5)]
     found = fetching.fetch_pixels(AOI, twins, lambda s, _ground: s, Parameters())
@@ -281,7 +313,11 @@ def test_pictures_of_long_changes_at_the_edge_widen_the_ground() -> None:
     assert fetching.fetch_surroundings(found, [inside], bring, Parameters())[1] == found.ground
     assert asked == []
     long = SimpleNamespace(footprint=shapely.box(west, south, west + 5, north))
-    scenes, ground = fetching.fetch_surroundings(found, [long], bring, Parameters())
+    told: list[tuple[str, int, int]] = []
+    scenes, ground = fetching.fetch_surroundings(
+        found, [long], bring, Parameters(), lambda *step: told.append(step)
+    )
+    assert told == [("fetch", 0, 1), ("fetch", 1, 1)]
     assert asked == [ground]
     assert ground is not None
     assert ground.holds(Ground.around(window_of(long, site)))

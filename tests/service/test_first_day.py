@@ -3,9 +3,13 @@
 import hashlib
 import io
 import json
+import time
 import zipfile
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
+import pytest
 from starlette.testclient import TestClient
 
 from benchmarks.service_fake import FakeRunner
@@ -319,6 +323,30 @@ def test_dismissal_stops_a_running_unit_at_its_next_step(service: Service, clien
     worker.run_one()
     assert client.get(f"/jobs/{site['job']}").json()["state"] == "dismissed"
     assert client.get(f"/sites/{site['id']}/reports/latest").json()["code"] == "no-report-yet"
+
+
+def test_a_job_says_how_much_of_its_remote_scenes_is_fetched(service: Service, client: TestClient) -> None:
+    site = submitted(client)
+    worker = make_worker(service)
+    worker.rules = replace(worker.rules, lease_s=1.5)
+    seen: list[tuple[str, float]] = []
+
+    def fetching(unit: object, out: object, step: Callable[[str, int, int], None]) -> None:
+        for name, done in (("search", 1), ("fetch", 1), ("changes", 2), ("fetch", 2)):
+            step(name, done, 2)
+            until = time.monotonic() + 30.0
+            while (job := client.get(f"/jobs/{site['job']}").json())["step"] != name:
+                assert time.monotonic() < until
+                time.sleep(0.05)
+            seen.append((name, job["progress"]))
+        FakeRunner()(unit, out, step)  # type: ignore[arg-type]
+
+    worker.runner = fetching  # type: ignore[assignment]
+    worker.run_one()
+    assert [name for name, _ in seen] == ["search", "fetch", "changes", "fetch"]
+    # Half of 5 %; half of 40 % after those 5; all up to the report; and no way back from there.
+    assert [progress for _, progress in seen] == pytest.approx([2.5, 25.0, 90.0, 90.0], abs=0.2)
+    assert client.get(f"/jobs/{site['job']}").json()["state"] == "successful"
 
 
 def test_tenants_share_nothing(service: Service, client: TestClient) -> None:
