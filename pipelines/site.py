@@ -45,6 +45,7 @@ from imagery.timeseries.comparable import comparable_looks
 from pipelines.analysis import Analysis, LookSummary, RasterMaker, Site, WindowReader
 from pipelines.aoi import outside_scenes
 from pipelines.archives import ArchiveResult, Bring, as_found, open_archive
+from pipelines.archives.errors import DownloadFailed
 from pipelines.fetching import fetch_pixels, fetch_surroundings
 from pipelines.memory import check_room, chip_bytes, look_bytes, machine_bytes, site_bytes
 from pipelines.parameters import COARSE_GSD_M, Parameters
@@ -274,7 +275,7 @@ def _through_all_steps(
         parameters.as_pairs(),
         _versions(parameters),
         tuple(refused),
-        _warnings(summaries, detection),
+        (*_warnings(summaries, detection), *_missing(refused)),
         found.folders,
         ground,
     )
@@ -648,6 +649,17 @@ def _warnings(looks: Sequence[LookSummary], detection: Detection) -> tuple[str, 
     )
 
 
+def _missing(refused: Sequence[tuple[str, str, str]]) -> tuple[str, ...]:
+    """Say that scenes are missing for no fault of theirs, so that the next run may have more to say."""
+    count = len({where for where, code, _ in refused if code == DownloadFailed.code})
+    if not count:
+        return ()
+    return (
+        f"{count} {'scene' if count == 1 else 'scenes'} did not come from {'its' if count == 1 else 'their'} server and "
+        f"{'is' if count == 1 else 'are'} not in this report: analyse again later to ask for {'it' if count == 1 else 'them'}.",
+    )
+
+
 @WORKING_MEMORY
 def analyse(
     *,
@@ -739,7 +751,7 @@ def _empty(
         parameters.as_pairs(),
         _versions(parameters),
         found.refused,
-        (f"The archive holds no usable scene of this site{when}, {_NOT_NO_CHANGE}",),
+        (f"The archive holds no usable scene of this site{when}, {_NOT_NO_CHANGE}", *_missing(found.refused)),
     )
 
     def read_nothing(scene_id: str, _grid: SiteGrid) -> Look:

@@ -56,7 +56,7 @@ REMOTE_SHARES = {
 # Errors that may pass by themselves; everything else of the family will be the same next time.
 PASSING = frozenset(
     {
-        "cluster-failed", "internal", "lost-product", "no-scheduler", "not-available", "out-not-writable",
+        "cluster-failed", "download-failed", "internal", "lost-product", "no-scheduler", "not-available", "out-not-writable",
         "product-store-failed", "unreadable-archive", "vanished-scene", "wrong-worker-code",
     }
 )  # fmt: skip

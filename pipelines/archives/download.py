@@ -14,6 +14,7 @@ import socket
 import tempfile
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import partial
+from itertools import count
 from pathlib import Path
 from typing import BinaryIO, cast
 from urllib.parse import SplitResult, unquote, urljoin, urlsplit
@@ -24,6 +25,7 @@ from imagery.errors import UnreadableRaster
 from imagery.excerpt import Excerpt, Held, Span
 from imagery.scene import FilePart
 from pipelines.addresses import is_public
+from pipelines.archives.claims import one_line
 from pipelines.archives.cutting import NotCut, common, layout_of, without
 from pipelines.archives.errors import DownloadFailed, RemoteAssetRefused
 from pipelines.archives.keeping import (
@@ -35,6 +37,7 @@ from pipelines.archives.keeping import (
     same_bytes,
     write_excerpt,
 )
+from pipelines.archives.patience import PASSING, Patience
 from pipelines.archives.ranges import Broken, Changed, NoRanges, RangeFile
 
 MAX_DOWNLOAD_BYTES = 20 * 2**30
@@ -123,6 +126,7 @@ class Downloader:
     allow_hosts : ``host`` or ``host:port`` that may be reached although their address is private
     max_bytes : what is larger is refused; of an excerpt, what was fetched
     whole_below : smaller files are never divided, bytes
+    patience : how long is waited for servers that fail in passing
     """
 
     def __init__(
@@ -132,10 +136,12 @@ class Downloader:
         *,
         max_bytes: int = MAX_DOWNLOAD_BYTES,
         whole_below: int = WHOLE_BELOW_BYTES,
+        patience: Patience | None = None,
     ) -> None:
         self._allow_hosts = frozenset(allow_hosts)
         self._max_bytes = max_bytes
         self._whole_below = whole_below
+        self._patience = patience or Patience()
         self._cache = cache
         self._excerpts: dict[str, tuple[str, Place, FilePart]] = {}
 
@@ -245,7 +251,7 @@ class Downloader:
             with contextlib.suppress(httpx.HTTPError):
                 complete = self._write(response, new, 0, url)
 
-        remote = RangeFile(partial(self._ask, client, url), instead=take)
+        remote = RangeFile(partial(self._ask, client, url), instead=take, pause=self._patience.pause)
         etag = ""
         try:
             size, etag = remote.size, remote.etag
@@ -306,7 +312,8 @@ class Downloader:
         self, url: str, place: Place, known: Path, excerpt: Excerpt, out: BinaryIO, spans: Sequence[Span]
     ) -> None:
         with self._client() as client:
-            remote = RangeFile(partial(self._ask, client, url), excerpt.etag, excerpt.size)
+            ask, pause = partial(self._ask, client, url), self._patience.pause
+            remote = RangeFile(ask, excerpt.etag, excerpt.size, pause=pause)
             try:
                 remote.copy(out, spans)
                 return
@@ -339,7 +346,9 @@ class Downloader:
     def _download(self, client: httpx.Client, url: str, new: Path, etag: str = "") -> None:
         """Write a whole remote file to ``new``; go on where a broken transfer stopped, of version ``etag`` if there is one."""
         problem = ""
-        for _ in range(ATTEMPTS):
+        for failures in range(ATTEMPTS):
+            if failures:
+                self._patience.pause(failures)
             try:
                 if self._attempt(client, url, new, etag):
                     return
@@ -351,7 +360,8 @@ class Downloader:
 
     def _failed(self, url: str, problem: str) -> DownloadFailed:
         return DownloadFailed(
-            f"{_shown(url)}: could not be read ({problem}); try again later", pointer=_shown(url)
+            f"{_shown(url)}: could not be read ({problem}); try again later: the next run asks for it again",
+            pointer=_shown(url),
         )
 
     def _attempt(self, client: httpx.Client, url: str, new: Path, etag: str) -> bool:
@@ -371,7 +381,26 @@ class Downloader:
 
     @contextlib.contextmanager
     def _ask(self, client: httpx.Client, url: str, headers: Mapping[str, str]) -> Iterator[httpx.Response]:
-        """Ask for a file, each address on the way checked; yields the answer before its body is read."""
+        """Ask for a file, again where the server fails in passing; yields the answer before its body is read."""
+        for failures in count(1):
+            with self._answer(client, url, headers) as response:
+                status = response.status_code
+                if status in (200, 206, 412, 416):
+                    yield response
+                    return
+                later = response.headers.get("retry-after")
+            if status not in PASSING:
+                raise DownloadFailed(
+                    f"{_shown(url)}: the server answers {status}; correct the address in the archive, or see to the server",
+                    pointer=_shown(url),
+                )
+            if not self._patience.pause(failures, later):
+                when = f" and says Retry-After: {one_line(later)[:40]}" if later else ""
+                raise self._failed(url, f"the server answers {status}{when}")
+
+    @contextlib.contextmanager
+    def _answer(self, client: httpx.Client, url: str, headers: Mapping[str, str]) -> Iterator[httpx.Response]:
+        """Send one request, each address on the way checked."""
         for _ in range(MAX_REDIRECTS + 1):
             assert_public_address(url, self._allow_hosts)
             with client.stream("GET", url, headers={"Accept-Encoding": "identity", **headers}) as response:
@@ -379,10 +408,6 @@ class Downloader:
                 if response.is_redirect:
                     url = urljoin(url, response.headers.get("location", ""))
                     continue
-                if response.status_code not in (200, 206, 412, 416):
-                    raise DownloadFailed(
-                        f"{_shown(url)}: the server answers {response.status_code}", pointer=_shown(url)
-                    )
                 yield response
                 return
         raise RemoteAssetRefused(

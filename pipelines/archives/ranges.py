@@ -48,6 +48,7 @@ class RangeFile:
     ----------
     etag : the version that is wanted; None takes the one that the first answer names
     instead : takes the first answer where it is all of the file
+    pause : waits before what failed so often is asked for again
 
     Raises
     ------
@@ -61,11 +62,13 @@ class RangeFile:
         size: int | None = None,
         *,
         instead: Callable[[httpx.Response], None] = lambda _response: None,
+        pause: Callable[[int], object] = lambda _failures: None,
     ) -> None:
         self._ask = ask
         self._etag = etag
         self._size = size
         self._instead = instead
+        self._pause = pause
         self._pieces: dict[int, bytes] = {}
         self._at = 0
         self.transferred = 0
@@ -165,6 +168,8 @@ class RangeFile:
             failures = 0 if at - before >= PIECE_BYTES else failures + 1
             if at < last and failures >= ATTEMPTS:
                 raise Broken(problem)
+            if failures:
+                self._pause(failures)
 
     def _checked(self, response: httpx.Response, first: int, last: int) -> int:
         """Return where an answer ends that is a part of the very file and begins at ``first``."""

@@ -27,7 +27,8 @@ class Sent:
 class FileServer:
     """``files`` by path; the rest is how it behaves, to be set by a test at any time.
 
-    ``before`` is called with the number of the request, from 1. ``limit`` is the most that one answer holds, ``cut`` how
+    ``before`` is called with the number of the request, from 1, and ``fails`` gives a status and headers to answer it with
+    instead of the file. ``limit`` is the most that one answer holds, ``cut`` how
     many bytes of a body are sent before the connection breaks, ``shift`` moves what is sent from what was asked.
     """
 
@@ -35,6 +36,7 @@ class FileServer:
     files: dict[str, bytes] = field(default_factory=dict)
     sent: list[Sent] = field(default_factory=list)
     before: Callable[[int], None] = lambda _number: None
+    fails: Callable[[int], tuple[int, dict[str, str]] | None] = lambda _number: None
     ranges: bool = True
     etags: bool = True
     weak: bool = False
@@ -80,6 +82,9 @@ def _handler(server: FileServer) -> type[http.server.BaseHTTPRequestHandler]:
                 answer = Sent(path, first, last, 0)
                 server.sent.append(answer)
             server.before(number)
+            if failure := server.fails(number):
+                self._head(answer, failure[0], {"Content-Length": "0"} | failure[1])
+                return
             if path in server.redirects:
                 self._head(answer, 302, {"Location": server.redirects[path], "Content-Length": "0"})
                 return

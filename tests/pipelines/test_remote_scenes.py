@@ -19,7 +19,7 @@ from imagery.simulation import Sensor, SeriesOptions
 from pipelines import fetching
 from pipelines.analysis import Site
 from pipelines.aoi import read_aoi
-from pipelines.archives import Ground
+from pipelines.archives import Ground, patience
 from pipelines.archives.cutting import excerpt_sha256
 from pipelines.archives.duplicates import without_duplicates
 from pipelines.archives.errors import DownloadFailed
@@ -203,6 +203,44 @@ def test_how_many_remote_scenes_were_fetched_is_told_before_any_is_read(reports:
     steps = [step for step, _, _ in reports["told"]]
     assert list(dict.fromkeys(steps))[:3] == ["search", "fetch", "chips"]
     assert [told for told in reports["told"] if told[0] == "fetch"][:5] == [("fetch", n, 4) for n in range(5)]
+
+
+@pytest.mark.long
+def test_a_scene_whose_blocks_do_not_come_is_told_of_and_in_the_next_report(
+    catalog: Path, site: Site, server: FileServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(patience, "FIRST_PAUSE_S", 0.001)
+    fetching_now = False
+
+    def progress(step: str, _done: int, _total: int) -> None:
+        nonlocal fetching_now
+        fetching_now = step == "fetch"
+
+    def fails(number: int) -> tuple[int, dict[str, str]] | None:
+        mine = server.sent[number - 1].path == unlucky
+        return (503, {"Retry-After": "0"}) if fetching_now and mine else None
+
+    unlucky = next(path for path in sorted(server.files) if "mask" not in path)
+    server.fails = fails
+    try:
+        first = report(catalog, site, tmp_path / "a", tmp_path / "store", progress=progress)
+    finally:
+        server.fails = lambda _number: None
+    told = json.loads(first["report.json"])
+    (refused,) = told["refused"]
+    assert (refused["code"], len(told["looks"])) == ("download-failed", 3)
+    assert (
+        "(the server answers 503 and says Retry-After: 0); try again later: the next run asks"
+        in refused["detail"]
+    )
+    said = (
+        "1 scene did not come from its server and is not in this report: analyse again later to ask for it."
+    )
+    assert said in told["warnings"]
+    assert said in first["report.html"].decode()
+    again = json.loads(report(catalog, site, tmp_path / "b", tmp_path / "store")["report.json"])
+    assert (again["refused"], len(again["looks"])) == ([], 4)
+    assert said not in again["warnings"]
 
 
 # --- which ground --------------------------------------------------------------------------------------------------

@@ -13,6 +13,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from benchmarks.service_fake import FakeRunner
+from pipelines.archives.errors import DownloadFailed
 from service.context import Service
 from tests.service.support import client_of, feature, make_worker, square, work_off
 
@@ -346,6 +347,22 @@ def test_a_job_says_how_much_of_its_remote_scenes_is_fetched(service: Service, c
     assert [name for name, _ in seen] == ["search", "fetch", "changes", "fetch"]
     # Half of 5 %; half of 40 % after those 5; all up to the report; and no way back from there.
     assert [progress for _, progress in seen] == pytest.approx([2.5, 25.0, 90.0, 90.0], abs=0.2)
+    assert client.get(f"/jobs/{site['job']}").json()["state"] == "successful"
+
+
+def test_a_unit_none_of_whose_scenes_came_is_tried_again(service: Service, client: TestClient) -> None:
+    site = submitted(client)
+    worker = make_worker(service)
+    worker.rules = replace(worker.rules, backoff_s=0.0)
+
+    def away(_unit: object, _out: object, _step: object) -> None:
+        raise DownloadFailed("https://example.com/a.tif: could not be read (the server answers 503)")
+
+    worker.runner = away  # type: ignore[assignment]
+    worker.run_one()
+    assert client.get(f"/jobs/{site['job']}").json()["state"] != "failed"
+    worker.runner = FakeRunner()
+    worker.run_one()
     assert client.get(f"/jobs/{site['job']}").json()["state"] == "successful"
 
 

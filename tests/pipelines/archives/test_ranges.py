@@ -4,6 +4,7 @@ import json
 import multiprocessing
 import struct
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from pipelines.archives import Ground, open_archive
 from pipelines.archives.cutting import common, excerpt_sha256, grouped, merged, without
 from pipelines.archives.download import Downloader
 from pipelines.archives.errors import DownloadFailed, RemoteAssetRefused
+from pipelines.archives.patience import PAUSES_IN_ALL_S, Patience
 from tests.pipelines.file_server import FileServer, serving
 
 EAST, NORTH = 600_000.0, 3_700_000.0
@@ -282,6 +284,80 @@ def test_a_connection_that_always_breaks_leaves_nothing(server: FileServer, tmp_
         fetcher.bring(head, WINDOW)
     assert "secret" not in caught.value.detail
     assert list((tmp_path / "cache").iterdir()) == [head]
+
+
+def patient(waited: list[float]) -> Patience:
+    """Write down pauses instead of making them; the time is fixed."""
+    return Patience(waited.append, lambda: datetime(2024, 5, 12, 12, 0, tzinfo=UTC))
+
+
+@pytest.mark.parametrize("status", [429, 500, 502, 503, 504])
+def test_parts_that_a_busy_server_refuses_are_asked_for_again_after_growing_pauses(
+    status: int, server: FileServer, tmp_path: Path
+) -> None:
+    whole = cog(tmp_path / "w.tif", COMPRESS="ZSTD", BLOCKSIZE=256)
+    url = server.add("B04.tif", whole)
+    waited: list[float] = []
+    fetcher = Downloader(tmp_path / "cache", HERE, whole_below=2**19, patience=patient(waited))
+    server.fails = lambda number: (status, {}) if number in (1, 3, 4, 5) else None
+    part = fetcher.bring(fetcher.fetch(url), WINDOW)
+    np.testing.assert_array_equal(pixels(part, WINDOW)[0], pixels(whole, WINDOW)[0])
+    assert waited == [0.5, 0.5, 1.0, 2.0]
+
+
+def test_a_server_is_waited_for_as_long_as_it_says_in_seconds_or_as_a_date(
+    server: FileServer, tmp_path: Path
+) -> None:
+    url = server.add("B04.tif", cog(tmp_path / "w.tif", COMPRESS="ZSTD", BLOCKSIZE=256))
+    waited: list[float] = []
+    fetcher = Downloader(tmp_path / "cache", HERE, whole_below=2**19, patience=patient(waited))
+    said = {1: "7", 2: "Sun, 12 May 2024 12:00:20 GMT", 3: "soon", 5: "0", 6: "Sun, 12 May 2024 11:00:00 GMT"}
+    server.fails = lambda number: (503, {"Retry-After": said[number]}) if number in said else None
+    fetcher.bring(fetcher.fetch(url), WINDOW)
+    assert waited == [7.0, 20.0, 2.0, 0.0, 0.0]
+
+
+@pytest.mark.parametrize(
+    ("headers", "waits", "told"),
+    [
+        ({}, [0.5, 1.0, 2.0], "the server answers 503"),
+        ({"Retry-After": "3600"}, [], "the server answers 503 and says Retry-After: 3600"),
+    ],
+)
+def test_a_server_that_stays_away_is_given_up_after_a_few_tries_and_named(
+    headers: dict[str, str], waits: list[float], told: str, server: FileServer, tmp_path: Path
+) -> None:
+    url = server.add("B04.tif", cog(tmp_path / "w.tif", COMPRESS="ZSTD", BLOCKSIZE=256))
+    waited: list[float] = []
+    fetcher = Downloader(tmp_path / "cache", HERE, whole_below=2**19, patience=patient(waited))
+    head = fetcher.fetch(url + "?key=secret")
+    server.forget()
+    server.fails = lambda _number: (503, headers)
+    with pytest.raises(DownloadFailed) as caught:
+        fetcher.bring(head, WINDOW)
+    assert (
+        caught.value.detail
+        == f"{url}: could not be read ({told}); try again later: the next run asks for it again"
+    )
+    assert (waited, len(server.sent)) == (waits, len(waits) + 1)
+    server.fails = lambda _number: None
+    assert fetcher.bring(head, WINDOW) != head, "what failed is asked for by the next run"
+
+
+def test_what_will_not_pass_by_itself_is_asked_for_once(server: FileServer, tmp_path: Path) -> None:
+    waited: list[float] = []
+    fetcher = Downloader(tmp_path / "cache", HERE, patience=patient(waited))
+    with pytest.raises(DownloadFailed, match="answers 404; correct the address"):
+        fetcher.fetch(f"{server.url}/gone.tif")
+    assert (waited, len(server.sent)) == ([], 1)
+
+
+def test_all_pauses_of_an_archive_are_bounded() -> None:
+    waited: list[float] = []
+    patience = patient(waited)
+    while patience.pause(1, "30"):
+        assert len(waited) < 100
+    assert sum(waited) == PAUSES_IN_ALL_S
 
 
 def test_a_redirect_of_a_later_request_to_a_private_address_is_refused(
