@@ -51,8 +51,9 @@ class Case:
     @property
     def middle(self) -> tuple[float, float]:
         """Where to look, metres."""
-        at = (self.truth if self.truth is not None else self.claim).centroid
-        return at.x, at.y
+        shown = self.claim if self.truth is None else self.truth
+        assert shown is not None  # a mistake is one of the two at least
+        return shown.centroid.x, shown.centroid.y
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +109,10 @@ def cases(folder: Path, sheet: Sheet) -> Iterator[Case]:
         claims, seen = [scoring.nameless(c) for c in claims], [scoring.nameless(t) for t in seen]
     grouped, known = scoring.merged(claims, by_time=False), scoring.merged(seen, by_time=True)
     paired = scoring.matches(grouped, known, scoring.THRESHOLDS[0])
-    wanted = lambda e: not sheet.object_class or e.object_class == sheet.object_class  # noqa: E731
+
+    def wanted(e: scoring.Event) -> bool:
+        return not sheet.object_class or e.object_class == sheet.object_class
+
     if sheet.kind == "missed":
         for j, true in enumerate(known):
             if wanted(true) and all(j != k for _, k in paired):
@@ -168,11 +172,9 @@ def _around(event: scoring.Event, times: dict[str, datetime]) -> tuple[str, str]
 def spread(found: Sequence[Case], most: int) -> list[Case]:
     """Return so many cases, evenly over their rank."""
     ranked = sorted(found, key=lambda c: (-c.rank, str(c.folder)))
-    at = (
-        np.unique(np.linspace(0, len(ranked) - 1, min(most, len(ranked))).round().astype(int))
-        if ranked
-        else []
-    )
+    if not ranked:
+        return []
+    at = np.unique(np.linspace(0, len(ranked) - 1, min(most, len(ranked))).round().astype(int))
     return [ranked[int(k)] for k in at]
 
 
@@ -216,9 +218,9 @@ def _photograph(scene: Scene, grid: SiteGrid, moved: dict[str, Any], case: Case)
 
 
 def _displacement(said: dict[str, Any]) -> Displacement:
-    centre, linear = said["centre"], said["linear"]
+    (east, north), ((a, b), (c, d)) = said["centre"], said["linear"]
     return Displacement(
-        tuple(centre), float(said["east_m"]), float(said["north_m"]), tuple(map(tuple, linear)), None,
+        (east, north), float(said["east_m"]), float(said["north_m"]), ((a, b), (c, d)), None,
         RegistrationState.USE, 1.0, 0.0, 0,
     )  # fmt: skip
 

@@ -270,7 +270,7 @@ def warp(tile: MercatorTile, laid: Warp | None, pngs: Mapping[tuple[int, int], b
     import numpy as np
     from scipy import ndimage
 
-    from pipelines.report.rendering import block_mean
+    from imagery.blocks import block_mean
 
     shown = np.zeros((TILE_PX, TILE_PX, 4), np.uint8)
     if laid is None:

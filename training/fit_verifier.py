@@ -29,6 +29,7 @@ from shapely import union_all
 from shapely.affinity import translate
 from shapely.geometry.base import BaseGeometry
 
+from benchmarks.scoring import calibration_error
 from imagery.calibration import PRIOR, Emission, Verifier, log_odds, logistic
 from imagery.changes import LOG_ODDS_STEP, UNSEEN, Change, LookEvidence
 from imagery.detection import DetectionOptions, judged_changes, look_evidence
@@ -391,17 +392,6 @@ def _tree(nodes: NDArray[Any], slope: float) -> tuple[dict[str, list[float]], fl
     return tree, float(odds[0])
 
 
-def calibration_error(confidence: NDArray[np.float64], truth: NDArray[np.bool_], bins: int = 10) -> float:
-    """Return the expected calibration error over equal-width bins."""
-    place = np.minimum((confidence * bins).astype(int), bins - 1)
-    return float(
-        sum(
-            (place == k).mean() * abs(confidence[place == k].mean() - truth[place == k].mean())
-            for k in np.unique(place)
-        )
-    )
-
-
 def operating_points(
     confidence: NDArray[np.float64], truth: NDArray[np.bool_], km2_years: float, trues: int
 ) -> list[dict[str, float]]:
@@ -492,7 +482,7 @@ def write(
         total = sum(_switches(site, kind) for site in sites)
         print(
             f"{kind}: {truth.sum()} true of {truth.size}; left out: slope {slope:.2f}, "
-            f"ECE {calibration_error(confidence[made_up], truth[made_up]):.3f}; "
+            f"ECE {calibration_error(list(zip(confidence[made_up], truth[made_up], strict=True))):.3f}; "
             f"at 0.5 precision {truth[made_up][confidence[made_up] >= 0.5].mean():.2f} recall of candidates "
             f"{(truth & (confidence >= 0.5)).sum() / max(truth.sum(), 1):.2f}; real pairs: {(real >= 0.5).sum()} of {real.size}; "
             f"{total} true events in all, so recall at 0.5 is {(truth & (confidence >= 0.5)).sum() / total:.2f}"
@@ -505,6 +495,7 @@ def write(
         "bias": round(judges["container"]["bias"] + log_odds(0.3), 4),
     }
     confidence, truth = np.concatenate(confidences), np.concatenate(truths)
+    error = calibration_error(list(zip(confidence, truth, strict=True)))
     area = sum(_span(site) for site in sites if not site.real)
     events = sum(_switches(site, kind) for site in sites for kind in CLASSES[:2])
     points = operating_points(confidence, truth, area, events)
@@ -515,11 +506,11 @@ def write(
         "judges": judges,
         "points": points,
         "network_sha256": network_sha256,
-        "ece": round(calibration_error(confidence, truth), 4),
+        "ece": round(error, 4),
         "made_on": f"{len(sites)} sites, rendered unless named real; confidence from sites left out",
     }
     out.write_text(_lines(said) + "\n")
-    print(f"ECE {calibration_error(confidence, truth):.3f}; {points}", file=sys.stderr)
+    print(f"ECE {error:.3f}; {points}", file=sys.stderr)
 
 
 def _lines(said: Any, depth: int = 0) -> str:

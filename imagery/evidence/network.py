@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from imagery.blocks import block_mean
 from imagery.errors import DepotwatchError
 from imagery.illumination import Sun, View
 from imagery.look import Float32Image, Look
@@ -231,20 +232,6 @@ def _near(region: NDArray[np.bool_], reach_px: float) -> NDArray[np.bool_]:
         near[down:] |= here[: len(here) - down]
         near[: len(here) - down] |= here[down:]
     return near
-
-
-def block_mean(image: Float32Image, factor: int) -> Float32Image:
-    """Return (band, row/factor, col/factor) means over the seen pixels of each block; NaN where none was seen."""
-    if factor == 1:
-        return image
-    bands, rows, cols = image.shape
-    padded = np.pad(image, ((0, 0), (0, -rows % factor), (0, -cols % factor)), constant_values=np.nan)
-    blocks = padded.reshape(bands, padded.shape[1] // factor, factor, padded.shape[2] // factor, factor)
-    seen = np.isfinite(blocks)
-    count = seen.sum((2, 4))
-    total = np.where(seen, blocks, 0.0).sum((2, 4), dtype=np.float64)
-    mean: Float32Image = np.where(count > 0, total / np.maximum(count, 1), np.nan).astype(np.float32)
-    return mean
 
 
 def normalised(image: Float32Image) -> Float32Image:

@@ -43,7 +43,7 @@ def ridge_response(
     factor : pixels per lattice cell along one side
     """
     factor = max(1, round(WORK_GSD_M / gsd_m))
-    coarse = _block_mean(image, factor)
+    coarse = _coarsened(image, factor)
     cell_m = gsd_m * factor
     contrast = local_contrast(smooth(coarse, max(1.0, 1.0 / cell_m)), 25.0 / cell_m)
     np.clip(contrast, -4.0, 4.0, out=contrast)
@@ -118,7 +118,8 @@ def _long_components(mask: Mask, cell_m: float) -> Mask:
     return long
 
 
-def _block_mean(image: Float32Image, factor: int) -> Float32Image:
+def _coarsened(image: Float32Image, factor: int) -> Float32Image:
+    """Average blocks of an image without gaps; its last row and column go on beyond its edge."""
     rows, cols = (-(-n // factor) * factor for n in image.shape)
     padded = np.pad(image, ((0, rows - image.shape[0]), (0, cols - image.shape[1])), mode="edge")
     blocks = padded.reshape(rows // factor, factor, cols // factor, factor)

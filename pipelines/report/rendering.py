@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from imagery.blocks import block_mean
 from imagery.grid import SiteGrid
 from imagery.look import Look
 from imagery.observability import ObservationState
@@ -164,20 +165,6 @@ def _hatch(rows: int, cols: int) -> Picture:
     row, col = np.indices((rows, cols))
     dark = (row + col) % period < period // 3
     return np.where(dark, HATCH_DARK, HATCH_LIGHT).astype(np.uint8)
-
-
-def block_mean(image: Float32Stack, factor: int) -> Float32Stack:
-    """Average ``factor`` x ``factor`` blocks of (channel, row, col) over observed pixels; NaN where none was."""
-    if factor == 1:
-        return image
-    rows, cols = -(-image.shape[1] // factor), -(-image.shape[2] // factor)
-    padding = ((0, 0), (0, rows * factor - image.shape[1]), (0, cols * factor - image.shape[2]))
-    padded = np.pad(image, padding, constant_values=np.nan)
-    blocks = padded.reshape(len(image), rows, factor, cols, factor)
-    seen = np.isfinite(blocks)
-    n = seen.sum(axis=(2, 4))
-    total = np.where(seen, blocks, 0.0).sum(axis=(2, 4), dtype=np.float64)
-    return np.where(n > 0, total / np.maximum(n, 1), np.nan).astype(np.float32)
 
 
 def overview(

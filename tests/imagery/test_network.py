@@ -13,6 +13,7 @@ from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from imagery.blocks import block_mean
 from imagery.evidence.network import (
     BORDER_M,
     CLASSES,
@@ -21,7 +22,6 @@ from imagery.evidence.network import (
     NetworkWeightsMissing,
     PresenceNetwork,
     _away_from_missing,
-    block_mean,
     condition_vector,
     normalised,
     slots,

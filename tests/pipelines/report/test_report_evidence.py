@@ -13,6 +13,7 @@ import rasterio
 from PIL import Image
 from shapely import box
 
+from imagery.blocks import block_mean
 from imagery.look import Look
 from imagery.observability import ObservationState
 from pipelines.report import write_report
@@ -23,7 +24,6 @@ from pipelines.report.rendering import (
     HATCH_DARK,
     HATCH_LIGHT,
     Stretch,
-    block_mean,
     overview,
     picture,
     site_stretch,
