@@ -122,7 +122,8 @@ def read_aoi(path: str | Path) -> Site:
     """
     place = Path(path)
     if not place.is_file():
-        raise AoiUnreadable(f"{place}: there is no such file", pointer=str(path))
+        what = "is a folder; name the GeoJSON file in it" if place.is_dir() else "there is no such file"
+        raise AoiUnreadable(f"{place}: {what}", pointer=str(path))
     if place.stat().st_size > MAX_FILE_BYTES:
         raise AoiTooManyVertices(
             f"{place.name}: is larger than {MAX_FILE_BYTES // 2**20} MiB; simplify the outline",
@@ -130,14 +131,18 @@ def read_aoi(path: str | Path) -> Site:
         )
     try:
         # json.load takes NaN and Infinity, which JSON does not know: they come out as floats and are refused below.
-        document = json.loads(place.read_text("utf-8-sig"))
+        document = json.loads(place.read_bytes())  # UTF-8 or, as some shells write, UTF-16
     except OSError as error:
         raise AoiUnreadable(f"{place.name}: cannot be read ({error.strerror})", pointer=str(path)) from error
     except (
         ValueError,
         RecursionError,
     ) as error:  # a number of thousands of digits is JSON, and no number here
-        raise AoiUnreadable(f"{place.name}: cannot be read as JSON ({error})", pointer=str(path)) from error
+        why = "it is no text" if isinstance(error, UnicodeDecodeError) else str(error)
+        raise AoiUnreadable(
+            f"{place.name}: is no GeoJSON ({why}); save the site's outline as GeoJSON in EPSG:4326",
+            pointer=str(path),
+        ) from error
     return Site(site_name(document) or place.stem, parse_aoi(document))
 
 

@@ -696,9 +696,9 @@ def analyse(
         if not found.scenes:
             # An archive of the site that is silent in the period is no mistake: nothing was seen, and the report says so.
             # Nor is one that is refused in passing: without it the answer would be the same, and the report names it.
-            silent_then = period is not None and archive.search(site.aoi).scenes
-            if nothing_is_an_error and not silent_then:
-                raise _nothing(catalog, site, result, period)
+            ever = result if period is None else archive.search(site.aoi)
+            if nothing_is_an_error and not ever.scenes:
+                raise _nothing(catalog, site, replace(result, elsewhere=ever.elsewhere), period)
             finished = _empty(site, found, period, parameters or Parameters())
         else:
             runner = stack.enter_context(open_runner(workers, scheduler))

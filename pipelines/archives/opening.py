@@ -62,6 +62,10 @@ def open_archive(
                 return StaticCatalog(path / name, fetch, prints)
         return Folder(path, fetch, prints)
     if os.path.isfile(path):
+        if path.suffix.lower() in (".tif", ".tiff"):
+            raise UnreadableArchive(
+                f"{path.name}: is one picture and no archive; give the folder it lies in", pointer=source
+            )
         return StaticCatalog(path, fetch, prints)
     raise UnreadableArchive(f"{source}: there is no such file or folder", pointer=source)
 

@@ -91,11 +91,8 @@ class StacApi:
             TypeError,
             AttributeError,
         ) as error:
-            text = str(error).strip().splitlines()
             raise UnreadableArchive(
-                f"{self.source}: cannot be searched as a STAC API "
-                f"({text[0][:200] if text else type(error).__name__})",
-                pointer=self.source,
+                f"{self.source}: cannot be searched as a STAC API ({_why(error)})", pointer=self.source
             ) from error
         for number, item in enumerate(items):
             collection = None
@@ -162,6 +159,17 @@ class StacApi:
     def _check(self, request: Request) -> Request:
         assert_public_address(str(request.url), self._allow_hosts)
         return request
+
+
+def _why(error: BaseException) -> str:
+    """Say in one line why a search failed: what the machine met at the root of it, else what the client says."""
+    root: BaseException | None = error
+    while root is not None:
+        if isinstance(root, OSError) and root.strerror:
+            return f"nothing answers there: {root.strerror}"
+        root = root.__cause__ or root.__context__
+    text = str(error).strip().splitlines()
+    return text[0][:200] if text else type(error).__name__
 
 
 def _peer(response: Response) -> str:

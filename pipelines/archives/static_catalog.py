@@ -42,6 +42,12 @@ class StaticCatalog:
                 f"(type {str(top.get('type'))[:40]!r})",
                 pointer=self.source,
             )
+        if _is_outline(top):
+            raise UnreadableArchive(
+                f"{self._path.name}: is a GeoJSON of places and no STAC document: nothing in it has assets; give the catalog, "
+                "the folder or the API that the scenes are in",
+                pointer=self.source,
+            )
         yield from self._walk(top, self._path, None, {os.path.realpath(self._path)}, 0)
 
     def _walk(
@@ -89,6 +95,18 @@ class StaticCatalog:
             yield Refusal.of(error, href)
             return
         yield from self._walk(document, target, collection, seen, depth + 1)
+
+
+def _is_outline(top: Mapping[str, Any]) -> bool:
+    """Tell a GeoJSON of places, an AOI given as the catalog, from Items: none of its features has anything of theirs."""
+    features = top.get("features") if top.get("type") == "FeatureCollection" else [top]
+    mine = {"assets", "stac_version"}
+    return (
+        top.get("type") in ("Feature", "FeatureCollection")
+        and isinstance(features, list)
+        and bool(features)
+        and not any(isinstance(f, Mapping) and mine & f.keys() for f in features)
+    )
 
 
 def claim_or_refusal(

@@ -256,6 +256,35 @@ SCENE_MISTAKES: dict[str, Callable[[Path], None]] = {
 }  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        (lambda site: ("--aoi", str(_written(site, {"type": "Polygon", "coordinates": [[[y, x] for x, y in _ring(site)]]})),
+                       "--period", "1999-01-01/1999-02-01"), "aoi-outside-scenes: no scene covers the AOI, but"),
+        (lambda site: ("--catalog", str(site / "aoi.geojson")), "unreadable-archive: aoi.geojson: is a GeoJSON of places"),
+        (lambda site: ("--catalog", str(next(site.rglob("*.tif")))), "is one picture and no archive; give the folder it lies in"),
+        (lambda site: ("--catalog", "http://127.0.0.1:9/"), "(nothing answers there: Connection refused)"),
+        (lambda site: ("--aoi", str(site)), "aoi-unreadable: {site}: is a folder"),
+    ],
+    ids=["swapped and no scenes then", "aoi as catalog", "one file", "nothing there", "a folder as aoi"],
+)  # fmt: skip
+def test_what_was_mixed_up_is_told(
+    given: Callable[[Path], tuple[str, ...]],
+    told: str,
+    own_site: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert analyse(own_site, tmp_path / "out", *given(own_site)) == 2
+    assert told.format(site=own_site) in capsys.readouterr().err
+
+
+def _written(site: Path, document: object) -> Path:
+    place = site.parent / "other.geojson"
+    place.write_text(json.dumps(document))
+    return place
+
+
 @pytest.mark.parametrize("mistake", SCENE_MISTAKES)
 def test_an_archive_without_one_usable_scene_is_one_line_and_exit_2(
     mistake: str, own_site: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]

@@ -146,6 +146,23 @@ def test_what_is_no_json_is_refused(tmp_path: Path, text: str) -> None:
         aoi.read_aoi(tmp_path / "x.geojson")
     with pytest.raises(aoi.AoiUnreadable, match="no such file"):
         aoi.read_aoi(tmp_path / "y.geojson")
+    with pytest.raises(aoi.AoiUnreadable, match="is a folder"):
+        aoi.read_aoi(tmp_path)
+
+
+@pytest.mark.parametrize("content", [b"<kml/>", b"II*\x00\xff\xfe\xc0\xc1"])
+def test_another_format_is_refused_with_the_one_that_is_wanted(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "x.kml").write_bytes(content)
+    with pytest.raises(
+        aoi.AoiUnreadable, match=r"is no GeoJSON .*; save the site's outline as GeoJSON in EPSG:4326"
+    ):
+        aoi.read_aoi(tmp_path / "x.kml")
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_an_aoi_is_read_as_any_shell_writes_it(tmp_path: Path, encoding: str) -> None:
+    (tmp_path / "x.geojson").write_text(json.dumps(polygon(SQUARE)), encoding)
+    assert aoi.read_aoi(tmp_path / "x.geojson").aoi.equals(Polygon(SQUARE))
 
 
 def test_a_file_that_may_not_be_read_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -154,7 +171,7 @@ def test_a_file_that_may_not_be_read_is_refused(tmp_path: Path, monkeypatch: pyt
     def denied(self: Path, *_: object) -> str:
         raise PermissionError(13, "Permission denied", str(self))
 
-    monkeypatch.setattr(Path, "read_text", denied)
+    monkeypatch.setattr(Path, "read_bytes", denied)
     with pytest.raises(aoi.AoiUnreadable, match="Permission denied"):
         aoi.read_aoi(tmp_path / "x.geojson")
 
