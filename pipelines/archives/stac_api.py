@@ -6,6 +6,7 @@ warning that a server does not conform is therefore an error here.
 
 import warnings
 from collections.abc import Collection, Iterator, Mapping
+from itertools import count
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urljoin, urlsplit
@@ -19,17 +20,20 @@ from pystac_client.warnings import DoesNotConformTo, PystacClientWarning
 from requests import Request, RequestException, Response
 from shapely.geometry import mapping
 from shapely.geometry.base import BaseGeometry
+from urllib3 import Retry
 
 from pipelines.archives.archive import ArchiveResult, Period, Refusal, gather
 from pipelines.archives.claims import SceneClaim
 from pipelines.archives.download import Downloader, assert_public_address, assert_public_peer
 from pipelines.archives.errors import UnreadableArchive
 from pipelines.archives.fingerprints import Fingerprints
+from pipelines.archives.patience import PASSING, Patience
 from pipelines.archives.static_catalog import claim_or_refusal
 
 PAGE = 100
 MAX_ITEMS = 100_000
 TIMEOUT_S = 60.0
+CONNECTS = 5
 # Two that agree are enough; a catalog that is being filled gets a few more chances.
 READINGS = 5
 # To walk one over HTTP would be a request per Item, for every site at every look of a watch.
@@ -51,6 +55,7 @@ class StacApi:
         collections: Collection[str] = (),
         *,
         trust_named: bool = True,
+        patience: Patience | None = None,
     ) -> None:
         self.source = url
         try:
@@ -61,7 +66,8 @@ class StacApi:
         own = {named.netloc.rsplit("@", 1)[-1]} if trust_named else set()
         self._allow_hosts = frozenset(allow_hosts) | own
         self._collections = sorted(collections)
-        self._fetch = Downloader(cache, self._allow_hosts)
+        self._patience = patience or Patience()
+        self._fetch = Downloader(cache, self._allow_hosts, patience=self._patience)
         self._prints = prints
 
     def search(self, area: BaseGeometry | None = None, period: Period | None = None) -> ArchiveResult:
@@ -146,7 +152,7 @@ class StacApi:
 
     def _io(self) -> StacApiIO:
         """Return the client's transport: no proxy or password from the environment, no redirect."""
-        io = StacApiIO(timeout=TIMEOUT_S, request_modifier=self._check)
+        io = _PatientIO(self._patience, timeout=TIMEOUT_S, request_modifier=self._check)
         io.session.trust_env = False
         io.session.max_redirects = 0
         io.session.hooks["response"].append(self._check_peer)
@@ -161,6 +167,31 @@ class StacApi:
         return request
 
 
+class _PatientIO(StacApiIO):
+    """Sends a request again that the server failed in passing; refused connections the client tries again by itself."""
+
+    def __init__(self, patience: Patience, **options: Any) -> None:
+        # Left to itself urllib3 sleeps through any Retry-After, six hours of it at the most.
+        super().__init__(max_retries=Retry(CONNECTS, respect_retry_after_header=False), **options)
+        self._patience = patience
+        self._later: str | None = None
+        self.session.hooks["response"].append(self._note)
+
+    def _note(self, response: Response, **_: Any) -> None:
+        self._later = response.headers.get("retry-after")
+
+    def request(self, *arguments: Any, **options: Any) -> str:
+        """See ``StacApiIO``."""
+        for failures in count(1):
+            try:
+                return str(super().request(*arguments, **options))
+            except APIError as error:
+                passing = getattr(error, "status_code", None) in PASSING
+                if not passing or not self._patience.pause(failures, self._later):
+                    raise
+        raise AssertionError  # it counts for ever
+
+
 def _why(error: BaseException) -> str:
     """Say in one line why a search failed: what the machine met at the root of it, else what the client says."""
     root: BaseException | None = error
@@ -169,7 +200,9 @@ def _why(error: BaseException) -> str:
             return f"nothing answers there: {root.strerror}"
         root = root.__cause__ or root.__context__
     text = str(error).strip().splitlines()
-    return text[0][:200] if text else type(error).__name__
+    said = text[0][:200] if text else type(error).__name__
+    status = getattr(error, "status_code", None)
+    return said if status is None else f"it answers {status}" + (f": {said}" if text else "")
 
 
 def _peer(response: Response) -> str:

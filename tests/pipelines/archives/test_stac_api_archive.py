@@ -21,6 +21,9 @@ from shapely import box
 
 from pipelines.archives import open_archive
 from pipelines.archives.errors import UnreadableArchive
+from pipelines.archives.fingerprints import Fingerprints
+from pipelines.archives.patience import Patience
+from pipelines.archives.stac_api import StacApi
 
 Tiff = Callable[..., Path]
 OPERATIONS = Path(__file__).parents[3] / "docs/operations.md"
@@ -125,6 +128,39 @@ def test_a_server_that_is_no_stac_api_is_refused_as_a_whole(files: str, tmp_path
     for url in (files, files + "/catalog.json", f"http://127.0.0.1:{free_port()}"):
         with pytest.raises(UnreadableArchive, match="cannot be searched"):
             open_archive(url).search(AREA)
+
+
+@pytest.mark.parametrize(
+    ("later", "fails", "waits"),
+    [(None, 3, [0.5, 1.0, 2.0]), ("4", 1, [4.0]), (None, 9, [0.5, 1.0, 2.0]), ("3600", 9, [])],
+)
+def test_a_search_that_a_busy_server_refuses_is_sent_again(
+    later: str | None, fails: int, waits: list[float]
+) -> None:
+    """By a server that answers with an API's landing page after so many failures, which is as far as this looks."""
+    waited: list[float] = []
+    asked: list[str] = []
+
+    class Busy(QuietFiles):
+        def do_GET(self) -> None:
+            asked.append(self.path)
+            body = b"busy" if len(asked) <= fails else b"{}"
+            self.send_response(503 if len(asked) <= fails else 200)
+            if later and len(asked) <= fails:
+                self.send_header("Retry-After", later)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Busy) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{server.server_address[1]}"
+        archive = StacApi(url, None, Fingerprints(None), patience=Patience(waited.append))
+        with pytest.raises(UnreadableArchive) as caught:
+            archive.search(AREA)
+        server.shutdown()
+    assert waited == waits
+    assert ("(it answers 503: busy)" in caught.value.detail) is (fails == 9)
 
 
 def test_a_static_catalog_behind_a_url_is_told_from_an_api(files: str, tmp_path: Path) -> None:
