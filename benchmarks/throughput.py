@@ -252,7 +252,14 @@ def measure_floor(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def _peak_mib() -> float:
-    """Peak resident memory of this process in MiB (Linux counts KiB)."""
+    """Peak resident memory of this process in MiB.
+
+    Linux tells it of the program itself; what ``getrusage`` tells begins with the peak of whoever started it.
+    """
+    status = Path("/proc/self/status")
+    if status.is_file():
+        (peak,) = (line for line in status.read_text().splitlines() if line.startswith("VmHWM:"))
+        return int(peak.split()[1]) / 1024.0
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024.0
 
 

@@ -503,8 +503,8 @@ def _as_changes(
                 gain -= other.contrast_gain
                 closed |= other.course.split > place.course.split
         direction = Direction.APPEARED if gain >= 0 else Direction.REMOVED
-        change = _change(place, direction, closed, looks, dates, bands, options.smallest_area_m2)
-        if change.confidence >= options.least_confidence:
+        change = _change(place, direction, closed, looks, dates, bands, options)
+        if change is not None:
             yield change
 
 
@@ -515,9 +515,9 @@ def _change(
     looks: list[Look],
     dates: Dates,
     bands: tuple[str, ...],
-    smallest_m2: float,
-) -> Change:
-    """Write one place down as a change."""
+    options: TimeSeriesOptions,
+) -> Change | None:
+    """Write one place down as a change; None where it is not likely enough."""
     course = place.course
     onset_from, onset_to = _onset(course)
     seen = np.flatnonzero(np.isfinite(course.presence))
@@ -526,9 +526,13 @@ def _change(
     date_of = {i: d for d, group in enumerate(dates.members) for i in group}
     support_dates = len({date_of[i] for i in supporting})
     before_dates = len({date_of[int(i)] for i in seen if i < course.split})
-    footprint, area = _drawn(place, looks, dates, bands, smallest_m2)
-    evidence, sentences = _evidence(place, looks, bands, support_dates, before_dates, area, len(dates))
-    confidence = 1.0 / (1.0 + np.exp(-sum(value for _, value in evidence)))
+    sides = min(support_dates, before_dates)
+    evidence = _evidence(place, looks[0].grid.gsd_m, bands, sides, len(dates))
+    confidence = float(np.round(1.0 / (1.0 + np.exp(-sum(value for _, value in evidence))), 4))
+    if confidence < options.least_confidence:
+        return None
+    footprint, area = _drawn(place, looks, dates, bands, options.smallest_area_m2)
+    sentences = _against(place, looks, bands, sides, area.value)
     status = _status(closed, support_dates, confidence)
     if not _one_kind_shows_it(course, kinds_of(looks)):
         status = Status.FIRST
@@ -542,7 +546,7 @@ def _change(
         onset=OnsetInterval(looks[onset_from].t_utc, looks[onset_to].t_utc),
         last_seen=looks[supporting[-1] if direction is Direction.APPEARED else onset_from].t_utc,
         status=status,
-        confidence=float(np.round(confidence, 4)),
+        confidence=confidence,
         count=None,
         count_reason=f"pixels of {max(look.gsd_m for look in looks):g} m cannot resolve containers",
         area_m2=area,
@@ -637,31 +641,30 @@ def _shift_sensitivity(place: _Place) -> float:
 
 
 def _evidence(
-    place: _Place,
-    looks: list[Look],
-    bands: tuple[str, ...],
-    support_dates: int,
-    before_dates: int,
-    area: Estimate,
-    dates: int,
-) -> tuple[tuple[tuple[str, float], ...], tuple[str, ...]]:
-    """Log-odds that this is a lasting change of our sort, in named parts, and what speaks against it in words."""
+    place: _Place, gsd_m: float, bands: tuple[str, ...], sides: int, dates: int
+) -> tuple[tuple[str, float], ...]:
+    """Log-odds that this is a lasting change of our sort, in named parts."""
+    green = _greenest(place.course, bands) > GREEN
+    area_m2 = float(place.footprint.sum()) * gsd_m**2
+    parts = weighed(cues_of(place, sides, area_m2, green=green), dates)
+    return tuple((name, round(value, 3)) for name, value in parts.items())
+
+
+def _against(
+    place: _Place, looks: list[Look], bands: tuple[str, ...], sides: int, area_m2: float
+) -> tuple[str, ...]:
+    """Say in sentences what speaks against a place."""
     course = place.course
-    sides = min(support_dates, before_dates)
     green = _greenest(course, bands) > GREEN
     fresh = looks[-1].t_utc - looks[course.split].t_utc < timedelta(days=150)
-    judged_m2 = float(place.footprint.sum()) * looks[0].grid.gsd_m ** 2
-    parts = weighed(cues_of(place, sides, judged_m2, green=green), dates)
     said = {
         "It comes and goes with the height of the sun, as a shadow would.": course.sun_rivalry < SUN_RIVAL,
         "The ground was green on one side of the change: harvest or ploughing looks like this.": green
         and fresh,
-        f"Only {area.value:.0f} m² changed, near the limit of these pixels.": area.value
-        < SMALLEST_CERTAIN_M2,
+        f"Only {area_m2:.0f} m² changed, near the limit of these pixels.": area_m2 < SMALLEST_CERTAIN_M2,
         "Only one independent date shows one side of the change.": sides < 2,
     }
-    sentences = tuple(sentence for sentence, holds in said.items() if holds)
-    return tuple((name, round(value, 3)) for name, value in parts.items()), sentences
+    return tuple(sentence for sentence, holds in said.items() if holds)
 
 
 def cues_of(place: _Place, sides: int, area_m2: float, *, green: bool) -> dict[str, float]:
