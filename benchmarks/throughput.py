@@ -85,6 +85,13 @@ INCREMENTS = (
         100,
         "0.12 km2, 100 looks at 0.5 m, one more, and one parameter changed (G21, G22)",
     ),
+    Case(
+        "increment_depot",
+        1000,
+        0.5,
+        100,
+        "0.25 km2, 100 looks at 0.5 m, one more, and one parameter changed (G21, G22)",
+    ),
 )
 MEMORY = Case("memory", 3225, 0.5, 24, "2.6 km2 at 0.5 m, 24 looks (G24)")
 
@@ -440,7 +447,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         description="Time analyses against reading and warping the same pixels once."
     )
     parser.add_argument(
-        "--only", help="comma-separated: the cases, increment, increment_yard, memory, workers, peers"
+        "--only",
+        help="comma-separated: the cases, increment, increment_yard, increment_depot, memory, workers, peers",
     )
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--work", type=Path, help="keep the scenes here")

@@ -60,7 +60,9 @@ def performance_page(said: dict[str, Any], kills: dict[str, Any] | None = None) 
         table(["case", "what", "floor, s", "analyse, s", "ratio", "km² per minute", "peak MiB"], rows),
         "## Share of each step",
         table(["case", *SHARES], shares),
-        *_increments([cases[name] for name in ("increment", "increment_yard") if name in cases]),
+        *_increments(
+            [cases[name] for name in ("increment", "increment_yard", "increment_depot") if name in cases]
+        ),
         *_workers(cases.get("workers")),
         *_memory(cases.get("memory")),
         *_peers(cases.get("peers")),

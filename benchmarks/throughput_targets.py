@@ -81,12 +81,20 @@ TARGETS = (
         (6, 3, 1.5), "{:.2f}", False, SMALL_SERIES,
     ),
     Target(
+        "G21", "0.25 km², one look more, share of the first analysis",
+        lambda cases: float(cases["increment_depot"]["one_scene_more_of_cold"]), *INCREMENT_LEVELS["G21"], REMAINS,
+    ),
+    Target(
         "G21", "0.12 km², one look more, share of the first analysis",
         lambda cases: float(cases["increment_yard"]["one_scene_more_of_cold"]), *INCREMENT_LEVELS["G21"], REMAINS,
     ),
     Target(
         "G21", "0.02 km², one look more, share of the first analysis",
         lambda cases: float(cases["increment"]["one_scene_more_of_cold"]), *INCREMENT_LEVELS["G21"], REMAINS,
+    ),
+    Target(
+        "G22", "0.25 km², one parameter changed, share of the first analysis",
+        lambda cases: float(cases["increment_depot"]["parameter_changed_of_cold"]), *INCREMENT_LEVELS["G22"], REMAINS,
     ),
     Target(
         "G22", "0.12 km², one parameter changed, share of the first analysis",
