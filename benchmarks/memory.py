@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.throughput import ONE_CORE, Case, write_scenes
+from benchmarks.throughput import ONE_CORE, Case, resident_bytes, write_scenes
 from pipelines.runner import Result, SerialRunner, Unit
 
 RESULTS = Path(__file__).parent / "results" / "memory.json"
@@ -27,11 +27,6 @@ CASES = (
     Case("coarse", 1000, 10.0, 2, "100 km2 at 10 m, 2 looks"),
     Case("coarse", 500, 10.0, 24, "25 km2 at 10 m, 24 looks"),
 )
-
-
-def _resident(name: str) -> int:
-    line = next(row for row in Path("/proc/self/status").read_text().splitlines() if row.startswith(name))
-    return int(line.split()[1]) * 1024
 
 
 def _forget_peak() -> None:
@@ -65,7 +60,7 @@ class Watching(SerialRunner):
 
     def note(self, step: str, bound: int) -> None:
         """Keep the peak since it was last forgotten, as one of a step."""
-        self.taken[step] = max(self.taken.get(step, 0), _resident("VmHWM") - self.idle)
+        self.taken[step] = max(self.taken.get(step, 0), resident_bytes("VmHWM") - self.idle)
         self.bound[step] = max(self.bound.get(step, 0), bound)
 
 
@@ -83,7 +78,7 @@ def measure(scenes: Path) -> dict[str, Any]:
     site = read_aoi(scenes / "aoi.geojson")
     found = open_archive(str(scenes / "catalog.json")).search(site.aoi)
     _network()
-    runner = Watching(_resident("VmRSS"))
+    runner = Watching(resident_bytes("VmRSS"))
 
     def progress(step: str, done: int, _total: int) -> None:
         if step == "changes" and done == 0:

@@ -12,7 +12,6 @@ import hashlib
 import json
 import os
 import platform
-import resource
 import shutil
 import statistics
 import subprocess
@@ -258,16 +257,19 @@ def measure_floor(args: argparse.Namespace) -> dict[str, Any]:
     }
 
 
-def _peak_mib() -> float:
-    """Peak resident memory of this process in MiB.
+def resident_bytes(name: str) -> int:
+    """Return what Linux tells of this program's memory: ``VmRSS`` is what it holds, ``VmHWM`` the most that it held.
 
-    Linux tells it of the program itself; what ``getrusage`` tells begins with the peak of whoever started it.
+    What ``getrusage`` tells begins with the peak of whoever started it.
     """
-    status = Path("/proc/self/status")
-    if status.is_file():
-        (peak,) = (line for line in status.read_text().splitlines() if line.startswith("VmHWM:"))
-        return int(peak.split()[1]) / 1024.0
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024.0
+    (line,) = (
+        row for row in Path("/proc/self/status").read_text().splitlines() if row.startswith(f"{name}:")
+    )
+    return int(line.split()[1]) * 1024
+
+
+def _peak_mib() -> float:
+    return resident_bytes("VmHWM") / 2**20
 
 
 def _digest(report: Path) -> str:

@@ -201,7 +201,7 @@ def _restless(
         return None
     size = max(1, round(options.smoothing_m / gsd_m)) | 1
     active, core, halo, cut = _cropped(active, core, halo, cut, 2 * size)
-    raw = _lowered(np.stack([layer[halo] for layer in layers]), _excess(span.cut(halo), emission))
+    raw = quietened(np.stack([layer[halo] for layer in layers]), emission, span.cut(halo))
     smoothed = weighed(raw, size, options.cap, emission)
     # What no look saw is neither.
     flips = (np.fmax.reduce(smoothed) > options.present_above) & (
@@ -214,12 +214,13 @@ def _restless(
     return place, smoothed[:, row, col]
 
 
-def quietened(raw: NDArray[np.int8], emission: Emission) -> NDArray[np.int8]:
+def quietened(raw: NDArray[np.int8], emission: Emission, span: _Span | None = None) -> NDArray[np.int8]:
     """Return (look, row, col) stored log-odds moved as ``Emission.excess`` says; ``UNSEEN`` stays.
 
     Quiet ground is raised only where some look then comes near enough to ``zero`` to count, which is little of a site.
+    ``span`` is what the looks span where that is known already.
     """
-    return _lowered(raw, _excess(_Span.of(raw), emission))
+    return _lowered(raw, _excess(span or _Span.of(raw), emission))
 
 
 def _excess(span: _Span, emission: Emission) -> Float64Array:

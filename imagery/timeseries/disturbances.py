@@ -527,12 +527,13 @@ def _change(
     support_dates = len({date_of[i] for i in supporting})
     before_dates = len({date_of[int(i)] for i in seen if i < course.split})
     sides = min(support_dates, before_dates)
-    evidence = _evidence(place, looks[0].grid.gsd_m, bands, sides, len(dates))
+    cues = cues_of(place, looks[0].grid.gsd_m, bands, sides)
+    evidence = tuple((name, round(value, 3)) for name, value in weighed(cues, len(dates)).items())
     confidence = float(np.round(1.0 / (1.0 + np.exp(-sum(value for _, value in evidence))), 4))
     if confidence < options.least_confidence:
         return None
     footprint, area = _drawn(place, looks, dates, bands, options.smallest_area_m2)
-    sentences = _against(place, looks, bands, sides, area.value)
+    sentences = _against(place, looks, cues, area.value)
     status = _status(closed, support_dates, confidence)
     if not _one_kind_shows_it(course, kinds_of(looks)):
         status = Status.FIRST
@@ -640,39 +641,27 @@ def _shift_sensitivity(place: _Place) -> float:
     return float(np.round(1.0 - inner.sum() / max(place.footprint.sum(), 1), 3))
 
 
-def _evidence(
-    place: _Place, gsd_m: float, bands: tuple[str, ...], sides: int, dates: int
-) -> tuple[tuple[str, float], ...]:
-    """Log-odds that this is a lasting change of our sort, in named parts."""
-    green = _greenest(place.course, bands) > GREEN
-    area_m2 = float(place.footprint.sum()) * gsd_m**2
-    parts = weighed(cues_of(place, sides, area_m2, green=green), dates)
-    return tuple((name, round(value, 3)) for name, value in parts.items())
-
-
-def _against(
-    place: _Place, looks: list[Look], bands: tuple[str, ...], sides: int, area_m2: float
-) -> tuple[str, ...]:
-    """Say in sentences what speaks against a place."""
-    course = place.course
-    green = _greenest(course, bands) > GREEN
+def _against(place: _Place, looks: list[Look], cues: dict[str, float], area_m2: float) -> tuple[str, ...]:
+    """Say in sentences what speaks against a place; ``cues`` as ``cues_of`` tells them."""
+    course, green = place.course, cues["vegetation"] > 0.0
     fresh = looks[-1].t_utc - looks[course.split].t_utc < timedelta(days=150)
     said = {
         "It comes and goes with the height of the sun, as a shadow would.": course.sun_rivalry < SUN_RIVAL,
         "The ground was green on one side of the change: harvest or ploughing looks like this.": green
         and fresh,
         f"Only {area_m2:.0f} m² changed, near the limit of these pixels.": area_m2 < SMALLEST_CERTAIN_M2,
-        "Only one independent date shows one side of the change.": sides < 2,
+        "Only one independent date shows one side of the change.": cues["one date"] > 0.0,
     }
     return tuple(sentence for sentence, holds in said.items() if holds)
 
 
-def cues_of(place: _Place, sides: int, area_m2: float, *, green: bool) -> dict[str, float]:
+def cues_of(place: _Place, gsd_m: float, bands: tuple[str, ...], sides: int) -> dict[str, float]:
     """Return what is known of a place on the scales that ``WEIGHTS`` weigh.
 
     ``sides`` is the number of independent dates on the side of the change that has fewer.
     """
     course = place.course
+    area_m2 = float(place.footprint.sum()) * gsd_m**2
     return {
         "rarity": float(np.clip(np.log(0.01 / place.commonness), -2.5, 2.0)),
         "contrast": float(np.clip(place.spot.peak_z - 6.0, 0.0, 12.0)),
@@ -683,7 +672,7 @@ def cues_of(place: _Place, sides: int, area_m2: float, *, green: bool) -> dict[s
         "extent": float(np.clip(np.log(area_m2 / SMALLEST_CERTAIN_M2), -1.5, 0.0)),
         "wide": float(area_m2 > LARGEST_USUAL_M2),
         "sun": min(float(np.log(max(course.sun_rivalry, 1.0) / SUN_RIVAL) / np.log(SUN_RIVAL)), 0.0),
-        "vegetation": float(green),
+        "vegetation": float(_greenest(course, bands) > GREEN),
     }
 
 
