@@ -179,7 +179,9 @@ def analysed(
         yield finished
 
 
-def run_set(test: TestSet, sites: int, work: Path, *, network: bool, rescore: bool = False) -> Outcome:
+def run_set(
+    test: TestSet, sites: int, work: Path, *, network: bool, rescore: bool = False, warm: bool = False
+) -> Outcome:
     """Make, analyse and score the sites of one set; ``rescore`` scores reports that are there already, without peers."""
     outcome = Outcome()
     for index in range(sites):
@@ -193,7 +195,8 @@ def run_set(test: TestSet, sites: int, work: Path, *, network: bool, rescore: bo
             if not (rescore and (report / "timeline.csv").is_file()):
                 _clear(report)
                 start = time.process_time()
-                with analysed(scenes / "catalog.json", aoi, report, network=network) as finished:
+                store = work / name / "store" if warm else None
+                with analysed(scenes / "catalog.json", aoi, report, network=network, store=store) as finished:
                     outcome.seconds += time.process_time() - start
                     if test.peers:
                         for peer, score in peer_scores(finished, report, truth, aoi).items():
@@ -428,6 +431,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--rescore", action="store_true", help="score reports found in --work instead of analysing"
     )
+    parser.add_argument(
+        "--warm",
+        action="store_true",
+        help="keep the products of rendered sites in --work, and use those there are",
+    )
     parser.add_argument("--make-only", action="store_true", help="render the scenes into --work and stop")
     parser.add_argument("--merge", type=Path, nargs="+", help="put these result files into --out and stop")
     parser.add_argument("--out", type=Path, default=RESULTS)
@@ -446,7 +454,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 make_scenes(test, args.sites or test.sites, work)
             elif test.name in wanted:
                 outcome = run_set(
-                    test, args.sites or test.sites, work, network=not args.no_network, rescore=args.rescore
+                    test,
+                    args.sites or test.sites,
+                    work,
+                    network=not args.no_network,
+                    rescore=args.rescore,
+                    warm=args.warm,
                 )
                 found = as_json(test, outcome)
                 print_set(test.name, found)

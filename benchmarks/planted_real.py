@@ -24,7 +24,7 @@ from scipy import ndimage
 from benchmarks.scoring import overlap
 from imagery.calibration import stored_verifier
 from imagery.changes import Change, Direction, LookEvidence
-from imagery.detection import DetectionOptions, judged_changes, look_evidence, one_class_per_place
+from imagery.detection import DetectionOptions, judged_candidates, look_evidence, one_class_per_place
 from imagery.evidence.network import PresenceNetwork
 from imagery.grid import SiteGrid
 from imagery.look import Look
@@ -148,8 +148,8 @@ def _with(look: Look, plantings: Sequence[Planting], since: datetime, *, removed
 def _listed(evidence: Sequence[LookEvidence], inside: NDArray[np.bool_]) -> list[Change]:
     """Return containers and banks that a report would list."""
     options = DetectionOptions(min_confidence=0.0, keep_to_limits=False)
-    found = judged_changes(evidence, inside, options, stored_verifier())
-    kept = one_class_per_place([c for c, _ in found if c.confidence >= LEAST_CONFIDENCE])
+    found = [judged.change for judged in judged_candidates(evidence, inside, options, stored_verifier())]
+    kept = one_class_per_place([c for c in found if c.confidence >= LEAST_CONFIDENCE])
     return [c for c in kept if str(c.object_class) != "other"]
 
 

@@ -1,6 +1,6 @@
 """From evidence to a probability: small decision trees, summed, that never turn against what physics says.
 
-The trees are fitted by ``training/fit_verifier.py`` on rendered sites that no other part was fitted on, and lie beside
+The trees are fitted by ``training/fit_verifier.py`` on rendered sites that neither network was fitted on, and lie beside
 the network's weights. A number whose sign physics fixes can only ever raise (or lower) the odds. Without the file a few
 plain terms stand in, and everything is ``unverified``.
 
@@ -49,6 +49,11 @@ class Judge(Protocol):
         """Log-odds before anything is known."""
         ...
 
+    @property
+    def names(self) -> tuple[str | None, ...]:
+        """What it asks for."""
+        ...
+
     def contributions(self, values: Mapping[str, float]) -> list[tuple[str, float]]:
         """Return what each number adds to the bias, in log-odds by name, in stored order."""
         ...
@@ -70,6 +75,11 @@ class Terms:
 
     bias: float
     terms: tuple[Term, ...]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What it asks for."""
+        return tuple(term.name for term in self.terms)
 
     def contributions(self, values: Mapping[str, float]) -> list[tuple[str, float]]:
         """Return each known term's log-odds by name."""
@@ -179,6 +189,10 @@ class Verifier:
     judges: Mapping[str, Judge]
     points: tuple[OperatingPoint, ...]
     fitted: bool
+
+    def asks(self, kind: str, name: str) -> bool:
+        """Tell whether a number weighs anything for a class."""
+        return name in self.judges[kind].names
 
     def contributions(self, kind: str, values: Mapping[str, float]) -> list[tuple[str, float]]:
         """Return what each number adds, in log-odds by name, in stored order."""

@@ -3,7 +3,7 @@
 A detector that learned what containers look like with their shadows answers on both, and on pixels of half a metre a rim
 of every roof is half ground. Each pixel near a change is judged by trees over what it and its neighbours show: how much
 likelier presence became, what every look says by itself, how the light changed there, and what lies towards the sun and
-away from it. They are fitted by ``training/fit_delineation.py`` on rendered sites that no other part was fitted on, and
+away from it. They are fitted by ``training/fit_delineation.py`` on rendered sites that neither network was fitted on, and
 answer in one look or in the mean of several alike.
 """
 

@@ -14,6 +14,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from imagery.appearance import appearance
 from imagery.calibration import PRIOR, Verifier, stored_verifier, within_budget
 from imagery.candidates import Candidate, CandidateOptions, find_candidates
 from imagery.changes import (
@@ -46,6 +47,7 @@ from imagery.verification import (
     along_the_sun,
     cut_window,
     features_of,
+    footprint_mask,
     inner_mask,
     pooled_evidence,
     presence_difference,
@@ -116,6 +118,18 @@ class RoughChange:
     looks: Sequence[LookEvidence]
     place: Candidate
     found: Lifecycle
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """A change, likely or not, with the numbers it was judged by, what it was drawn from, and how."""
+
+    change: Change
+    values: dict[str, float]
+    rough: RoughChange
+    window: Window
+    difference: NDArray[np.float32]
+    drawn: Outline
 
 
 def look_evidence(
@@ -216,15 +230,24 @@ def find_changes(
     return Detection(tuple(kept), with_changes(standing, kept), limits, tuple(warnings))
 
 
-def judged_changes(
+def judged_candidates(
     looks: Sequence[LookEvidence],
     aoi_mask: NDArray[np.bool_],
     options: DetectionOptions,
     verifier: Verifier,
-) -> list[tuple[Change, dict[str, float]]]:
-    """Return every candidate of every class, likely or not, with the numbers it was judged by; looks in time order."""
+) -> Iterator[Judged]:
+    """Yield every candidate of every class with all it was judged by; looks in time order."""
     series = _Series(looks, aoi_mask, options, verifier)
-    return [(found.change, found.values) for kind in ObjectClass for found in series.judged(kind)]
+    for kind in ObjectClass:
+        yield from series.judged(kind)
+
+
+def appearance_of(
+    rough: RoughChange, window: Window, difference: NDArray[np.float32], drawn: Outline
+) -> float:
+    """Return the log-odds that a candidate, drawn as it is told, is of its class by its looks alone."""
+    inside = footprint_mask(drawn, window)
+    return appearance(rough.looks, window, rough.found, rough.place.direction, rough.kind, difference, inside)
 
 
 def rough_changes(
@@ -337,17 +360,6 @@ def _sight_warnings(looks: Sequence[LookEvidence], inside: NDArray[np.bool_]) ->
 
 
 @dataclass(frozen=True, slots=True)
-class _Judged:
-    """A change, likely or not, with the numbers it was judged by and what it was drawn from."""
-
-    change: Change
-    values: dict[str, float]
-    rough: RoughChange
-    window: Window
-    difference: NDArray[np.float32]
-
-
-@dataclass(frozen=True, slots=True)
 class _Series:
     """All looks of a site in time order, with what judges them."""
 
@@ -361,7 +373,7 @@ class _Series:
         """The site grid's pixel size."""
         return self.looks[0].grid.gsd_m
 
-    def judged(self, kind: ObjectClass) -> Iterator[_Judged]:
+    def judged(self, kind: ObjectClass) -> Iterator[Judged]:
         """Yield every change of one class, likely or not."""
         before: list[Change] = []
         for rough, window in self.rough(kind):
@@ -385,7 +397,7 @@ class _Series:
             if followed is not None:
                 yield RoughChange(kind, usable, place, followed[0]), window
 
-    def _verified(self, kind: ObjectClass, rough: RoughChange, window: Window) -> _Judged | None:
+    def _verified(self, kind: ObjectClass, rough: RoughChange, window: Window) -> Judged | None:
         looks, place = rough.looks, rough.place
         whole = difference = presence_difference(window, rough.found, place.direction)
         drawn = outline(difference, window.core, kind, window.grid)
@@ -401,9 +413,9 @@ class _Series:
         settled = self._followed(kind, looks, place, window, inner_mask(drawn, difference, window), blind)
         if settled is None:
             return None
-        return _Judged(*self._change(kind, looks, place, window, *settled, drawn), rough, window, whole)
+        return self._change(rough, window, whole, drawn, *settled)
 
-    def redrawn(self, change: Change, judged: _Judged) -> Change:
+    def redrawn(self, change: Change, judged: Judged) -> Change:
         """Return a change that was judged as containers drawn, measured and counted by the pixels that are theirs.
 
         Others as they are, and what geometry alone found, or where too few pixels are likely enough.
@@ -452,16 +464,19 @@ class _Series:
 
     def _change(
         self,
-        kind: ObjectClass,
-        looks: Sequence[LookEvidence],
-        place: Candidate,
+        rough: RoughChange,
         window: Window,
+        difference: NDArray[np.float32],
+        drawn: Outline,
         found: Lifecycle,
         pooled: NDArray[np.float64],
         seen: NDArray[np.bool_],
-        drawn: Outline,
-    ) -> tuple[Change, dict[str, float]]:
+    ) -> Judged:
+        kind, looks, place = rough.kind, rough.looks, rough.place
+        told = drawn_in(drawn, kind, window.grid.gsd_m)
         values = features_of(looks, window, pooled, seen, found, drawn, place.direction, kind)
+        if self.verifier.asks(kind, "appearance"):
+            values["appearance"] = appearance_of(rough, window, difference, told)
         contributions = self.verifier.contributions(kind, values)
         confidence = self.verifier.confidence(kind, contributions)
         learned = all(looks[i].learned for i in (found.before, found.after, *found.supporting))
@@ -472,7 +487,6 @@ class _Series:
             else (None, _NOT_COUNTED[kind])
         )
         concerned = sorted({found.before, found.after, *found.supporting, *found.against})
-        told = drawn_in(drawn, kind, window.grid.gsd_m)
         change = Change(
             kind,
             place.direction,
@@ -497,7 +511,7 @@ class _Series:
             tuple(contributions),
             _against(found, looks, learned, kind, values),
         )
-        return change, values
+        return Judged(change, values, rough, window, difference, told)
 
 
 def _against(

@@ -11,13 +11,16 @@ import onnxruntime
 import torch
 
 from imagery.evidence.network import CARD, CLASSES
+from training.half import halved
 from training.model import Calibrated, Presence
 
 UNCALIBRATED = ((1.0, 1.0, 1.0), (0.0, 0.0, 0.0))
 
 
 def export(checkpoint: Path, out: Path, calibration: tuple[tuple[float, ...], tuple[float, ...]]) -> None:
-    """Write ``out/presence.onnx`` and ``out/presence.json``; batch normalisation is folded into the weights."""
+    """Write ``out/presence.onnx`` and ``out/presence.json``; batch normalisation is folded into the weights, which
+    are stored in half precision.
+    """
     network = Presence.of(torch.load(checkpoint, weights_only=True))
     whole = Calibrated(network, *calibration).eval()
     out.mkdir(parents=True, exist_ok=True)
@@ -29,6 +32,7 @@ def export(checkpoint: Path, out: Path, calibration: tuple[tuple[float, ...], tu
     )  # fmt: skip
     onnx.checker.check_model(onnx.load(target))
     _same_answer(whole, target)
+    onnx.save(halved(onnx.load(target)), target)
     card = _card(target, network, calibration)
     (out / CARD).write_text(json.dumps(card, indent=1, sort_keys=True) + "\n")
 

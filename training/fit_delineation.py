@@ -2,7 +2,8 @@
 
     python -m training.fit_delineation --pool FOLDER [--sites N] [--workers 2] [--out WEIGHTS]
 
-Sites are rendered with seeds that neither the network nor the verifier was fitted on and seen through the shipped network.
+Sites are rendered with seeds that neither network was fitted on and seen through the shipped one; the verifier is fitted on
+them too, which judges before anything is drawn here.
 Every place that the change finder would draw and that holds true containers gives pixels; boosted trees learn which of
 them lie in the true outlines. One in five places hides its sun, as an archive may. What is printed of sites left out says
 how well outlines fit; the trees are written as ONNX, with a card beside them.

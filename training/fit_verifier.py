@@ -13,6 +13,7 @@ import argparse
 import json
 import pickle
 import sys
+from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -32,21 +33,21 @@ from shapely.geometry.base import BaseGeometry
 from benchmarks.scoring import calibration_error
 from imagery.calibration import PRIOR, Emission, Verifier, log_odds, logistic
 from imagery.changes import LOG_ODDS_STEP, UNSEEN, Change, LookEvidence
-from imagery.detection import DetectionOptions, judged_changes, look_evidence
+from imagery.detection import DetectionOptions, appearance_of, judged_candidates, look_evidence
 from imagery.evidence.network import PresenceNetwork
 from imagery.grid import SiteGrid
 from imagery.look import Look
 from imagery.observability import ObservationState
 from imagery.simulation import RenderedLook, SeriesOptions, simulate_series
 
-SEED = 720_000
+SEED = 760_000
 CLASSES = ("container", "berm", "other")
 BAND_SETS = (("blue", "green", "red", "nir"), ("blue", "green", "red"), ("pan",))
 # What a candidate is judged by, and the sign that physics gives it: 1 speaks for it, -1 against it, 0 either way.
 FEATURES = {
     "series": 1, "stands": 1, "missing": 1, "step": 1, "structure": 1, "rival": 1, "shift": -1, "agreement": 1, "shown": 1,
     "without": 1, "passing": 1, "once": 1, "steady": 1, "size": 1, "peak": 1, "empty": 1, "outline": 1, "contrast": 1,
-    "shadow": 1, "lit": 1, "light": 1, "fill": 0, "length": 0, "width": 0, "pixel": 0, "looks": 0,
+    "shadow": 1, "lit": 1, "light": 1, "appearance": 1, "fill": 0, "length": 0, "width": 0, "pixel": 0, "looks": 0,
 }  # fmt: skip
 # Class, values by name, whether it is true, the site's name.
 Row = tuple[str, dict[str, float], bool, str]
@@ -55,6 +56,9 @@ BOOSTING = {
     "max_iter": 240, "learning_rate": 0.06, "max_leaf_nodes": 7, "min_samples_leaf": 40, "l2_regularization": 10.0,
     "max_features": 0.5, "random_state": 1,
 }  # fmt: skip
+# Half of what judges is not told what another fitted part says of a candidate's looks: that part knows this renderer, and on
+# another one is less sure of what is there.
+UNTOLD = ((), ("appearance",))
 MATCH_IOU = 0.25
 MERGE_M = 1.5
 GAIN_SHARE = 0.6
@@ -296,11 +300,20 @@ def candidates(site: Site, verifier: Verifier) -> list[Row]:
     """Return every candidate of a site: class, values, whether it is true, site name."""
     # What a look can show was measured with some network; the next one's evidence must not be left out by it.
     options = DetectionOptions(min_confidence=0.0, keep_to_limits=False)
-    found = judged_changes(site.looks, aoi_of(site.looks[0].grid), options, verifier)
-    return [(str(change.object_class), values, _is_true(change, site), site.name) for change, values in found]
+    found = judged_candidates(site.looks, aoi_of(site.looks[0].grid), options, verifier)
+    return [
+        (
+            str(judged.change.object_class),
+            judged.values
+            | {"appearance": appearance_of(judged.rough, judged.window, judged.difference, judged.drawn)},
+            is_true(judged.change, site),
+            site.name,
+        )
+        for judged in found
+    ]
 
 
-def _is_true(change: Change, site: Site) -> bool:
+def is_true(change: Change, site: Site) -> bool:
     """Tell whether a change is one: same class, direction and place, onset inside the interval or its looks."""
     appeared = str(change.direction) == "appeared"
     step = change.onset
@@ -320,19 +333,36 @@ def _is_true(change: Change, site: Site) -> bool:
     return bool(shared / (truth.area + claim.area - shared) >= MATCH_IOU or shared > 0.7 * claim.area)
 
 
-def fit_trees(rows: list[Row], real_weight: float) -> Any:
-    """Fit one class's trees, monotone in what physics gives a sign."""
+def fit_trees(rows: list[Row], real_weight: float) -> list[Any]:
+    """Fit one class's trees, monotone in what physics gives a sign: as many each as there are ways of leaving something untold."""
     from sklearn.ensemble import HistGradientBoostingClassifier
 
     truth = np.array([row[2] for row in rows])
     weight = np.array([real_weight if row[3].startswith("real") else 1.0 for row in rows])
-    model = HistGradientBoostingClassifier(**BOOSTING, monotonic_cst=list(FEATURES.values()))
-    return model.fit(_matrix(rows), truth, weight)
+    return [
+        HistGradientBoostingClassifier(**BOOSTING, monotonic_cst=list(FEATURES.values())).fit(
+            _matrix(rows, untold), truth, weight
+        )
+        for untold in UNTOLD
+    ]
 
 
-def _matrix(rows: list[Row]) -> NDArray[np.float64]:
-    """Return (row, feature), NaN where one could not be measured."""
-    return np.array([[values.get(name, np.nan) for name in FEATURES] for _, values, _, _ in rows])
+def _matrix(rows: list[Row], untold: Sequence[str] = ()) -> NDArray[np.float64]:
+    """Return (row, feature), NaN where one could not be measured, 0 everywhere where it is not told."""
+    return np.array(
+        [
+            [0.0 if name in untold else values.get(name, np.nan) for name in FEATURES]
+            for _, values, _, _ in rows
+        ]
+    )
+
+
+def judged(models: Sequence[Any], rows: list[Row]) -> NDArray[np.float64]:
+    """Return the log-odds that the halves come to together."""
+    each = [
+        model.decision_function(_matrix(rows, untold)) for model, untold in zip(models, UNTOLD, strict=True)
+    ]
+    return np.asarray(np.mean(each, axis=0))
 
 
 def left_out(rows: list[Row], real_weight: float, folds: int = 5) -> NDArray[np.float64]:
@@ -344,7 +374,7 @@ def left_out(rows: list[Row], real_weight: float, folds: int = 5) -> NDArray[np.
         kept = [row for row in rows if fold[row[3]] != k]
         mine = [i for i, row in enumerate(rows) if fold[row[3]] == k]
         if mine:
-            out[mine] = fit_trees(kept, real_weight).decision_function(_matrix([rows[i] for i in mine]))
+            out[mine] = judged(fit_trees(kept, real_weight), [rows[i] for i in mine])
     return out
 
 
@@ -357,16 +387,19 @@ def straightened(odds: NDArray[np.float64], truth: NDArray[np.bool_]) -> tuple[f
     return float(slope), float(offset)
 
 
-def written(model: Any, slope: float, offset: float) -> dict[str, Any]:
-    """Return fitted trees as ``imagery.calibration`` reads them, scaled by a slope and moved by an offset."""
-    bias = float(model._baseline_prediction.ravel()[0])
+def written(models: Sequence[Any], slope: float, offset: float) -> dict[str, Any]:
+    """Return the mean of fitted trees as ``imagery.calibration`` reads them, scaled by a slope and moved by an offset."""
+    share = slope / len(models)
+    bias = offset
     trees = []
-    for (predictor,) in model._predictors:
-        tree, mean = _tree(predictor.nodes, slope)
-        trees.append(tree)
-        bias += mean / slope
+    for model in models:
+        bias += share * float(model._baseline_prediction.ravel()[0])
+        for (predictor,) in model._predictors:
+            tree, mean = _tree(predictor.nodes, share)
+            trees.append(tree)
+            bias += mean
     return {
-        "bias": round(slope * bias + offset, 4), "names": list(FEATURES), "signs": list(FEATURES.values()), "trees": trees,
+        "bias": round(bias, 4), "names": list(FEATURES), "signs": list(FEATURES.values()), "trees": trees,
     }  # fmt: skip
 
 
@@ -491,7 +524,7 @@ def write(
     # worse odds.
     judges["other"] = {
         "like": "container",
-        "without": ["fill", "length", "size", "width"],
+        "without": ["appearance", "fill", "length", "size", "width"],
         "bias": round(judges["container"]["bias"] + log_odds(0.3), 4),
     }
     confidence, truth = np.concatenate(confidences), np.concatenate(truths)

@@ -52,8 +52,8 @@ PLAIN = json.dumps(
 
 @given(
     st.sampled_from(["container", "berm", "other"]),
-    st.lists(st.one_of(st.just(math.nan), st.floats(-8.0, 8.0)), min_size=26, max_size=26),
-    st.integers(0, 25),
+    st.lists(st.one_of(st.just(math.nan), st.floats(-8.0, 8.0)), min_size=27, max_size=27),
+    st.integers(0, 26),
     st.floats(0.0, 8.0),
 )
 def test_more_evidence_never_lowers_the_confidence(
@@ -146,7 +146,12 @@ def test_a_budget_that_nothing_was_measured_for_makes_reports_stricter_and_not_l
     assert "cannot be kept" in said
 
 
-def test_the_stored_verifier_was_fitted_on_the_network_that_ships() -> None:
+def test_what_is_fitted_behind_the_network_was_fitted_behind_the_one_that_ships_or_before_it_was_rounded() -> (
+    None
+):
     weights = resources.files("imagery.evidence").joinpath("weights")
-    fitted_on = json.loads(weights.joinpath("verifier.json").read_text())["network_sha256"]
-    assert fitted_on == hashlib.sha256(weights.joinpath("presence.onnx").read_bytes()).hexdigest()
+    card = json.loads(weights.joinpath("presence.json").read_text())
+    assert card["sha256"] == hashlib.sha256(weights.joinpath("presence.onnx").read_bytes()).hexdigest()
+    for name in ("verifier.json", "delineation.json", "appearance.json"):
+        fitted_on = json.loads(weights.joinpath(name).read_text())["network_sha256"]
+        assert fitted_on in (card["sha256"], card["rounded_from"])
