@@ -7,8 +7,6 @@ object is turned so that the sun stands above the picture, so that lit sides and
 answer is one number among theirs.
 """
 
-import hashlib
-import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,10 +19,10 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from imagery.changes import Direction, LookEvidence, ObjectClass
-from imagery.evidence.network import NetworkWeightsDamaged, open_session
+from imagery.evidence.network import open_described
 from imagery.lifecycle import Lifecycle
 from imagery.order_statistics import median
-from imagery.verification import Window, sides, sum_of_known
+from imagery.verification import Window, mean_of_known, next_to_onset, sides
 
 Mask = NDArray[np.bool_]
 Float32Array = NDArray[np.float32]
@@ -92,11 +90,7 @@ def appearance(
 
 @lru_cache(maxsize=len(STEP_M))
 def _network(kind: ObjectClass) -> Any:
-    name = f"appearance_{kind}.onnx"
-    content = (WEIGHTS / name).read_bytes()
-    if json.loads((WEIGHTS / CARD).read_text())["sha256"][kind] != hashlib.sha256(content).hexdigest():
-        raise NetworkWeightsDamaged(f"{name} is not the file {CARD} describes; reinstall depotwatch")
-    return open_session(content, name, ["planes", "facts"])
+    return open_described(WEIGHTS / f"appearance_{kind}.onnx", CARD, ["planes", "facts"], kind)
 
 
 def crops_of(
@@ -115,12 +109,14 @@ def crops_of(
     gsd_m = window.grid.gsd_m
     around = ~ndimage.binary_dilation(inside, iterations=max(2, round(_RIM_M / gsd_m)))
     with_it, without = sides(window, found, direction)
-    shown = with_it[:_MOST_LOOKS] if direction is Direction.APPEARED else with_it[-_MOST_LOOKS:]
     usual = window.usual_light(without)
-    absence = _mean(window.evidence[without])
-    centres = _centres(inside, difference, _APART * STEP_M[kind] / gsd_m)
+    ordinary = _levelled(usual, around)
+    absence = mean_of_known(window.evidence[without]) / _ODDS
+    outlined = inside.astype(np.float32)
+    step_px = STEP_M[kind] / gsd_m
+    centres = _centres(inside, difference, _APART * step_px)
     planes, facts, places = [], [], []
-    for index in shown:
+    for index in next_to_onset(with_it, direction, _MOST_LOOKS):
         sun = _sun(looks[index])
         azimuth_deg, elevation_deg = sun or _NO_SUN
         light = window.light[index]
@@ -128,24 +124,25 @@ def crops_of(
         shows = [
             _levelled(light - usual, around),
             _levelled(light, around),
-            _levelled(usual, around),
-            *(odds / _ODDS for odds in (window.evidence[index], absence, window.rivals[index])),
+            ordinary,
+            window.evidence[index] / _ODDS,
+            absence,
+            window.rivals[index] / _ODDS,
             difference,
-            inside.astype(np.float32),
+            outlined,
         ]
         stack = np.nan_to_num(np.clip(np.stack(shows), -1.0, 1.0)).astype(np.float32, copy=False)
-        for centre in centres:
-            planes.append(crop(stack, seen, centre, azimuth_deg, STEP_M[kind] / gsd_m))
-            shadow = min(1.0 / math.tan(math.radians(max(elevation_deg, _LOWEST_SUN_DEG))), _LONGEST_SHADOW)
-            facts.append(
-                (
-                    shadow / _LONGEST_SHADOW,
-                    float(sun is not None),
-                    math.log(gsd_m / _PIXEL_M),
-                    math.log(looks[index].gsd_m / _PIXEL_M),
-                )
-            )
-            places.append((*centre, azimuth_deg))
+        stack = softened(stack, step_px)
+        shadow = min(1.0 / math.tan(math.radians(max(elevation_deg, _LOWEST_SUN_DEG))), _LONGEST_SHADOW)
+        told = (
+            shadow / _LONGEST_SHADOW,
+            float(sun is not None),
+            math.log(gsd_m / _PIXEL_M),
+            math.log(looks[index].gsd_m / _PIXEL_M),
+        )
+        planes += [crop(stack, seen, centre, azimuth_deg, step_px) for centre in centres]
+        facts += [told] * len(centres)
+        places += [(*centre, azimuth_deg) for centre in centres]
     return Crops(np.stack(planes), np.array(facts, np.float32), tuple(places))
 
 
@@ -153,12 +150,6 @@ def _sun(look: LookEvidence) -> tuple[float, float] | None:
     if look.sun_azimuth_deg is None or look.sun_elevation_deg is None:
         return None
     return look.sun_azimuth_deg, look.sun_elevation_deg
-
-
-def _mean(planes: Float32Array) -> Float32Array:
-    """Return the mean over what was seen, NaN where nothing was."""
-    total, count = sum_of_known(planes)
-    return np.where(count > 0, total / np.maximum(count, 1), np.nan).astype(np.float32)
 
 
 def _levelled(light: Float32Array, around: Mask) -> Float32Array:
@@ -184,12 +175,21 @@ def _centres(inside: Mask, difference: Float32Array, apart_px: float) -> list[tu
     return [(float(row), float(col)) for row, col in chosen]
 
 
+def softened(stack: Float32Array, step_px: float) -> Float32Array:
+    """Return (plane, row, col) smoothed as far as cells of so many pixels need it."""
+    if step_px <= _COARSER:
+        return stack
+    smoothed: Float32Array = ndimage.gaussian_filter(stack, _SMOOTHING * step_px, axes=(1, 2))
+    return smoothed
+
+
 def crop(
     stack: Float32Array, seen: Mask, centre: tuple[float, float], azimuth_deg: float, step_px: float
 ) -> Float32Array:
-    """Return the (plane, row, col) picture about a centre whose upward side points to an azimuth; 0 where nothing was seen."""
-    if step_px > _COARSER:
-        stack = ndimage.gaussian_filter(stack, _SMOOTHING * step_px, axes=(1, 2))
+    """Return the (plane, row, col) picture about a centre whose upward side points to an azimuth; 0 where nothing was seen.
+
+    ``stack`` is softened already.
+    """
     axis = (np.arange(SIZE) - (SIZE - 1) / 2) * step_px
     down, right = np.meshgrid(axis, axis, indexing="ij")
     cosine, sine = math.cos(math.radians(azimuth_deg)), math.sin(math.radians(azimuth_deg))

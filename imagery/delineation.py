@@ -7,8 +7,6 @@ away from it. They are fitted by ``training/fit_delineation.py`` on rendered sit
 answer in one look or in the mean of several alike.
 """
 
-import hashlib
-import json
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -21,11 +19,11 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from imagery.changes import Direction, LookEvidence
-from imagery.evidence.network import NetworkWeightsDamaged, open_session
+from imagery.evidence.network import open_described
 from imagery.lifecycle import Lifecycle
 from imagery.objects import OUTLINE_LEVEL
 from imagery.order_statistics import median
-from imagery.verification import Window, edge_level, sides, sum_of_known
+from imagery.verification import Window, edge_level, mean_of_known, next_to_onset, sides
 
 Mask = NDArray[np.bool_]
 Float32Array = NDArray[np.float32]
@@ -85,10 +83,7 @@ def delineated(
 
 @lru_cache(maxsize=1)
 def _trees() -> Any:
-    content = WEIGHTS.read_bytes()
-    if json.loads(WEIGHTS.with_name(CARD).read_text())["sha256"] != hashlib.sha256(content).hexdigest():
-        raise NetworkWeightsDamaged(f"{WEIGHTS.name} is not the file {CARD} describes; reinstall depotwatch")
-    return open_session(content, WEIGHTS.name, ["values"])
+    return open_described(WEIGHTS, CARD, ["values"])
 
 
 def names() -> list[str]:
@@ -116,26 +111,25 @@ def surroundings(
     if not near.any():
         return Surroundings(np.zeros_like(near), np.empty((0, len(names())), np.float32))
     with_it, without = sides(window, found, direction)
-    # Those next to the onset, on whichever side of it they lie.
-    shown = with_it[:_MOST_LOOKS] if direction is Direction.APPEARED else with_it[-_MOST_LOOKS:]
+    shown = next_to_onset(with_it, direction, _MOST_LOOKS)
     around = ~ndimage.binary_dilation(near, iterations=3)
     usual = window.usual_light(without)
     changes = [_levelled(window.light[i] - usual, around) for i in shown]
-    change = _mean(changes)
+    change = mean_of_known(changes)
     light = np.nan_to_num(change)
-    there = np.clip(_mean(window.evidence[shown]), -_CAP, _CAP)
+    there = np.clip(mean_of_known(window.evidence[shown]), -_CAP, _CAP)
     sure = there[near & np.isfinite(there)]
     lit = change[near & np.isfinite(change)]
     low, middle, high = np.quantile(lit, _LIT_QUANTILES) if lit.size else (0.0, 0.0, 0.0)
     planes: list[Any] = [
         difference,
         there,
-        np.clip(_mean(window.evidence[without]), -_CAP, _CAP),
+        np.clip(mean_of_known(window.evidence[without]), -_CAP, _CAP),
         there - edge_level(window, with_it),
         there - (np.quantile(sure, _INNER_QUANTILE) if sure.size else 0.0),
-        np.clip(_mean(window.rivals[shown]), -_CAP, _CAP),
+        np.clip(mean_of_known(window.rivals[shown]), -_CAP, _CAP),
         change,
-        _mean([_levelled(window.light[i], around) for i in shown]),
+        mean_of_known([_levelled(window.light[i], around) for i in shown]),
         ndimage.gaussian_gradient_magnitude(light, max(_EDGE_M / gsd_m, 0.6)),
         *(ndimage.uniform_filter(difference, _pixels(size, gsd_m), mode="nearest") for size in _BOXES_M),
         *(ndimage.uniform_filter(light, _pixels(size, gsd_m), mode="nearest") for size in _BOXES_M),
@@ -174,12 +168,6 @@ def _levelled(light: Float32Array, around: Mask) -> Float32Array:
     return light - median(known) if known.size >= _FEWEST_AROUND else light
 
 
-def _mean(planes: Sequence[Float32Array] | Float32Array) -> Float32Array:
-    """Return the mean over what was seen, NaN where nothing was."""
-    total, count = sum_of_known(np.asarray(planes))
-    return np.where(count > 0, total / np.maximum(count, 1), np.nan).astype(np.float32)
-
-
 def _pixels(size_m: float, gsd_m: float) -> int:
     return max(1, round(size_m / gsd_m)) | 1
 
@@ -209,8 +197,8 @@ def _sunward(
             at_col = col + round(distance * math.sin(azimuth) / gsd_m)
             seen_presence.append(_at(difference, at_row, at_col))
             seen_light.append(_at(change, at_row, at_col))
-        presence.append(_mean(seen_presence))
-        light.append(_mean(seen_light))
+        presence.append(mean_of_known(seen_presence))
+        light.append(mean_of_known(seen_light))
     return iter([np.full(row.size, np.mean(lengths), np.float32), *presence, *light])
 
 

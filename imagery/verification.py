@@ -215,6 +215,11 @@ def _moved(mask: Mask, down: int, right: int) -> Mask:
     return moved
 
 
+def next_to_onset(with_it: NDArray[np.int64], direction: Direction, most: int) -> NDArray[np.int64]:
+    """Return up to so many of the looks with the object, those next to its onset, on whichever side of it they lie."""
+    return with_it[:most] if direction is Direction.APPEARED else with_it[-most:]
+
+
 def edge_level(window: Window, with_it: NDArray[np.int64]) -> Float32Array:
     """Return the log-odds at an object's edge, per pixel: 0 where the detector is sure nearby, lower where it is not.
 
@@ -248,6 +253,12 @@ def sum_of_known(planes: Float32Array) -> tuple[Float32Array, NDArray[np.int64]]
     if known.all():
         return planes.sum(0), np.full(planes.shape[1:], len(planes))
     return np.where(known, planes, np.float32(0.0)).sum(0), known.sum(0)
+
+
+def mean_of_known(planes: Sequence[Float32Array] | Float32Array) -> Float32Array:
+    """Return the mean of (look, row, col) over the looks that know a pixel, NaN where none does."""
+    total, count = sum_of_known(np.asarray(planes))
+    return np.where(count > 0, total / np.maximum(count, 1), np.nan).astype(np.float32)
 
 
 def features_of(

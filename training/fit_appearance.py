@@ -9,6 +9,7 @@ to be fitted anew (``training.fit_verifier``), on other sites.
 """
 
 import argparse
+import copy
 import hashlib
 import json
 import math
@@ -29,7 +30,7 @@ from rasterio.features import geometry_mask
 from torch import Tensor, nn
 from torch.nn import functional
 
-from imagery.appearance import CARD, FACTS, PLANES, SIZE, STEP_M, WEIGHTS, crop, crops_of
+from imagery.appearance import CARD, FACTS, PLANES, SIZE, STEP_M, WEIGHTS, crop, crops_of, softened
 from imagery.calibration import PRIOR, stored_verifier
 from imagery.changes import Direction, ObjectClass
 from imagery.detection import DetectionOptions, Judged, judged_candidates
@@ -37,6 +38,7 @@ from imagery.evidence.network import PresenceNetwork
 from imagery.verification import footprint_mask
 from training.fit_verifier import Site, aoi_of, is_true, rendered_site, seen_site
 from training.half import halved
+from training.train import average
 
 FIRST_SEED = 720_000
 WIDTHS = (32, 48, 64)
@@ -135,14 +137,13 @@ def _example(judged: Judged, site: Site) -> Example:
     true = [
         t.footprint
         for t in site.things
-        if t.kind == kind
-        and t.stands(change.onset.end) is appeared
-        and t.stands(change.onset.start) is not appeared
+        if t.kind == kind and t.changed(change.onset.start, change.onset.end, appeared=appeared)
     ]
     truth = np.zeros((1, *inside.shape), np.float32)
     if true:
         truth[0] = geometry_mask(true, inside.shape, window.grid.transform, invert=True)
     step_px = STEP_M[kind] / window.grid.gsd_m
+    truth = softened(truth, step_px)
     everywhere = np.ones(inside.shape, bool)
     labels = np.stack(
         [crop(truth, everywhere, (row, col), azimuth, step_px)[:1] for row, col, azimuth in crops.places]
@@ -233,7 +234,7 @@ def train(known: Examples, minutes: float, seed: int) -> tuple[Appearance, int]:
     optimiser = torch.optim.AdamW(network.parameters(), lr=RATE, weight_decay=DECAY)
     true, false = np.flatnonzero(known.true), np.flatnonzero(~known.true)
     odds = np.sqrt(known.confidence[false] + 0.03)
-    running = {name: value.clone() for name, value in network.state_dict().items()}
+    running = copy.deepcopy(network)
     began, step = time.monotonic(), 0
     heard: list[tuple[float, float]] = []
     while (share := (time.monotonic() - began) / 60 / minutes) < 1.0:
@@ -262,21 +263,11 @@ def train(known: Examples, minutes: float, seed: int) -> tuple[Appearance, int]:
         nn.utils.clip_grad_norm_(network.parameters(), 1.0)
         optimiser.step()
         if step % 10 == 0:
-            _follow(running, network, min(0.92, step / (step + 100)))
+            average(running, network, min(0.92, step / (step + 100)))
         heard.append((of_all.item(), of_pixels.item()))
         if step % 500 == 0:
             print(step, f"{100 * share:.0f} %", np.mean(heard[-500:], axis=0).round(3), flush=True)
-    network.load_state_dict(running)
-    return network.eval(), step
-
-
-def _follow(running: dict[str, Tensor], network: Appearance, keep: float) -> None:
-    with torch.no_grad():
-        for name, now in network.state_dict().items():
-            if now.dtype.is_floating_point:
-                running[name].mul_(keep).add_(now, alpha=1 - keep)
-            else:
-                running[name].copy_(now)
+    return running.eval(), step
 
 
 def export(network: Appearance, target: Path) -> None:

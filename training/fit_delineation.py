@@ -79,9 +79,7 @@ def _places(site: Site) -> Iterator[Place]:
         true = [
             thing.footprint
             for thing in site.things
-            if thing.kind == "container"
-            and thing.stands(end) is appeared
-            and thing.stands(start) is not appeared
+            if thing.kind == "container" and thing.changed(start, end, appeared=appeared)
         ]
         if drawn is None or not true:
             continue

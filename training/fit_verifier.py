@@ -77,6 +77,10 @@ class TrueEvent:
         """Tell whether it stands at a moment."""
         return any((a is None or a <= moment) and (b is None or moment < b) for a, b in self.spans)
 
+    def changed(self, start: datetime, end: datetime, *, appeared: bool) -> bool:
+        """Tell whether it came between two moments, or else went."""
+        return self.stands(end) is appeared and self.stands(start) is not appeared
+
 
 @dataclass(frozen=True, slots=True)
 class Site:
@@ -321,8 +325,7 @@ def is_true(change: Change, site: Site) -> bool:
         t.footprint
         for t in site.things
         if t.kind == str(change.object_class)
-        and t.stands(step.end) is appeared
-        and t.stands(step.start) is not appeared
+        and t.changed(step.start, step.end, appeared=appeared)
         and t.footprint.intersects(change.footprint)
     ]
     if not same:
@@ -357,7 +360,7 @@ def _matrix(rows: list[Row], untold: Sequence[str] = ()) -> NDArray[np.float64]:
     )
 
 
-def judged(models: Sequence[Any], rows: list[Row]) -> NDArray[np.float64]:
+def mean_odds(models: Sequence[Any], rows: list[Row]) -> NDArray[np.float64]:
     """Return the log-odds that the halves come to together."""
     each = [
         model.decision_function(_matrix(rows, untold)) for model, untold in zip(models, UNTOLD, strict=True)
@@ -374,7 +377,7 @@ def left_out(rows: list[Row], real_weight: float, folds: int = 5) -> NDArray[np.
         kept = [row for row in rows if fold[row[3]] != k]
         mine = [i for i, row in enumerate(rows) if fold[row[3]] == k]
         if mine:
-            out[mine] = judged(fit_trees(kept, real_weight), [rows[i] for i in mine])
+            out[mine] = mean_odds(fit_trees(kept, real_weight), [rows[i] for i in mine])
     return out
 
 

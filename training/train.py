@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 
 import torch
-from torch import Tensor, distributed, multiprocessing
+from torch import Tensor, distributed, multiprocessing, nn
 from torch.nn import functional
 from torch.utils.data import DataLoader
 
@@ -42,7 +42,7 @@ def loss(log_odds: Tensor, fractions: Tensor, weight: Tensor) -> tuple[Tensor, T
     return pixels + (dice * importance).mean(), dice.detach()
 
 
-def average(running: Presence, network: Presence, keep: float) -> None:
+def average(running: nn.Module, network: nn.Module, keep: float) -> None:
     """Move the running average towards the network, counters and statistics too."""
     with torch.no_grad():
         for mean, now in zip(running.state_dict().values(), network.state_dict().values(), strict=True):

@@ -153,6 +153,20 @@ def _checked(source: Path) -> tuple[bytes, str]:
     return content, digest
 
 
+def open_described(source: Path, card: str, inputs: Sequence[str], part: str | None = None) -> Any:
+    """Open a stored model whose hash its card tells, under ``part`` where the card tells several.
+
+    Raises
+    ------
+    NetworkWeightsDamaged : it is not the file that the card describes, or no model that takes ``inputs``
+    """
+    content = source.read_bytes()
+    told = json.loads(source.with_name(card).read_text())["sha256"]
+    if (told if part is None else told[part]) != hashlib.sha256(content).hexdigest():
+        raise NetworkWeightsDamaged(f"{source.name} is not the file {card} describes; reinstall depotwatch")
+    return open_session(content, source.name, inputs)
+
+
 def open_session(content: bytes, name: str, inputs: Sequence[str]) -> Any:
     """Open a stored model that takes ``inputs`` on one thread, so that the same numbers come out of it in any process.
 

@@ -10,7 +10,7 @@ import pytest
 from numpy.typing import NDArray
 
 from imagery import appearance as appearances
-from imagery.appearance import FACTS, PLANES, SIZE, STEP_M, Crops, appearance, crop, crops_of
+from imagery.appearance import FACTS, PLANES, SIZE, STEP_M, Crops, appearance, crop, crops_of, softened
 from imagery.changes import Direction, LookEvidence, ObjectClass
 from imagery.evidence.network import NetworkWeightsDamaged
 from imagery.verification import Window, presence_difference
@@ -134,7 +134,7 @@ def test_coarser_cells_are_means_of_the_pixels_they_hold() -> None:
     checked = np.indices(GRID.shape).sum(0)[None] % 2 * np.float32(2.0) - np.float32(1.0)
     seen = np.ones(GRID.shape, bool)
     fine = crop(checked.astype(np.float32), seen, (60.0, 60.0), 0.0, 1.0)
-    coarse = crop(checked.astype(np.float32), seen, (60.0, 60.0), 0.0, 2.0)
+    coarse = crop(softened(checked.astype(np.float32), 2.0), seen, (60.0, 60.0), 0.0, 2.0)
     assert fine.shape == coarse.shape == (2, SIZE, SIZE)
     assert np.abs(coarse[0, 10:38, 10:38]).max() < 0.2
 
