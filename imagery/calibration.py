@@ -285,12 +285,13 @@ def parse_verifier(text: str) -> Verifier:
     """Read a verifier from JSON; ``BadCalibration`` where something is missing."""
     try:
         found = json.loads(text)
+        trees = {kind: _trees(said["trees"]) for kind, said in found["judges"].items() if "trees" in said}
         return Verifier(
             {
                 str(kind): Emission(float(e["gain"]), float(e["zero"]), float(e["quiet"]))
                 for kind, e in found["emissions"].items()
             },
-            {str(kind): _judge(said, found["judges"]) for kind, said in found["judges"].items()},
+            {str(kind): _judge(kind, said, found["judges"], trees) for kind, said in found["judges"].items()},
             tuple(
                 OperatingPoint(float(p["confidence"]), float(p["false_alarms"]), float(p["recall"]))
                 for p in found["points"]
@@ -303,10 +304,8 @@ def parse_verifier(text: str) -> Verifier:
         ) from error
 
 
-def _judge(said: Mapping[str, Any], all_of_them: Mapping[str, Any]) -> Trees:
-    """Read one class's trees; a class may be judged ``like`` another ``without`` some values, at a bias of its own."""
-    named = all_of_them[said["like"]] if "like" in said else said
-    trees = tuple(
+def _trees(said: Sequence[Mapping[str, Any]]) -> tuple[Tree, ...]:
+    return tuple(
         Tree(
             tuple(map(int, tree["asks"])),
             tuple(map(float, tree["least"])),
@@ -315,8 +314,16 @@ def _judge(said: Mapping[str, Any], all_of_them: Mapping[str, Any]) -> Trees:
             tuple(map(int, tree["unknown"])),
             tuple(map(float, tree["odds"])),
         )
-        for tree in named["trees"]
+        for tree in said
     )
+
+
+def _judge(
+    kind: str, said: Mapping[str, Any], all_of_them: Mapping[str, Any], known: Mapping[str, tuple[Tree, ...]]
+) -> Trees:
+    """Put one class's trees to what they ask; a class may be judged ``like`` another ``without`` some values, at a bias of its own."""
+    like = said.get("like", kind)
+    named, trees = all_of_them[like], known[like]
     left_out = said.get("without", ())
     names = tuple(None if name in left_out else str(name) for name in named["names"])
     signs = tuple(map(int, named["signs"]))

@@ -182,6 +182,36 @@ def test_what_a_small_scene_covers_is_what_gdal_says_to_the_pixel(
     np.testing.assert_array_equal(look.state != State.OUTSIDE_FOOTPRINT, expected == 1)
 
 
+@settings(max_examples=40, deadline=None)
+@given(
+    st.floats(-60, 60) | st.integers(-160, 160).map(lambda halves: halves / 2),
+    st.floats(-60, 60),
+)
+def test_a_shift_alone_gives_gdal_s_cubic_numbers_and_repeats_the_edges(
+    tmp_path_factory: pytest.TempPathFactory, east: float, north: float
+) -> None:
+    def rough(east: NDArray[np.float64], north: NDArray[np.float64]) -> NDArray[np.float64]:
+        return np.random.default_rng(7).uniform(0.05, 0.5, east.shape)
+
+    path = paint(tmp_path_factory.mktemp("w") / "a.tif", rough, size=(61, 73), dtype="float32", scale=1.0)
+    with rasterio.open(path) as file:
+        stored, transform = file.read(1), file.transform
+    moved = shift(east, north)
+    expected = np.full(GRID.shape, np.nan, np.float32)
+    reproject(
+        stored, expected, src_transform=transform, src_crs=f"EPSG:{EPSG}", resampling=Resampling.cubic,
+        dst_transform=~moved.forward @ GRID.transform, dst_crs=f"EPSG:{EPSG}", init_dest_nodata=False,
+    )  # fmt: skip
+    got = read_look(scene(path, scale=1.0), GRID, displacement=moved).band("green")
+    row, col = np.mgrid[: GRID.rows, : GRID.cols] + 0.5
+    x, y = ~transform @ ~moved.forward @ GRID.transform @ np.stack([col, row])
+    within = (x > 0.0) & (x < 73.0) & (y > 0.0) & (y < 61.0)
+    inner = (x > 2.5) & (x < 70.5) & (y > 2.5) & (y < 58.5)
+    np.testing.assert_allclose(got[inner], expected[inner], atol=1e-6)
+    assert np.isfinite(got[within]).all()
+    assert np.nanmax(got, initial=0.0) < 0.7
+
+
 def test_an_affine_displacement_is_composed_exactly(tmp_path: Path) -> None:
     linear = ((0.004, 0.006), (-0.006, 0.003))
     displacement = shift(0.7, -0.4, linear=linear)
