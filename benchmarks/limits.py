@@ -227,13 +227,13 @@ def _evidence(look: Look) -> LookEvidence:
 
 
 def _options(*, keep_to_limits: bool) -> DetectionOptions:
-    lowest = min(Parameters().least_confidence(kind, False) for kind in ObjectClass)
+    lowest = min(Parameters().least_confidence(kind) for kind in ObjectClass)
     return DetectionOptions(min_confidence=lowest, keep_to_limits=keep_to_limits)
 
 
 def _listed(changes: Iterable[Change], *, coarse: bool) -> list[Change]:
     """Return what a report lists of what was found."""
-    least = {kind: Parameters().least_confidence(kind, coarse) for kind in ObjectClass}
+    least = {kind: Parameters().least_confidence(kind, coarse=coarse) for kind in ObjectClass}
     return [c for c in changes if c.direction is Direction.APPEARED and c.confidence >= least[c.object_class]]
 
 
@@ -317,8 +317,8 @@ def table(rows: Sequence[Row], sites: int) -> dict[str, Any]:
         "made_by": f"python -m benchmarks.limits --sites {sites}",
         "network_sha256": _network().weights_sha256,
         "least_confidence": {
-            kind.value: parameters.least_confidence(kind, False) for kind in ObjectClass
-        } | {"coarse": parameters.least_confidence(ObjectClass.OTHER, True)},
+            kind.value: parameters.least_confidence(kind) for kind in ObjectClass
+        } | {"coarse": parameters.least_confidence(ObjectClass.OTHER, coarse=True)},
         "looks": {"before": 2, "after": 2, "at_10_m": COARSE_LOOKS},
         "first_seed": FIRST_SEED,
         "cells": lines,

@@ -62,6 +62,8 @@ _LIKELY, _BOXES_ON_BANK = 0.5, 0.15
 _EVIDENCE_CAP = 15.0
 _LEAST_POSTERIOR = 0.08
 _MARGIN_M = 12.0
+# A bank this wide would stand 17 m high at 30 degrees, and no enclosure that coarse pixels fill is wider: it is a field or a quarter.
+_THICKEST_BANK_M = 60.0
 _NOT_COUNTED = {
     ObjectClass.BERM: "banks are measured, not counted",
     ObjectClass.OTHER: "what is not identified is not counted",
@@ -408,6 +410,8 @@ class _Series:
             if lone is not None and lone.single_file:
                 difference, drawn = bare, lone
         if drawn is None or drawn.area_m2.value < _smallest(kind, looks):
+            return None
+        if kind is ObjectClass.BERM and drawn.thickness_m > _THICKEST_BANK_M:
             return None
         blind = along_the_sun(looks, drawn) if kind is ObjectClass.BERM else None
         settled = self._followed(kind, looks, place, window, inner_mask(drawn, difference, window), blind)

@@ -22,8 +22,8 @@ from imagery.changes import Direction, ObjectClass, Status
 
 Float64Array = NDArray[np.float64]
 
-# Nothing less likely is confirmed, whatever the pixels and however many looks.
-CONFIRMED_FROM = 0.9
+# Nothing less likely is confirmed, however many looks bear it out; at pixels too coarse for single objects see ``timeseries``.
+CONFIRMED_FROM = 0.95
 
 
 @dataclass(frozen=True, slots=True)
@@ -274,7 +274,7 @@ def status_of(found: Lifecycle, object_class: ObjectClass, confidence: float, *,
     """Return the rung of CONTRACT section 1 that a change has reached.
 
     ``verified`` tells that the learned detector spoke, and for this class before any other. Nothing else climbs above
-    ``provisional``, nor does what is less than 0.9 likely.
+    ``provisional``, nor does what is less likely than ``CONFIRMED_FROM``.
     """
     if found.independent < 2 or found.shown < 2 or not found.earlier:
         return Status.FIRST

@@ -76,6 +76,11 @@ class Outline:
         """Whether it is as wide as one container."""
         return self.width_m < _SINGLE_FILE_M
 
+    @property
+    def thickness_m(self) -> float:
+        """The diameter of the largest circle in it."""
+        return 2.0 * float(shapely.maximum_inscribed_circle(self.footprint, tolerance=1.0).length)
+
 
 def outline(
     difference: Float32Image, core: Mask, object_class: ObjectClass, grid: SiteGrid

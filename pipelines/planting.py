@@ -230,7 +230,7 @@ def could_we_have_seen(
         tuple(
             (
                 f"{kind.value}, {'coarse' if path.coarse else 'fine'} pixels",
-                parameters.least_confidence(kind, path.coarse),
+                path.least[kind],
             )
             for path in paths
             for kind in ObjectClass
@@ -322,6 +322,15 @@ class _Path:
         area = project(finished.analysis.site.aoi, "EPSG:4326", grid.crs)
         return cls(tuple(looks), grid, aoi_mask(shapely.to_wkb(area), grid), coarse, store, parameters)
 
+    @property
+    def least(self) -> dict[ObjectClass, float]:
+        """Return the confidence from which on the report lists changes of each class."""
+        sunless = all(look.scene.sun is None for look in self.looks)
+        return {
+            kind: self.parameters.least_confidence(kind, coarse=self.coarse, sunless=sunless)
+            for kind in ObjectClass
+        }
+
     def run(
         self,
         patterns: Sequence[Pattern],
@@ -389,17 +398,12 @@ class _Path:
             said = TimeSeriesOptions(max_false_alarms=self.parameters.max_false_alarms)
             found = find_disturbances([look for look in looks if isinstance(look, Look)], self.inside, said)
         else:
-            lowest = min(self.parameters.least_confidence(kind, False) for kind in ObjectClass)
             options = DetectionOptions(
-                min_confidence=lowest, max_false_alarms=self.parameters.max_false_alarms
+                min_confidence=min(self.least.values()), max_false_alarms=self.parameters.max_false_alarms
             )
             seen = [look for look in looks if isinstance(look, LookEvidence)]
             found = find_changes(seen, self.inside, options)
-        return [
-            change
-            for change in found.changes
-            if change.confidence >= self.parameters.least_confidence(change.object_class, self.coarse)
-        ]
+        return [change for change in found.changes if change.confidence >= self.least[change.object_class]]
 
     def _judge(
         self, planting: Planting, looks: Sequence[LookEvidence | Look], changes: Sequence[Change]

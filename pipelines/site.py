@@ -497,6 +497,10 @@ def _detect(
         ]
         if not mine:
             continue
+        sunless = all(unit.scene.sun is None for unit, _ in mine)
+        least = {
+            kind: parameters.least_confidence(kind, coarse=flag, sunless=sunless) for kind in ObjectClass
+        }
         inside = aoi_mask(shapely.to_wkb(aoi), mine[0][0].grid)
         products = [_kept(store, outcome.product) for _, outcome in mine if outcome.product is not None]
         if flag:
@@ -506,16 +510,13 @@ def _detect(
             compared = _compared(comparable_looks(looks).looks, inside, series.apart_days)
         else:
             seen = [evidence_from(product) for product in products]
-            lowest = min(parameters.least_confidence(kind, flag) for kind in ObjectClass)
-            options = DetectionOptions(min_confidence=lowest, max_false_alarms=parameters.max_false_alarms)
+            options = DetectionOptions(
+                min_confidence=min(least.values()), max_false_alarms=parameters.max_false_alarms
+            )
             standing = [row for _, outcome in sorted(mine, key=_when) for row in outcome.standing]
             found = find_changes(seen, inside, options, standing)
             compared = _compared(seen, inside, options.lifecycle.dependence_days)
-        kept = tuple(
-            change
-            for change in found.changes
-            if change.confidence >= parameters.least_confidence(change.object_class, flag)
-        )
+        kept = tuple(change for change in found.changes if change.confidence >= least[change.object_class])
         told = with_changes(found.standing, kept)  # what the report lists, and nothing it leaves out
         parts.append(replace(found, changes=kept, standing=told, compared=(compared,)))
     if not parts:  # not one look could be placed: what its pixels would have shown is told all the same

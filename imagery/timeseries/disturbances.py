@@ -31,7 +31,6 @@ from imagery.changes import (
     Status,
 )
 from imagery.grid import SiteGrid
-from imagery.lifecycle import CONFIRMED_FROM
 from imagery.limits import as_measured
 from imagery.look import Look
 from imagery.objects import OUTLINE_LEVEL, contour
@@ -54,6 +53,7 @@ from imagery.timeseries.scan import Spot, scan
 Mask = NDArray[np.bool_]
 
 EARLIEST_CONFIRMED_DATES = 3
+COARSE_CONFIRMED_FROM = 0.9
 HALO_PX = 40
 MARGIN_PX = 10
 # Between these shares of the full effect the true edge lies, nine times in ten (439 things planted into rendered ground).
@@ -588,13 +588,13 @@ def _one_kind_shows_it(course: Course, kinds: tuple[str, ...]) -> bool:
 
 
 def _status(closed: bool, support_dates: int, confidence: float) -> Status:
-    """Climb the ladder by independent dates; what is less than 0.9 likely is never confirmed, as at fine pixels.
+    """Climb the ladder by independent dates; what is less likely than ``COARSE_CONFIRMED_FROM`` is never confirmed.
 
     What was undone later is closed whichever way it went: a removal too, where it came back.
     """
     if support_dates < 2:
         return Status.FIRST
-    if support_dates < EARLIEST_CONFIRMED_DATES or confidence < CONFIRMED_FROM:
+    if support_dates < EARLIEST_CONFIRMED_DATES or confidence < COARSE_CONFIRMED_FROM:
         return Status.PROVISIONAL
     return Status.CLOSED if closed else Status.CONFIRMED
 

@@ -7,6 +7,7 @@ from imagery.changes import Change, Direction, ObjectClass
 from imagery.lifecycle import CONFIRMED_FROM
 from imagery.observability import ObservationState
 from imagery.relations import Relation
+from imagery.timeseries import COARSE_CONFIRMED_FROM
 
 _NOUNS = {
     ObjectClass.CONTAINER: ("object consistent with a container", "objects consistent with containers"),
@@ -34,8 +35,8 @@ METHOD = (
     "pixel is interpolated once. Scenes that cannot be lined up surely are left out. What differs between clear "
     "looks is examined for edges, shape and shadow that agree with the sun on each date, and must persist.",
     "An object that is seen once is listed as first. It takes two independent looks to be provisional, and three, or two "
-    f"with strong evidence, and a confidence of at least {CONFIRMED_FROM:g} to be confirmed. Where pixels tell single objects "
-    "apart the learned detector must agree, too. Without that a change stays provisional, however many looks show it.",
+    f"with strong evidence, and a confidence of at least {CONFIRMED_FROM:g} to be confirmed ({COARSE_CONFIRMED_FROM:g} where pixels "
+    "are too coarse to tell single objects apart; where they do, the learned detector must agree, too). Without that a change stays provisional, however many looks show it.",
     "Dates are intervals: from the last clear look without the object to the first with it (for a removal: the "
     "last with it, the first without). Positions are in WGS 84; their accuracy is that of the reference scene.",
     "Numbers in the form 12 (10\u201314) give the best value and the interval that holds the true one in 90 of 100 "

@@ -51,35 +51,40 @@ def plain_verifier(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def series(
-    boxes: Sequence[Box], looks: int, *, clouded: Sequence[int] = (), seed: int = 0
+    boxes: Sequence[Box],
+    looks: int,
+    *,
+    clouded: Sequence[int] = (),
+    seed: int = 0,
+    grid: SiteGrid = GRID,
 ) -> list[LookEvidence]:
     """Evidence of well separated objects with noise, as a good network would give it."""
     rng = np.random.default_rng(seed)
-    row, col = (np.indices(GRID.shape) + 0.5) * GRID.gsd_m
+    row, col = (np.indices(grid.shape) + 0.5) * grid.gsd_m
     out = []
     for t in range(looks):
-        odds = np.full((2, *GRID.shape), -4.0)
+        odds = np.full((2, *grid.shape), -4.0)
         for index, down, right, length, width, first, last in boxes:
             if first <= t < last:
                 depth = np.minimum(length / 2 - np.abs(col - right), width / 2 - np.abs(row - down))
                 odds[index] = np.maximum(odds[index], np.clip(8 * depth, -4.0, 4.0))
         odds += rng.normal(0, 0.7, odds.shape)
-        state = np.zeros(GRID.shape, np.uint8)
+        state = np.zeros(grid.shape, np.uint8)
         if t in clouded:
             state[:] = ObservationState.CLOUD
         stored = np.where(state == 0, np.rint(odds / LOG_ODDS_STEP), UNSEEN).astype(np.int8)
-        light = (0.3 * rng.normal(size=GRID.shape) + 0.8 * (odds.max(0) > 0)).astype(np.float16)
+        light = (0.3 * rng.normal(size=grid.shape) + 0.8 * (odds.max(0) > 0)).astype(np.float16)
         light[state > 0] = np.nan
         out.append(
             LookEvidence(
                 f"S{t:02d}",
                 START + timedelta(days=16 * t),
-                GRID,
+                grid,
                 CLASSES,
                 stored,
                 light,
                 state,
-                0.5,
+                grid.gsd_m,
                 150.0,
                 40.0,
                 None,
@@ -138,6 +143,14 @@ def test_a_bank_is_measured_along_its_crest() -> None:
     assert change.width_m == pytest.approx(7.0, abs=1.0)
     assert change.count is None
     assert change.count_reason == "banks are measured, not counted"
+
+
+@pytest.mark.parametrize(("width_m", "claimed"), [(20.0, 1), (75.0, 0)])
+def test_a_field_that_looks_like_a_bank_all_over_is_none(width_m: float, claimed: int) -> None:
+    wide = replace(GRID, gsd_m=1.0)
+    looks = series([(1, 60.0, 60.0, 90.0, width_m, 2, 99)], 7, grid=wide)
+    changes = find_changes(looks, np.ones(wide.shape, bool)).changes
+    assert [str(c.object_class) for c in changes] == ["berm"] * claimed
 
 
 def test_what_is_not_identified_is_not_called_a_bank_where_no_count_is_given() -> None:

@@ -6,6 +6,7 @@ from typing import Any
 
 from imagery.changes import Estimate
 from imagery.lifecycle import CONFIRMED_FROM
+from imagery.timeseries import COARSE_CONFIRMED_FROM
 from pipelines.report import wording
 from pipelines.report.html_page import claim
 from service.summary import summary_lines
@@ -34,5 +35,8 @@ def test_nothing_found_is_said_with_what_it_covers(site: Any) -> None:
 def test_the_method_tells_the_whole_ladder() -> None:
     told = " ".join(wording.METHOD)
     assert "two independent looks to be provisional" in told
-    assert f"a confidence of at least {CONFIRMED_FROM:g} to be confirmed" in told
+    assert (
+        f"a confidence of at least {CONFIRMED_FROM:g} to be confirmed ({COARSE_CONFIRMED_FROM:g} where pixels"
+        in told
+    )
     assert "stays provisional, however many looks" in told
