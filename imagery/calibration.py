@@ -134,7 +134,7 @@ class Trees:
     """A sum of trees over the values of ``names``. ``signs`` are those physics fixes: 1 speaks for, -1 against, 0 either way.
 
     The root of every tree adds nothing: what all of them add on average lies in ``bias``. A value whose name is None is
-    never known, and adds nothing.
+    asked for by no tree.
     """
 
     bias: float
@@ -285,13 +285,12 @@ def parse_verifier(text: str) -> Verifier:
     """Read a verifier from JSON; ``BadCalibration`` where something is missing."""
     try:
         found = json.loads(text)
-        trees = {kind: _trees(said["trees"]) for kind, said in found["judges"].items() if "trees" in said}
         return Verifier(
             {
                 str(kind): Emission(float(e["gain"]), float(e["zero"]), float(e["quiet"]))
                 for kind, e in found["emissions"].items()
             },
-            {str(kind): _judge(kind, said, found["judges"], trees) for kind, said in found["judges"].items()},
+            {str(kind): _judge(said) for kind, said in found["judges"].items()},
             tuple(
                 OperatingPoint(float(p["confidence"]), float(p["false_alarms"]), float(p["recall"]))
                 for p in found["points"]
@@ -304,8 +303,9 @@ def parse_verifier(text: str) -> Verifier:
         ) from error
 
 
-def _trees(said: Sequence[Mapping[str, Any]]) -> tuple[Tree, ...]:
-    return tuple(
+def _judge(said: Mapping[str, Any]) -> Trees:
+    """Read one class's trees, which may have been fitted ``without`` some of the values."""
+    trees = tuple(
         Tree(
             tuple(map(int, tree["asks"])),
             tuple(map(float, tree["least"])),
@@ -314,19 +314,12 @@ def _trees(said: Sequence[Mapping[str, Any]]) -> tuple[Tree, ...]:
             tuple(map(int, tree["unknown"])),
             tuple(map(float, tree["odds"])),
         )
-        for tree in said
+        for tree in said["trees"]
     )
-
-
-def _judge(
-    kind: str, said: Mapping[str, Any], all_of_them: Mapping[str, Any], known: Mapping[str, tuple[Tree, ...]]
-) -> Trees:
-    """Put one class's trees to what they ask; a class may be judged ``like`` another ``without`` some values, at a bias of its own."""
-    like = said.get("like", kind)
-    named, trees = all_of_them[like], known[like]
     left_out = said.get("without", ())
-    names = tuple(None if name in left_out else str(name) for name in named["names"])
-    signs = tuple(map(int, named["signs"]))
-    if any(asked >= len(names) for tree in trees for asked in tree.asks) or len(signs) != len(names):
+    names = tuple(None if name in left_out else str(name) for name in said["names"])
+    signs = tuple(map(int, said["signs"]))
+    asked = {asked for tree in trees for asked in tree.asks if asked >= 0}
+    if len(signs) != len(names) or any(k >= len(names) or names[k] is None for k in asked):
         raise ValueError("values without a name")
     return Trees(float(said["bias"]), names, signs, trees)

@@ -59,6 +59,8 @@ BOOSTING = {
 # Half of what judges is not told what another fitted part says of a candidate's looks: that part knows this renderer, and on
 # another one is less sure of what is there.
 UNTOLD = ((), ("appearance",))
+# The renderer has no truth for structures of no known class: they are judged like containers of any shape and look.
+UNTOLD_OF_OTHERS = (("appearance", "fill", "length", "size", "width"),)
 MATCH_IOU = 0.25
 MERGE_M = 1.5
 GAIN_SHARE = 0.6
@@ -336,7 +338,7 @@ def is_true(change: Change, site: Site) -> bool:
     return bool(shared / (truth.area + claim.area - shared) >= MATCH_IOU or shared > 0.7 * claim.area)
 
 
-def fit_trees(rows: list[Row], real_weight: float) -> list[Any]:
+def fit_trees(rows: list[Row], real_weight: float, untold: Sequence[Sequence[str]] = UNTOLD) -> list[Any]:
     """Fit one class's trees, monotone in what physics gives a sign: as many each as there are ways of leaving something untold."""
     from sklearn.ensemble import HistGradientBoostingClassifier
 
@@ -344,9 +346,9 @@ def fit_trees(rows: list[Row], real_weight: float) -> list[Any]:
     weight = np.array([real_weight if row[3].startswith("real") else 1.0 for row in rows])
     return [
         HistGradientBoostingClassifier(**BOOSTING, monotonic_cst=list(FEATURES.values())).fit(
-            _matrix(rows, untold), truth, weight
+            _matrix(rows, names), truth, weight
         )
-        for untold in UNTOLD
+        for names in untold
     ]
 
 
@@ -360,15 +362,19 @@ def _matrix(rows: list[Row], untold: Sequence[str] = ()) -> NDArray[np.float64]:
     )
 
 
-def mean_odds(models: Sequence[Any], rows: list[Row]) -> NDArray[np.float64]:
-    """Return the log-odds that the halves come to together."""
+def mean_odds(
+    models: Sequence[Any], rows: list[Row], untold: Sequence[Sequence[str]] = UNTOLD
+) -> NDArray[np.float64]:
+    """Return the log-odds that the parts come to together."""
     each = [
-        model.decision_function(_matrix(rows, untold)) for model, untold in zip(models, UNTOLD, strict=True)
+        model.decision_function(_matrix(rows, names)) for model, names in zip(models, untold, strict=True)
     ]
     return np.asarray(np.mean(each, axis=0))
 
 
-def left_out(rows: list[Row], real_weight: float, folds: int = 5) -> NDArray[np.float64]:
+def left_out(
+    rows: list[Row], real_weight: float, untold: Sequence[Sequence[str]] = UNTOLD, folds: int = 5
+) -> NDArray[np.float64]:
     """Return each candidate's log-odds by a fit that never saw its site."""
     names = sorted({row[3] for row in rows})
     fold = {name: k % folds for k, name in enumerate(names)}
@@ -377,7 +383,7 @@ def left_out(rows: list[Row], real_weight: float, folds: int = 5) -> NDArray[np.
         kept = [row for row in rows if fold[row[3]] != k]
         mine = [i for i, row in enumerate(rows) if fold[row[3]] == k]
         if mine:
-            out[mine] = mean_odds(fit_trees(kept, real_weight), [rows[i] for i in mine])
+            out[mine] = mean_odds(fit_trees(kept, real_weight, untold), [rows[i] for i in mine], untold)
     return out
 
 
@@ -523,12 +529,15 @@ def write(
             f"{(truth & (confidence >= 0.5)).sum() / max(truth.sum(), 1):.2f}; real pairs: {(real >= 0.5).sum()} of {real.size}; "
             f"{total} true events in all, so recall at 0.5 is {(truth & (confidence >= 0.5)).sum() / total:.2f}"
         )
-    # The renderer has no truth for structures of no known class: they are judged like containers whatever their shape, at
-    # worse odds.
-    judges["other"] = {
-        "like": "container",
-        "without": ["appearance", "fill", "length", "size", "width"],
-        "bias": round(judges["container"]["bias"] + log_odds(0.3), 4),
+    boxes = [row for row in rows if row[0] == "container"]
+    odds, truth = left_out(boxes, real_weight, UNTOLD_OF_OTHERS), np.array([row[2] for row in boxes])
+    made_up = np.array([not row[3].startswith("real") for row in boxes])
+    others = written(
+        fit_trees(boxes, real_weight, UNTOLD_OF_OTHERS), *straightened(odds[made_up], truth[made_up])
+    )
+    judges["other"] = others | {
+        "without": list(UNTOLD_OF_OTHERS[0]),
+        "bias": round(others["bias"] + log_odds(0.3), 4),
     }
     confidence, truth = np.concatenate(confidences), np.concatenate(truths)
     error = calibration_error(list(zip(confidence, truth, strict=True)))

@@ -44,7 +44,22 @@ PLAIN = json.dumps(
                     }
                 ],
             },
-            "other": {"like": "berm", "without": ["width"], "bias": -3.0},
+            "other": {
+                "bias": -3.0,
+                "names": ["shadow", "width"],
+                "signs": [1, 0],
+                "without": ["width"],
+                "trees": [
+                    {
+                        "asks": [0, -1, -1],
+                        "least": [0.5, 0, 0],
+                        "low": [1, 0, 0],
+                        "high": [2, 0, 0],
+                        "unknown": [1, 0, 0],
+                        "odds": [0, -1.0, 0.5],
+                    }
+                ],
+            },
         },
     }
 )
@@ -86,8 +101,10 @@ def test_a_number_that_is_missing_goes_the_way_that_was_fitted_for_it() -> None:
     assert PRIOR.contributions("berm", {"series": 1.0, "structure": math.nan}) == [("series", 0.8)]
 
 
-def test_a_class_may_be_judged_like_another_at_other_odds() -> None:
+def test_a_class_may_be_judged_without_some_of_the_values() -> None:
     verifier = parse_verifier(PLAIN)
+    assert verifier.asks("berm", "width")
+    assert not verifier.asks("other", "width")
     for width_m in (1.0, 9.0):
         values = {"shadow": 0.7, "width": width_m}
         assert _confidence(verifier, "other", values) == pytest.approx(logistic(-3.0 + 0.5))
@@ -101,6 +118,13 @@ def test_trees_that_lead_nowhere_are_refused(spoilt: dict[str, list[int]]) -> No
     said = json.loads(PLAIN)
     said["judges"]["berm"]["trees"][0] |= spoilt
     with pytest.raises(BadCalibration, match="fit_verifier"):
+        parse_verifier(json.dumps(said))
+
+
+def test_trees_that_ask_for_what_they_are_without_are_refused() -> None:
+    said = json.loads(PLAIN)
+    said["judges"]["other"]["trees"] = said["judges"]["berm"]["trees"]
+    with pytest.raises(BadCalibration, match="without a name"):
         parse_verifier(json.dumps(said))
 
 
