@@ -274,13 +274,13 @@ def status_of(found: Lifecycle, object_class: ObjectClass, confidence: float, *,
     """Return the rung of CONTRACT section 1 that a change has reached.
 
     ``verified`` tells that the learned detector spoke, and for this class before any other. Nothing else climbs above
-    ``provisional``, nor does what is less likely than ``CONFIRMED_FROM``.
+    ``provisional``, nor does what is less likely than ``CONFIRMED_FROM``, nor what is not identified: its confidence is
+    that of containers at other odds, since there is no truth to calibrate it on.
     """
     if found.independent < 2 or found.shown < 2 or not found.earlier:
         return Status.FIRST
-    if not verified or confidence < CONFIRMED_FROM:
+    if not verified or confidence < CONFIRMED_FROM or object_class is ObjectClass.OTHER:
         return Status.PROVISIONAL
     if found.reversed_at is not None:
         return Status.CLOSED
-    enough = found.independent >= 3 or (found.strong >= 2 and object_class is not ObjectClass.OTHER)
-    return Status.CONFIRMED if enough else Status.PROVISIONAL
+    return Status.CONFIRMED if found.independent >= 3 or found.strong >= 2 else Status.PROVISIONAL

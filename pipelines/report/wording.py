@@ -36,7 +36,8 @@ METHOD = (
     "looks is examined for edges, shape and shadow that agree with the sun on each date, and must persist.",
     "An object that is seen once is listed as first. It takes two independent looks to be provisional, and three, or two "
     f"with strong evidence, and a confidence of at least {CONFIRMED_FROM:g} to be confirmed ({COARSE_CONFIRMED_FROM:g} where pixels "
-    "are too coarse to tell single objects apart; where they do, the learned detector must agree, too). Without that a change stays provisional, however many looks show it.",
+    "are too coarse to tell single objects apart; where they do, the learned detector must agree, too, and what is not identified "
+    "is never confirmed). Without that a change stays provisional, however many looks show it.",
     "Dates are intervals: from the last clear look without the object to the first with it (for a removal: the "
     "last with it, the first without). Positions are in WGS 84; their accuracy is that of the reference scene.",
     "Numbers in the form 12 (10\u201314) give the best value and the interval that holds the true one in 90 of 100 "

@@ -141,6 +141,9 @@ def test_many_looks_without_it_do_not_confirm_the_going_of_what_one_look_showed(
 @pytest.mark.parametrize(("apart_days", "status"), [(2.0, Status.PROVISIONAL), (5.0, Status.CONFIRMED)])
 def test_what_one_week_s_looks_show_is_not_confirmed(apart_days: float, status: Status) -> None:
     days = np.array([0.0, 60.0, *(90.0 + apart_days * np.arange(3))])
-    found = follow(np.array([-4, -4, 4, 4, 4.0]), np.ones(5, bool), days, Direction.APPEARED, (1, 2), OPTIONS)
+    found = follow(
+        np.array([-4, -4, 1.9, 1.9, 1.9]), np.ones(5, bool), days, Direction.APPEARED, (1, 2), OPTIONS
+    )
     assert found is not None
-    assert status_of(found, ObjectClass.OTHER, 0.99, verified=True) is status
+    assert status_of(found, ObjectClass.CONTAINER, 0.99, verified=True) is status
+    assert status_of(found, ObjectClass.OTHER, 0.99, verified=True) is Status.PROVISIONAL
