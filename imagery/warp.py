@@ -491,7 +491,7 @@ def _repeated(image: NDArray[np.float32], axis: int, start: int, count: int) -> 
     stop = start + count
     if start >= 0 and stop <= image.shape[axis]:
         return image[start:stop] if axis == 0 else image[:, start:stop]
-    return np.take(image, np.clip(np.arange(start, stop), 0, image.shape[axis] - 1), axis)
+    return np.take(image, np.arange(start, stop), axis, mode="clip")
 
 
 def _weighed(image: NDArray[np.float32], weights: NDArray[np.float32], axis: int) -> NDArray[np.float32]:
