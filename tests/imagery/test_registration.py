@@ -418,6 +418,7 @@ def test_looks_on_two_grids_are_refused() -> None:
 
 
 @pytest.mark.real_data
+@pytest.mark.skipif(not REAL.is_dir(), reason="the real imagery is not here")
 def test_the_suburb_of_the_orfeo_toolbox_lies_twelve_and_sixteen_pixels_off() -> None:
     chips = []
     for name in ("QB_Suburb.png", "QB_Suburb13x17y.png"):
