@@ -109,10 +109,14 @@ class Tree:
         """Refuse what would never end or leave the tree."""
         count = len(self.asks)
         columns = (self.least, self.low, self.high, self.unknown, self.odds)
-        ways = zip(self.asks, self.low, self.high, self.unknown, strict=True)
         if any(len(column) != count for column in columns) or not all(
-            asks < 0 or all(node < to < count for to in (low, high, unknown))
-            for node, (asks, low, high, unknown) in enumerate(ways)
+            self.asks[node] < 0
+            or (
+                node < self.low[node] < count
+                and node < self.high[node] < count
+                and node < self.unknown[node] < count
+            )
+            for node in range(count)
         ):
             raise ValueError("nodes that lead nowhere")
 
