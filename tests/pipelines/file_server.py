@@ -116,12 +116,15 @@ def _handler(server: FileServer) -> type[http.server.BaseHTTPRequestHandler]:
             self._head(answer, status, headers | {"Content-Length": str(len(body))})
             if server.cut is not None and len(body) > server.cut:
                 body, self.close_connection = body[: server.cut], True
-            try:
-                for at in range(0, len(body), 65_536):
-                    self.wfile.write(body[at : at + 65_536])
-                    answer.bytes += len(body[at : at + 65_536])
-            except OSError:  # whoever asked has enough
-                self.close_connection = True
+            for at in range(0, len(body), 65_536):
+                part = body[at : at + 65_536]
+                answer.bytes += len(part)  # counted before it goes: who has read it may ask at once
+                try:
+                    self.wfile.write(part)
+                except OSError:  # whoever asked has enough
+                    answer.bytes -= len(part)
+                    self.close_connection = True
+                    return
 
         def log_message(self, *arguments: object) -> None:
             """Say nothing."""
