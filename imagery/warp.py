@@ -436,13 +436,12 @@ def _bridge(numbers: Float32Image, valid: NDArray[np.bool_], rounds: int) -> Non
 def _warp_values(numbers: Float32Image, placed: _Placement, native: _Native, values: Float32Image) -> None:
     """Interpolate every band once, cubic, antialiased where the scene is finer than the grid."""
     if placed.field is None:
-        if native.crs == CRS.from_epsg(placed.grid.epsg):
-            if (shift := _pure_shift(placed, native)) is not None:
-                _shifted(numbers, *shift, values)
-            else:
-                _reproject(numbers, placed, native, values, Resampling.cubic)
-        else:
+        if native.crs != CRS.from_epsg(placed.grid.epsg):
             _reproject_precisely(numbers, placed, native, values)
+        elif (shift := _pure_shift(placed, native)) is not None:
+            _shifted(numbers, *shift, values)
+        else:
+            _reproject(numbers, placed, native, values, Resampling.cubic)
         return
     smooth = [0.5 * math.sqrt(max(s * s - 1.0, 0.0)) for s in (native.scale[1], native.scale[0])]
     if max(smooth) > 0.15:

@@ -2,10 +2,12 @@
 
 import dataclasses
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from imagery.changes import ObjectClass
 from imagery.errors import DepotwatchError
+from imagery.scene import Scene
 
 # Wrong by more than this and a scene is not misplaced but mislabelled; the search costs one FFT whatever its range.
 DEFAULT_MAX_SHIFT_M = 25.0
@@ -68,6 +70,11 @@ class Parameters:
         if self.max_false_alarms is not None:
             return 0.0
         return max(FINE_MIN_CONFIDENCE[object_class], SUNLESS_MIN_CONFIDENCE if sunless else 0.0)
+
+    def listed_from(self, scenes: Iterable[Scene], *, coarse: bool) -> dict[ObjectClass, float]:
+        """Return the confidence from which on changes of each class are listed that these scenes show together."""
+        sunless = all(scene.sun is None for scene in scenes)
+        return {kind: self.least_confidence(kind, coarse=coarse, sunless=sunless) for kind in ObjectClass}
 
     def as_pairs(self) -> tuple[tuple[str, str], ...]:
         """Return names and values as text, for provenance."""

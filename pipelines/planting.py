@@ -230,10 +230,10 @@ def could_we_have_seen(
         tuple(
             (
                 f"{kind.value}, {'coarse' if path.coarse else 'fine'} pixels",
-                path.least[kind],
+                confidence,
             )
             for path in paths
-            for kind in ObjectClass
+            for kind, confidence in path.least.items()
         ),
     )
 
@@ -325,11 +325,7 @@ class _Path:
     @property
     def least(self) -> dict[ObjectClass, float]:
         """Return the confidence from which on the report lists changes of each class."""
-        sunless = all(look.scene.sun is None for look in self.looks)
-        return {
-            kind: self.parameters.least_confidence(kind, coarse=self.coarse, sunless=sunless)
-            for kind in ObjectClass
-        }
+        return self.parameters.listed_from((look.scene for look in self.looks), coarse=self.coarse)
 
     def run(
         self,
@@ -394,16 +390,17 @@ class _Path:
 
     def _changes(self, looks: Sequence[LookEvidence | Look]) -> list[Change]:
         """Return what a report would list."""
+        least = self.least
         if self.coarse:
             said = TimeSeriesOptions(max_false_alarms=self.parameters.max_false_alarms)
             found = find_disturbances([look for look in looks if isinstance(look, Look)], self.inside, said)
         else:
             options = DetectionOptions(
-                min_confidence=min(self.least.values()), max_false_alarms=self.parameters.max_false_alarms
+                min_confidence=min(least.values()), max_false_alarms=self.parameters.max_false_alarms
             )
             seen = [look for look in looks if isinstance(look, LookEvidence)]
             found = find_changes(seen, self.inside, options)
-        return [change for change in found.changes if change.confidence >= self.least[change.object_class]]
+        return [change for change in found.changes if change.confidence >= least[change.object_class]]
 
     def _judge(
         self, planting: Planting, looks: Sequence[LookEvidence | Look], changes: Sequence[Change]

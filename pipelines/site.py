@@ -25,7 +25,6 @@ from imagery.changes import (
     Detection,
     DetectionLimit,
     LookEvidence,
-    ObjectClass,
 )
 from imagery.coverage import comparable_fraction, could_compare
 from imagery.detection import TOO_FEW_LOOKS, DetectionOptions, find_changes
@@ -497,10 +496,7 @@ def _detect(
         ]
         if not mine:
             continue
-        sunless = all(unit.scene.sun is None for unit, _ in mine)
-        least = {
-            kind: parameters.least_confidence(kind, coarse=flag, sunless=sunless) for kind in ObjectClass
-        }
+        least = parameters.listed_from((unit.scene for unit, _ in mine), coarse=flag)
         inside = aoi_mask(shapely.to_wkb(aoi), mine[0][0].grid)
         products = [_kept(store, outcome.product) for _, outcome in mine if outcome.product is not None]
         if flag:

@@ -396,6 +396,20 @@ def straightened(odds: NDArray[np.float64], truth: NDArray[np.bool_]) -> tuple[f
     return float(slope), float(offset)
 
 
+def fitted_judge(
+    rows: list[Row], real_weight: float, untold: Sequence[Sequence[str]] = UNTOLD
+) -> tuple[dict[str, Any], float, NDArray[np.float64]]:
+    """Return trees as ``written``, the slope that straightened them, and each candidate's log-odds by such that never saw its site."""
+    odds, made_up = left_out(rows, real_weight, untold), _made_up(rows)
+    slope, offset = straightened(odds[made_up], np.array([row[2] for row in rows])[made_up])
+    return written(fit_trees(rows, real_weight, untold), slope, offset), slope, slope * odds + offset
+
+
+def _made_up(rows: list[Row]) -> NDArray[np.bool_]:
+    """Tell which candidates lie on rendered sites."""
+    return np.array([not row[3].startswith("real") for row in rows])
+
+
 def written(models: Sequence[Any], slope: float, offset: float) -> dict[str, Any]:
     """Return the mean of fitted trees as ``imagery.calibration`` reads them, scaled by a slope and moved by an offset."""
     share = slope / len(models)
@@ -513,11 +527,10 @@ def write(
     confidences, truths = [], []
     for kind in CLASSES[:2]:
         mine = [row for row in rows if row[0] == kind]
-        odds, truth = left_out(mine, real_weight), np.array([row[2] for row in mine])
-        made_up = np.array([not row[3].startswith("real") for row in mine])
-        slope, offset = straightened(odds[made_up], truth[made_up])
-        judges[kind] = written(fit_trees(mine, real_weight), slope, offset)
-        confidence = np.array([logistic(float(o)) for o in slope * odds + offset])
+        judges[kind], slope, odds = fitted_judge(mine, real_weight)
+        truth = np.array([row[2] for row in mine])
+        made_up = _made_up(mine)
+        confidence = np.array([logistic(float(o)) for o in odds])
         confidences.append(confidence[made_up])
         truths.append(truth[made_up])
         real = confidence[~made_up]
@@ -530,11 +543,7 @@ def write(
             f"{total} true events in all, so recall at 0.5 is {(truth & (confidence >= 0.5)).sum() / total:.2f}"
         )
     boxes = [row for row in rows if row[0] == "container"]
-    odds, truth = left_out(boxes, real_weight, UNTOLD_OF_OTHERS), np.array([row[2] for row in boxes])
-    made_up = np.array([not row[3].startswith("real") for row in boxes])
-    others = written(
-        fit_trees(boxes, real_weight, UNTOLD_OF_OTHERS), *straightened(odds[made_up], truth[made_up])
-    )
+    others, _, _ = fitted_judge(boxes, real_weight, UNTOLD_OF_OTHERS)
     judges["other"] = others | {
         "without": list(UNTOLD_OF_OTHERS[0]),
         "bias": round(others["bias"] + log_odds(0.3), 4),
