@@ -252,15 +252,9 @@ def peer_scores(finished: Any, report: Path, truth: Path, aoi: Path) -> dict[str
     area = shapely.union_all([shape(g) for g in scoring.geometries(json.loads(aoi.read_text()))])
     project = scoring.to_metres(area.centroid.x, area.centroid.y)
     inside = project(area)
-    truths = [
-        t
-        for t in scoring.read_truth(truth, project, scoring.reference_scene(report))
-        if t.geometry.intersects(inside) and first.t_utc < t.start <= last.t_utc
-    ]
     looked = {look.scene_id: look.t_utc for look in (first, last)}
-    kept = [t for t in truths if scoring.could_be_seen(t, looked) and scoring.lies_inside(t, inside)]
-    hidden = [t for t in truths if not any(t is other for other in kept)]
-    truths = kept
+    told = scoring.read_truth(truth, project, scoring.reference_scene(report))
+    asked = scoring.asked_for(told, inside, looked, grid.gsd_m, classless=False)
     bands = [b for b in first.bands if b in last.bands]
     before, after = (np.stack([look.band(b) for b in bands]) for look in (first, last))
     seen = first.observed & last.observed & np.isfinite(before + after).all(axis=0)
@@ -270,8 +264,9 @@ def peer_scores(finished: Any, report: Path, truth: Path, aoi: Path) -> dict[str
             name, before, after, seen, grid.transform, grid.gsd_m, (first.t_utc, last.t_utc)
         )
         claims = [c for c in claims if c.geometry.intersects(inside)]
-        claims = scoring.without_hidden(claims, hidden, truths)
-        out[name] = scoring.score_events(name, claims, truths, area_km2=inside.area / 1e6, scene_times=looked)
+        out[name] = scoring.score_events(
+            name, asked.without_hidden(claims), asked.seen, area_km2=inside.area / 1e6, scene_times=looked
+        )
     return out
 
 

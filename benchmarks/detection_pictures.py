@@ -96,15 +96,11 @@ def cases(folder: Path, sheet: Sheet) -> Iterator[Case]:
     times = scoring.scene_times(report) if (report / "timeline.csv").is_file() else {}
     if not times:
         return
-    truths = [
-        t
-        for t in scoring.read_truth(truth_path, project, scoring.reference_scene(report))
-        if t.geometry.intersects(project(area)) and min(times.values()) < t.start <= max(times.values())
-    ]
-    large = scoring.large_enough(truths, scoring.pixel_size(report))
-    seen = [t for t in large if scoring.could_be_seen(t, times) and scoring.lies_inside(t, project(area))]
-    hidden = [t for t in truths if not any(t is other for other in seen)]
-    claims = scoring.without_hidden(scoring.read_claims(report / "changes.geojson", project), hidden, seen)
+    told = scoring.read_truth(truth_path, project, scoring.reference_scene(report))
+    asked = scoring.asked_for(
+        told, project(area), times, scoring.pixel_size(report), classless=sheet.classless
+    )
+    claims, seen = asked.without_hidden(scoring.read_claims(report / "changes.geojson", project)), asked.seen
     if sheet.classless:
         claims, seen = [scoring.nameless(c) for c in claims], [scoring.nameless(t) for t in seen]
     grouped, known = scoring.merged(claims, by_time=False), scoring.merged(seen, by_time=True)

@@ -78,20 +78,15 @@ def courses(runs: Sequence[Analysis], scenes: Path, *, classless: bool) -> list[
     project = scoring.to_metres(area.centroid.x, area.centroid.y)
     inside = project(area)
     times = {look.scene.id: look.scene.t_utc for look in last.looks}
-    happened = [
-        t
-        for t in scoring.read_truth(scenes / "truth.geojson", project, _reference(last))
-        if t.geometry.intersects(inside) and min(times.values()) < t.start <= max(times.values())
-    ]
-    seen = [
-        t
-        for t in scoring.large_enough(happened, last.grid.gsd_m)
-        if scoring.could_be_seen(t, times) and scoring.lies_inside(t, inside)
-    ]
-    hidden = [t for t in happened if not any(t is other for other in seen)]
+    told = scoring.read_truth(scenes / "truth.geojson", project, _reference(last))
+    if (
+        not classless
+    ):  # how soon containers and banks are told; what else stands up only names what claims are of
+        told = [t for t in told if t.object_class != "other"]
+    can = scoring.asked_for(told, inside, times, last.grid.gsd_m, classless=classless)
     offsets = json.loads((scenes / "truth.geojson").read_text()).get("scenes", {})
-    found = [_found(run, last, seen, hidden, offsets, classless=classless) for run in runs]
-    known = scoring.merged(_plain(seen, classless=classless), by_time=True)
+    found = [_found(run, last, can, offsets, classless=classless) for run in runs]
+    known = scoring.merged(_plain(can.seen, classless=classless), by_time=True)
     asked = [max(look.scene.t_utc for look in run.looks) for run in runs]
     return [_course(j, true, times, asked, found) for j, true in enumerate(known)]
 
@@ -107,8 +102,7 @@ def _plain(events: Sequence[scoring.Event], *, classless: bool) -> list[scoring.
 def _found(
     run: Analysis,
     last: Analysis,
-    seen: Sequence[scoring.Event],
-    hidden: Sequence[scoring.Event],
+    can: scoring.Asked,
     offsets: dict[str, dict[str, float]],
     *,
     classless: bool,
@@ -124,9 +118,8 @@ def _found(
         )
         for c in run.detection.changes
     ]  # fmt: skip
-    claims = scoring.without_hidden(claims, hidden, seen)
-    grouped = scoring.merged(_plain(claims, classless=classless), by_time=False)
-    known = scoring.merged(_plain(seen, classless=classless), by_time=True)
+    grouped = scoring.merged(_plain(can.without_hidden(claims), classless=classless), by_time=False)
+    known = scoring.merged(_plain(can.seen, classless=classless), by_time=True)
     return {
         j: (any(m.status in scoring.CONFIRMED for m in grouped[i].members), grouped[i].end)
         for i, j in scoring.matches(grouped, known, scoring.THRESHOLDS[0])

@@ -12,8 +12,10 @@ prediction matches where its intersection over union with the truth reaches 0.3 
 sides first, since their foot is a matter of opinion. Each truth and each prediction matches once, best overlap first.
 Unmatched predictions are false alarms; *clean* ones touch no true change of any class. What was clear in no look on one
 side of its time could not be seen: it is no miss, and a claim that touches it no false alarm. The same holds at pixels of 8 m
-and more for what covers less than 120 m2 (TARGETS section 2: fewer than about four containers). Intervals are bootstrapped
-by site, never by object.
+and more for what covers less than 120 m2 (TARGETS section 2: fewer than about four containers). Truth of class ``other`` is
+what else stands up. It is asked for where it stood in two clear looks at least (one shows a vehicle), and excuses no claim of
+another class; where finer pixels than 8 m are scored as places, nobody asks for it and a claim that touches it is left out, neither
+right nor wrong. Intervals are bootstrapped by site, never by object.
 
     python -m benchmarks.scoring --report DIR --truth truth.geojson [--aoi AOI.geojson] [--json OUT.json]
 """
@@ -43,6 +45,8 @@ MERGE_M = 3.0
 BERM_TOLERANCE_M = 3.0
 CONFIRMED = ("confirmed", "closed")
 COARSE_GSD_M, SMALLEST_COARSE_M2 = 8.0, 120.0
+# From this many clear looks on a thing of class ``other`` stands, where there are more than two looks to tell.
+STANDING_LOOKS = 2
 ECE_BINS = 10
 
 
@@ -50,7 +54,8 @@ ECE_BINS = 10
 class Event:
     """One thing that happened or was claimed; ``geometry`` in metres.
 
-    ``start``/``end`` are equal for truth and the onset interval for claims; ``count`` is (value, low, high) or None.
+    ``start``/``end`` are equal for truth and the onset interval for claims; ``count`` is (value, low, high) or None;
+    ``stay`` is from when until when the true object stood, None where that is outside the period or not told.
     """
 
     object_class: str
@@ -65,6 +70,7 @@ class Event:
     scene_first: str | None = None
     members: tuple["Event", ...] = ()
     area_m2: tuple[float, float] | None = None
+    stay: tuple[datetime | None, datetime | None] = (None, None)
 
 
 @dataclass(slots=True)
@@ -125,8 +131,9 @@ def read_truth(
 ) -> list[Event]:
     """Read truth in either form, moved to where the reference scene lies; objects become one event per step."""
     events = []
-    said_of = json.loads(path.read_text()).get("scenes", {}).get(reference, {"east_m": 0.0, "north_m": 0.0})
-    for feature in json.loads(path.read_text())["features"]:
+    document = json.loads(path.read_text())
+    said_of = document.get("scenes", {}).get(reference, {"east_m": 0.0, "north_m": 0.0})
+    for feature in document["features"]:
         said = feature["properties"]
         name = str(said.get("class") or said.get("change_type") or said.get("object_class"))
         place = translate(project(shape(feature["geometry"])), -said_of["east_m"], -said_of["north_m"])
@@ -134,14 +141,21 @@ def read_truth(
         amount = None if count is None else (float(count), float(count), float(count))
         visible = said.get("visible_in")
         seen_in = None if visible is None else tuple(visible)
+        came, went = (
+            None if (at := said.get(key)) is None else moment(str(at)) for key in ("appeared", "removed")
+        )
         if "direction" in said:
-            times = [(str(said["direction"]), said.get("time") or said.get("onset"))]
+            at = said.get("time") or said.get("onset")
+            times = [(str(said["direction"]), None if at is None else moment(str(at)))]
         else:
-            times = [("appeared", said.get("appeared")), ("removed", said.get("removed"))]
+            times = [("appeared", came), ("removed", went)]
         for direction, when in times:
             if when is not None and name in CLASSES:
-                at = moment(str(when))
-                events.append(Event(name, direction, place, at, at, count=amount, visible_in=seen_in))
+                events.append(
+                    Event(
+                        name, direction, place, when, when, count=amount, visible_in=seen_in, stay=(came, went)
+                    )
+                )  # fmt: skip
     return events
 
 
@@ -502,29 +516,67 @@ def score_report(report: Path, truth: Path, aoi: Path, *, classless: bool = Fals
     """Score one report folder."""
     area = shapely.union_all([shape(g) for g in geometries(json.loads(aoi.read_text()))])
     project = to_metres(area.centroid.x, area.centroid.y)
-    inside = project(area)
-    truths = [t for t in read_truth(truth, project, reference_scene(report)) if t.geometry.intersects(inside)]
-    times = scene_times(report)
-    if times:  # what happened before the first or after the last look is nobody's to see
-        truths = [t for t in truths if min(times.values()) < t.start <= max(times.values())]
-    seen = [
-        t
-        for t in large_enough(truths, pixel_size(report))
-        if could_be_seen(t, times) and lies_inside(t, inside)
-    ]
-    hidden = [t for t in truths if not any(t is other for other in seen)]
-    truths = seen
-    claims = read_claims(report / "changes.geojson", project)
-    claims = without_hidden(claims, hidden, truths)
+    inside, times = project(area), scene_times(report)
+    told = read_truth(truth, project, reference_scene(report))
+    asked = asked_for(told, inside, times, pixel_size(report), classless=classless)
     return score_events(
         report.name,
-        claims,
-        truths,
+        asked.without_hidden(read_claims(report / "changes.geojson", project)),
+        asked.seen,
         area_km2=inside.area / 1e6,
         scene_times=times,
         seen=seen_shares(report),
         classless=classless,
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """True changes of a site and period: ``seen`` are to be found, the others need not be.
+
+    A claim that touches nothing but ``hidden`` is neither right nor wrong; one of class ``other`` neither where it touches
+    nothing but ``hidden_others``.
+    """
+
+    seen: list[Event]
+    hidden: list[Event]
+    hidden_others: list[Event]
+
+    def without_hidden(self, claims: Sequence[Event]) -> list[Event]:
+        """Drop claims that are neither right nor wrong."""
+        ours = {id(c) for c in without_hidden(claims, self.hidden, self.seen)}
+        others = {id(c) for c in without_hidden(claims, [*self.hidden, *self.hidden_others], self.seen)}
+        return [c for c in claims if id(c) in (others if c.object_class == "other" else ours)]
+
+
+def asked_for(
+    truths: Sequence[Event], area: BaseGeometry, times: dict[str, datetime], gsd_m: float, *, classless: bool
+) -> Asked:
+    """Say which true changes looks at ``times`` could have shown in an area, and which claims are excused; see the rules."""
+    truths = [t for t in truths if t.geometry.intersects(area)]
+    if times:  # what happened before the first or after the last look is nobody's to see
+        truths = [t for t in truths if min(times.values()) < t.start <= max(times.values())]
+    large = {id(t) for t in large_enough(truths, gsd_m)}
+    asked = Asked([], [], [])
+    for true in truths:
+        structure = true.object_class == "other" and gsd_m < COARSE_GSD_M
+        if not (id(true) in large and could_be_seen(true, times) and lies_inside(true, area)):
+            (asked.hidden_others if structure else asked.hidden).append(true)
+        elif not structure:
+            asked.seen.append(true)
+        elif stands(true, times):
+            (asked.hidden if classless else asked.seen).append(true)
+    return asked
+
+
+def stands(truth: Event, times: dict[str, datetime]) -> bool:
+    """Whether a thing stood in two clear looks at least; where there are no more than two looks, in one."""
+    if truth.visible_in is None:
+        return True
+    came, went = truth.stay
+    clear = [times[s] for s in truth.visible_in if s in times]
+    stood = sum((came is None or came <= t) and (went is None or t < went) for t in clear)
+    return stood >= min(STANDING_LOOKS, len(times) - 1)
 
 
 def pixel_size(report: Path) -> float:

@@ -1,8 +1,8 @@
 """What claims of class ``other`` are of at fine pixels, and how many such things are listed, on rendered sites.
 
-The renderer's halls, houses, sheds, tanks, vehicles and hay come and go too. The truth that ``benchmarks.detection`` scores
-against leaves them out, so there every claim of one counts as false. Here they are looked up by the site's seed. Reads the
-scenes and reports that ``benchmarks.detection --work WORK`` left behind.
+The renderer's halls, houses, sheds, tanks, vehicles and hay come and go too. ``benchmarks.detection`` asks a claim of one for
+its outline; here it is asked what it is of at all, and things are counted by their size. Reads the scenes and reports that
+``benchmarks.detection --work WORK`` left behind.
 
     python -m benchmarks.unidentified --work WORK [--sets series_0.5m,quiet_0.5m]
 """
@@ -10,25 +10,18 @@ scenes and reports that ``benchmarks.detection --work WORK`` left behind.
 import argparse
 import json
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import rasterio
 import shapely
-from affine import Affine
-from numpy.typing import NDArray
-from shapely.affinity import translate
 from shapely.geometry import shape
 from shapely.geometry.base import BaseGeometry
 
 from benchmarks import detection, scoring
 from imagery.limits import other_limit
-from imagery.simulation import SeriesOptions, other_truths
-from pipelines.simulate import place
 
 RESULTS = Path(__file__).parent / "results" / "unidentified.json"
 SETS = (
@@ -37,8 +30,6 @@ SETS = (
 )  # fmt: skip
 # Reports are off the truth by what registration leaves and by how outlines are drawn.
 NEAR_M = 2.0
-CLEAR = 0.7
-LEAST_STAY = 2
 SIZES_M2 = (25.0, 100.0, 300.0)
 
 
@@ -53,62 +44,21 @@ class Site:
     times: dict[str, Any]
 
 
-def read_site(folder: Path, options: SeriesOptions, seed: int) -> Site:
-    """Read a site's report and truth and look up its other things; ``visible_in`` is None where no mask tells it."""
+def read_site(folder: Path) -> Site:
+    """Read a site's report and truth."""
     scenes, report = folder / "scenes", folder / "report"
     area = shapely.union_all(
         [shape(g) for g in scoring.geometries(json.loads((scenes / "aoi.geojson").read_text()))]
     )
     project = scoring.to_metres(area.centroid.x, area.centroid.y)
-    reference, times = scoring.reference_scene(report), scoring.scene_times(report)
-    offset = json.loads((scenes / "truth.geojson").read_text())["scenes"][reference]
+    truths = scoring.read_truth(scenes / "truth.geojson", project, scoring.reference_scene(report))
     return Site(
         scoring.read_claims(report / "changes.geojson", project),
-        list(_others(scenes, options, seed, offset, times)),
-        scoring.read_truth(scenes / "truth.geojson", project, reference),
+        [t for t in truths if t.object_class == "other"],
+        [t for t in truths if t.object_class != "other"],
         project(area),
-        times,
+        scoring.scene_times(report),
     )
-
-
-def _others(
-    scenes: Path, options: SeriesOptions, seed: int, offset: dict[str, float], times: dict[str, Any]
-) -> Iterator[scoring.Event]:
-    """Yield one event per coming and going of each structure, where the report's reference scene lies."""
-    west, south, _, _ = place(options).bounds
-    masks = _masks(scenes, times) if options.masks == "perfect" else None
-    for truth in other_truths(seed, options):
-        for part in shapely.get_parts(truth.footprint):
-            there = translate(part, west, south)
-            seen_in = None if masks is None else tuple(n for n, m in masks.items() if m.shows(there))
-            here = translate(there, -offset["east_m"], -offset["north_m"])
-            for start, end in truth.thing.spans:
-                for direction, at in (("appeared", start), ("removed", end)):
-                    if at is not None:
-                        yield scoring.Event("other", direction, here, at, at, visible_in=seen_in)
-
-
-@dataclass(frozen=True, slots=True)
-class _Mask:
-    """A delivered cloud mask: codes (row, col), 0 where clear."""
-
-    codes: NDArray[np.uint8]
-    transform: Affine
-
-    def shows(self, there: BaseGeometry) -> bool:
-        """Tell whether the box around a place is clear."""
-        west, south, east, north = there.bounds
-        (col, row), (right, bottom) = ~self.transform @ (west, north), ~self.transform @ (east, south)
-        part = self.codes[max(int(row), 0) : int(bottom) + 1, max(int(col), 0) : int(right) + 1]
-        return bool(part.size and (part == 0).mean() > CLEAR)
-
-
-def _masks(scenes: Path, names: Iterable[str]) -> dict[str, _Mask]:
-    masks = {}
-    for name in names:
-        with rasterio.open(scenes / f"{name}-mask.tif") as file:
-            masks[name] = _Mask(file.read(1), file.transform)
-    return masks
 
 
 def _is_of(claim: scoring.Event, thing: scoring.Event) -> bool:
@@ -169,24 +119,11 @@ def things_listed(site: Site, gsd_m: float) -> list[tuple[float, bool, bool]]:
             continue
         if not scoring.could_be_seen(thing, site.times) or not scoring.lies_inside(thing, site.area):
             continue
-        if _clear_looks_of_stay(site, thing) < LEAST_STAY:
+        if not scoring.stands(thing, site.times):
             continue
         mine = [c for c in site.claims if _is_of(c, thing)]
         listed.append((thing.geometry.area, any(c.object_class == "other" for c in mine), bool(mine)))
     return listed
-
-
-def _clear_looks_of_stay(site: Site, thing: scoring.Event) -> int:
-    """Count the clear looks in which a thing stood around one of its two events."""
-    turn = [
-        t.start for t in site.others if t.geometry.equals(thing.geometry) and t.direction != thing.direction
-    ]
-    clear = [site.times[s] for s in thing.visible_in or ()]
-    if thing.direction == "appeared":
-        until = min((t for t in turn if t > thing.start), default=None)
-        return sum(thing.start <= t and (until is None or t < until) for t in clear)
-    since = max((t for t in turn if t < thing.start), default=None)
-    return sum(t < thing.start and (since is None or t >= since) for t in clear)
 
 
 def measure(test: detection.TestSet, work: Path) -> dict[str, Any]:
@@ -198,15 +135,14 @@ def measure(test: detection.TestSet, work: Path) -> dict[str, Any]:
         folder = work / f"{test.name}-{index}"
         if not (folder / "report" / "timeline.csv").is_file():
             continue
-        site = read_site(folder, options, detection.FIRST_SEED + index)
+        site = read_site(folder)
         sites += 1
         for name, n in claims_told(site).items():
             total[name] = total.get(name, 0) + n
         if options.kind == "quiet":
             for name, n in confirmed_told(site).items():
                 confirmed[name] = confirmed.get(name, 0) + n
-        if options.masks == "perfect":
-            things += things_listed(site, options.sensor.gsd_m)
+        things += things_listed(site, options.sensor.gsd_m)
     edges = (*SIZES_M2, float("inf"))
     listed = [
         {"from_m2": low, "n": len(mine), "other": sum(o for _, o, _ in mine), "any": sum(a for *_, a in mine)}

@@ -1,6 +1,7 @@
 """A rendered series as users would receive a real one: a static STAC catalog with its truth beside it."""
 
 import json
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,15 @@ from shapely.geometry import box, mapping
 from shapely.geometry.base import BaseGeometry
 
 from imagery.grid import SiteGrid, transformer, utm_epsg
-from imagery.simulation import RenderedLook, Sensor, Series, SeriesOptions, simulate_series
+from imagery.simulation import (
+    RenderedLook,
+    Sensor,
+    Series,
+    SeriesOptions,
+    Truth,
+    other_truths,
+    simulate_series,
+)
 from imagery.simulation.series import Masks, clear_share
 from pipelines.report import check_out
 
@@ -27,8 +36,9 @@ README = """RENDERED scenes, not real: made by `depotwatch simulate` (imagery/si
 
 catalog.json    static STAC catalog, one Item per look
 aoi.geojson     the site
-truth.geojson   what truly stood when (class, appeared, removed, count, height, looks in which its place was clear);
-                `scenes` says what must be added to each scene's coordinates to bring it onto the truth
+truth.geojson   what truly stood when (class, appeared, removed, count, height, looks in which its place was clear): containers,
+                berms, and as `other` what else stands up and can be taken for them; `scenes` says what must be added to each
+                scene's coordinates to bring it onto the truth
 
 Made with: depotwatch simulate {how}
 """
@@ -67,7 +77,8 @@ def write_series(seed: int, options: SeriesOptions, out: Path, how: str) -> Seri
     area = _lonlat(box(west + inset, south + inset, east - inset, north - inset), grid)
     site = {"type": "Feature", "properties": {"name": f"rendered site {seed}"}, "geometry": mapping(area)}
     _write_json(out / "aoi.geojson", site)
-    _write_json(out / "truth.geojson", _truth(series, grid, ids))
+    truths = (*series.truths, *other_truths(seed, options))
+    _write_json(out / "truth.geojson", _truth(truths, series, grid, ids))
     (out / "README.md").write_text(README.format(how=how))
     return series
 
@@ -177,11 +188,11 @@ def _item(
     }
 
 
-def _truth(series: Series, grid: SiteGrid, ids: list[str]) -> dict[str, Any]:
+def _truth(truths: Sequence[Truth], series: Series, grid: SiteGrid, ids: list[str]) -> dict[str, Any]:
     """One feature per stay of each thing: class, appeared and removed (null where outside the period)."""
     west, south, _, _ = grid.bounds
     features = []
-    for truth in series.truths:
+    for truth in truths:
         moved = shapely.transform(truth.footprint, lambda xy: xy + np.array([west, south]))
         for start, end in truth.thing.spans:
             features.append(

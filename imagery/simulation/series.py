@@ -159,8 +159,11 @@ def simulate_series(seed: int, options: SeriesOptions) -> Series:
 def other_truths(seed: int, options: SeriesOptions) -> tuple[Truth, ...]:
     """Return what stands on a site of fine pixels beside containers and berms: halls, vehicles, tanks, hay and their like.
 
-    ``Series.truths`` leaves them out, since nobody asks for them there; flat slabs, which raise nothing, are left out here too.
+    ``Series.truths`` leaves them out, since training and fitting ask for our classes alone and outlines take time; flat
+    slabs, which raise nothing, are left out here too. Coarse pixels have none: there all that comes and goes is ``truths``.
     """
+    if options.sensor.gsd_m >= COARSE_GSD_M:
+        return ()
     things = plan(
         np.random.default_rng([seed, 2]), options, look_times(np.random.default_rng([seed, 1]), options)
     )

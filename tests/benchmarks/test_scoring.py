@@ -1,19 +1,23 @@
 """The scorer is judged by hand-made cases whose answers are known."""
 
+import json
 from datetime import UTC, datetime
 
 import pytest
-from shapely.geometry import MultiPolygon, box
+from shapely.geometry import MultiPolygon, box, mapping
 
 from benchmarks.scoring import (
     Event,
+    asked_for,
     calibration_error,
     large_enough,
     lies_inside,
     matches,
     merged,
     overlap,
+    read_truth,
     score_events,
+    stands,
     summary,
     with_intervals,
     without_hidden,
@@ -160,3 +164,52 @@ def test_an_object_that_lies_mostly_outside_the_area_is_nobodys_to_find():
     area = box(0, 0, 100, 100)
     assert lies_inside(truth(box(94, 0, 104, 10)), area)
     assert not lies_inside(truth(box(96, 0, 106, 10)), area)
+
+
+# --- what else stands up: halls, tanks, lorries, class ``other`` -------------------------------------------------------
+
+AREA = box(-100, -100, 100, 100)
+
+
+def lorry(came: int, went: int, seen: tuple[str, ...] = tuple(TIMES)) -> Event:
+    return truth(box(0, 0, 12, 4), "other", day=came, visible_in=seen, stay=(DAY[came], DAY[went]))
+
+
+def test_a_thing_stands_that_two_clear_looks_show_or_the_only_one_of_a_pair():
+    assert stands(lorry(5, 13), TIMES)
+    assert not stands(lorry(5, 9), TIMES)
+    assert not stands(lorry(5, 13, ("s0", "s8", "s20")), TIMES)
+    assert stands(lorry(5, 9), {"s0": DAY[0], "s8": DAY[8]})
+
+
+def test_other_things_are_asked_for_where_they_stood_and_were_clear_on_either_side():
+    standing, passing = lorry(5, 20), lorry(5, 9)
+    unseen = lorry(5, 20, ("s8", "s12", "s16"))
+    asked = asked_for([standing, passing, unseen], AREA, TIMES, 0.5, classless=False)
+    assert (asked.seen, asked.hidden, asked.hidden_others) == ([standing], [], [unseen])
+
+
+def test_a_hidden_other_thing_excuses_a_claim_that_names_nothing_and_no_claim_that_names_it():
+    asked = asked_for([lorry(5, 20, ("s8", "s12", "s16"))], AREA, TIMES, 0.5, classless=False)
+    named, unnamed, elsewhere = (
+        claim(box(0, 0, 12, 4)), claim(box(0, 0, 12, 4), "other"), claim(box(50, 0, 62, 4), "other"),
+    )  # fmt: skip
+    assert asked.without_hidden([named, unnamed, elsewhere]) == [named, elsewhere]
+
+
+def test_where_places_are_scored_nobody_asks_for_other_things_and_claims_of_them_are_left_out():
+    container = truth(box(50, 0, 62, 4), visible_in=tuple(TIMES))
+    asked = asked_for([lorry(5, 20), lorry(5, 9), container], AREA, TIMES, 3.0, classless=True)
+    assert asked.seen == [container]
+    on_it = claim(box(0, 0, 12, 4))
+    assert asked.without_hidden([on_it]) == []
+    coarse = truth(box(0, 0, 40, 40), "other", visible_in=tuple(TIMES))
+    assert asked_for([coarse], AREA, TIMES, 10.0, classless=True).seen == [coarse]
+
+
+def test_truth_tells_from_when_until_when_an_object_stood(tmp_path):
+    said = {"class": "other", "appeared": "2024-05-06T10:00:00Z", "removed": None, "visible_in": ["s0", "s8"]}
+    feature = {"type": "Feature", "properties": said, "geometry": mapping(box(0, 0, 12, 4))}
+    (tmp_path / "truth.geojson").write_text(json.dumps({"features": [feature]}))
+    (event,) = read_truth(tmp_path / "truth.geojson", lambda place: place)
+    assert (event.start, event.stay, event.visible_in) == (DAY[5], (DAY[5], None), ("s0", "s8"))

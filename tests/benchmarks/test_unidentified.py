@@ -1,4 +1,4 @@
-"""What claims of class other are of, on rendered sites whose other things are looked up by their seed."""
+"""What claims of class other are of, on rendered sites whose truth tells of other things too."""
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -21,8 +21,12 @@ TIMES = {f"s{day}": on(day) for day in (0, 10, 20, 30, 40)}
 HALL = box(20, 20, 40, 30)
 
 
-def thing(direction: str, day: int, seen: tuple[str, ...] = tuple(TIMES)) -> Event:
-    return Event("other", direction, HALL, on(day), on(day), visible_in=seen)
+def hall(came: int, went: int, seen: tuple[str, ...] = tuple(TIMES)) -> list[Event]:
+    """The two events of a hall that stood from one day to another."""
+    return [
+        Event("other", direction, HALL, on(day), on(day), visible_in=seen, stay=(on(came), on(went)))
+        for direction, day in (("appeared", came), ("removed", went))
+    ]
 
 
 def claim(kind: str, direction: str, place, first: int, last: int) -> Event:
@@ -42,7 +46,7 @@ def test_a_claim_is_of_what_came_there_in_that_interval_and_of_nothing_else():
         claim("other", "removed", box(60, 60, 70, 63), 20, 30),
         claim("berm", "appeared", HALL, 10, 20),
     ]
-    told = unidentified.claims_told(site(claims, [thing("appeared", 15)], [container]))
+    told = unidentified.claims_told(site(claims, hall(15, 99)[:1], [container]))
     assert told == {"claims": 4, "other things": 1, "our classes": 1, "nothing": 2, "outline fits": 1}
 
 
@@ -53,31 +57,29 @@ def test_what_is_confirmed_in_a_quiet_site_is_told_apart_by_what_was_there():
     never = replace(claim("other", "removed", box(60, 60, 80, 70), 30, 40), status="closed")
     listed = claim("container", "appeared", HALL, 10, 20)
     told = unidentified.confirmed_told(
-        site([*went, never, replace(listed, status="first")], [thing("removed", 35)])
+        site([*went, never, replace(listed, status="first")], hall(-99, 35)[1:])
     )
     assert told == {"claims": 3, "as told": 1, "misnamed": 1, "nothing": 1}
 
 
 def test_only_things_that_stood_in_two_clear_looks_and_were_clear_on_either_side_are_asked_for():
-    both = [thing("appeared", 15), thing("removed", 35)]
     claims = [claim("container", "removed", HALL, 30, 40)]
-    assert unidentified.things_listed(site(claims, both), 0.5) == [
+    assert unidentified.things_listed(site(claims, hall(15, 35)), 0.5) == [
         (200.0, False, False),
         (200.0, False, True),
     ]
-    once = [thing("appeared", 15), thing("removed", 25)]
-    assert unidentified.things_listed(site([], once), 0.5) == []
-    hidden = [thing("appeared", 15, ("s20", "s30", "s40"))]
-    assert unidentified.things_listed(site([], hidden), 0.5) == []
+    assert unidentified.things_listed(site([], hall(15, 25)), 0.5) == []
+    assert unidentified.things_listed(site([], hall(15, 99, ("s20", "s30", "s40"))), 0.5) == []
 
 
-def test_the_renderer_tells_of_its_other_things_without_rendering_and_leaves_them_out_of_its_truth():
+def test_the_renderer_tells_of_its_other_things_without_rendering_and_leaves_them_out_of_its_series():
     options = SeriesOptions(extent_m=150.0, sensor=Sensor(1.0), looks=2)
     others = other_truths(7, options)
     assert others
     assert all(truth.thing.kind == "other" and truth.footprint.area > 0 for truth in others)
     numbers = {truth.thing.number for truth in simulate_series(7, options).truths}
     assert numbers.isdisjoint(truth.thing.number for truth in others)
+    assert other_truths(7, SeriesOptions(extent_m=1000.0, sensor=Sensor(10.0), looks=2)) == ()
 
 
 def test_sets_of_our_renderer_keep_their_options():

@@ -9,7 +9,7 @@ import pytest
 import rasterio
 from shapely.geometry import shape
 
-from imagery.simulation import Sensor, SeriesOptions
+from imagery.simulation import Sensor, SeriesOptions, other_truths
 from pipelines.simulate import write_series
 
 OPTIONS = SeriesOptions(extent_m=80, looks=2, clouds=0.4, sensor=Sensor(1.0, bands=("red", "nir")))
@@ -47,8 +47,20 @@ def test_truth_names_every_scene_and_lies_on_the_site(folder: Path) -> None:
     assert truth["features"]
     for feature in truth["features"]:
         assert shape(feature["geometry"]).distance(site) < 1e-3
-        assert feature["properties"]["class"] in {"container", "berm"}
+        assert feature["properties"]["class"] in {"container", "berm", "other"}
         assert set(feature["properties"]["visible_in"]) <= set(truth["scenes"])
+
+
+def test_what_else_stands_up_is_in_the_truth_with_its_stay_and_the_looks_that_show_it(folder: Path) -> None:
+    told = json.loads((folder / "truth.geojson").read_text())["features"]
+    others = [f for f in told if f["properties"]["class"] == "other"]
+    expected = [(t, span) for t in other_truths(5, OPTIONS) for span in t.thing.spans]
+    assert len(others) == len(expected) > 0
+    for feature, (truth, (came, went)) in zip(others, expected, strict=True):
+        said = feature["properties"]
+        assert said["object"] == truth.thing.number
+        assert (said["appeared"] is None, said["removed"] is None) == (came is None, went is None)
+        assert (said["count"], said["height_m"]) == (None, round(truth.height_m, 2))
 
 
 def test_the_folder_says_that_nothing_in_it_is_real(folder: Path) -> None:
