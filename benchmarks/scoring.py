@@ -10,9 +10,10 @@ Rules. Objects of one class and direction, and one time in the truth, closer tha
 group is taken apart first. A
 prediction matches where its intersection over union with the truth reaches 0.3 or 0.5; berms are widened by 3 m on both
 sides first, since their foot is a matter of opinion. Each truth and each prediction matches once, best overlap first.
-Unmatched predictions are false alarms; *clean* ones touch no true change of any class. What was clear in no look on one
-side of its time could not be seen: it is no miss, and a claim that touches it no false alarm. The same holds at pixels of 8 m
-and more for what covers less than 120 m2 (TARGETS section 2: fewer than about four containers). Truth of class ``other`` is
+Unmatched predictions are false alarms; *clean* ones touch no true change of any class. Truth ends at the site's edge, as reports
+do; what lies outside it by half or more is nobody's to find. What no clear look shows standing, or none shows absent before it
+came or after it went, could not be seen: it is no miss, and a claim that touches it no false alarm. The same holds at pixels of
+8 m and more for what covers less than 120 m2 (TARGETS section 2: fewer than about four containers). Truth of class ``other`` is
 what else stands up. It is asked for where it stood in two clear looks at least (one shows a vehicle), and excuses no claim of
 another class; where finer pixels than 8 m are scored as places, nobody asks for it and a claim that touches it is left out, neither
 right nor wrong. Intervals are bootstrapped by site, never by object.
@@ -563,10 +564,17 @@ def asked_for(
         if not (id(true) in large and could_be_seen(true, times) and lies_inside(true, area)):
             (asked.hidden_others if structure else asked.hidden).append(true)
         elif not structure:
-            asked.seen.append(true)
+            asked.seen.append(within(true, area))
         elif stands(true, times):
-            (asked.hidden if classless else asked.seen).append(true)
+            (asked.hidden if classless else asked.seen).append(within(true, area))
     return asked
+
+
+def within(truth: Event, area: BaseGeometry) -> Event:
+    """Return what of a true change lies in an area, uncounted where that is not the whole: a report ends at the site's edge."""
+    if truth.geometry.within(area):
+        return truth
+    return replace(truth, geometry=truth.geometry.intersection(area), count=None)
 
 
 def stands(truth: Event, times: dict[str, datetime]) -> bool:
@@ -599,11 +607,21 @@ def lies_inside(truth: Event, area: BaseGeometry) -> bool:
 
 
 def could_be_seen(truth: Event, times: dict[str, datetime]) -> bool:
-    """Whether a place was clear in a used look on either side of its time; True where the truth does not say."""
+    """Whether used looks showed a place clear before and after its time, one of them with the object there.
+
+    What came and went between two clear looks was there for nobody. True where the truth does not say.
+    """
     if truth.visible_in is None:
         return True
+    came, went = truth.stay
     clear = [times[s] for s in truth.visible_in if s in times]
-    return any(t < truth.start for t in clear) and any(t >= truth.start for t in clear)
+    before = [t for t in clear if t < truth.start]
+    after = [t for t in clear if t >= truth.start]
+    if truth.direction == "removed":
+        before = [t for t in before if came is None or t >= came]
+    else:
+        after = [t for t in after if went is None or t < went]
+    return bool(before and after)
 
 
 def without_hidden(claims: Sequence[Event], hidden: Sequence[Event], truths: Sequence[Event]) -> list[Event]:

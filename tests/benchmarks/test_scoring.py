@@ -10,6 +10,7 @@ from benchmarks.scoring import (
     Event,
     asked_for,
     calibration_error,
+    could_be_seen,
     large_enough,
     lies_inside,
     matches,
@@ -205,6 +206,30 @@ def test_where_places_are_scored_nobody_asks_for_other_things_and_claims_of_them
     assert asked.without_hidden([on_it]) == []
     coarse = truth(box(0, 0, 40, 40), "other", visible_in=tuple(TIMES))
     assert asked_for([coarse], AREA, TIMES, 10.0, classless=True).seen == [coarse]
+
+
+def test_what_stood_only_between_two_clear_looks_was_there_for_nobody():
+    def could(direction: str, day: int, stay: tuple[int | None, int | None], seen: tuple[str, ...]) -> bool:
+        came, went = (None if d is None else DAY[d] for d in stay)
+        event = truth(
+            box(0, 0, 12, 3), direction=direction, day=day, visible_in=seen, stay=(came, went)
+        )  # fmt: skip
+        return could_be_seen(event, TIMES)
+
+    for direction, day in (("appeared", 9), ("removed", 17)):
+        assert could(direction, day, (9, 17), ("s4", "s12", "s20"))
+        assert not could(direction, day, (9, 17), ("s0", "s4", "s20", "s24"))
+    assert could("appeared", 9, (9, None), ("s4", "s20"))
+    assert not could("appeared", 9, (9, 17), ("s12", "s20"))
+    assert not could("removed", 17, (None, 17), ("s4", "s12"))
+
+
+def test_truth_ends_at_the_sites_edge_and_is_counted_only_where_all_of_it_is_inside():
+    inside, across = truth(box(0, 0, 12, 3), count=(4, 4, 4)), truth(box(95, 0, 103, 10), count=(4, 4, 4))
+    outside = truth(box(98, 20, 110, 23))
+    asked = asked_for([inside, across, outside], AREA, TIMES, 0.5, classless=False)
+    assert [(t.geometry.area, t.count) for t in asked.seen] == [(36.0, (4, 4, 4)), (50.0, None)]
+    assert asked.hidden == [outside]
 
 
 def test_truth_tells_from_when_until_when_an_object_stood(tmp_path):
