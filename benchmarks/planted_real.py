@@ -22,17 +22,17 @@ from PIL import Image
 from scipy import ndimage
 
 from benchmarks.scoring import overlap
-from imagery.calibration import stored_verifier
-from imagery.changes import Change, Direction, LookEvidence
-from imagery.detection import DetectionOptions, judged_candidates, look_evidence, one_class_per_place
+from imagery.changes import Change, Direction, LookEvidence, ObjectClass
+from imagery.detection import DetectionOptions, find_changes, look_evidence
 from imagery.evidence.network import PresenceNetwork
 from imagery.grid import SiteGrid
 from imagery.look import Look
 from imagery.planting import FINE_PATTERNS, Planting, choose_places, free_ground, plant, tone_of
 from imagery.scene import Sun
+from pipelines.parameters import Parameters
 
 GSD_M, RESIDUAL_M, EDGE_M = 0.5, 0.15, 8.0
-LEAST_IOU, LEAST_CONFIDENCE = 0.25, 0.5
+LEAST_IOU = 0.25
 GROUND_PER_OBJECT_M2 = 4000.0
 FIRST, APART = datetime(2023, 3, 1, tzinfo=UTC), timedelta(days=60)
 Picture = NDArray[np.float32]
@@ -102,13 +102,12 @@ def _read(path: Path) -> Picture:
 
 def run(case: Case) -> Outcome:
     """Look at a case bare and with objects planted."""
-    network = PresenceNetwork.load()
     looks = looks_of(case)
     grid = looks[0].grid
     inside = np.ones(grid.shape, bool)
     edge = round(EDGE_M / GSD_M)
     inside[:edge], inside[-edge:], inside[:, :edge], inside[:, -edge:] = False, False, False, False
-    bare = _evidence(case, looks, network)
+    bare = _evidence(case, looks)
     since = looks[len(looks) // 2].t_utc - APART / 2
     rng = np.random.default_rng(zlib.crc32(case.name.encode()))
     patterns = [FINE_PATTERNS[k] for k in rng.permutation(len(FINE_PATTERNS))] * 2
@@ -118,15 +117,18 @@ def run(case: Case) -> Outcome:
     plantings = tuple(replace(planting, since=since) for planting in plantings)
     planted = [_with(look, plantings, since, removed=case.removed) for look in looks]
     wanted = Direction.REMOVED if case.removed else Direction.APPEARED
-    claims = [c for c in _listed(_evidence(case, planted, network), inside) if c.direction is wanted]
+    claims = [c for c in _listed(case, planted, inside) if c.direction is wanted]
     objects = tuple(
         (p.pattern.name, str(p.pattern.object_class), any(_is(p, claim) for claim in claims))
         for p in plantings
     )
-    return Outcome(case, objects, tuple(str(c.object_class) for c in _listed(bare, inside)), grid.area_km2)
+    return Outcome(
+        case, objects, tuple(str(c.object_class) for c in _listed(case, looks, inside)), grid.area_km2
+    )
 
 
-def _evidence(case: Case, looks: Sequence[Look], network: PresenceNetwork) -> list[LookEvidence]:
+def _evidence(case: Case, looks: Sequence[Look]) -> list[LookEvidence]:
+    network = PresenceNetwork.load()
     return [
         look_evidence(
             look if case.sun_known else replace(look, sun=None),
@@ -145,12 +147,14 @@ def _with(look: Look, plantings: Sequence[Planting], since: datetime, *, removed
     return replace(made, t_utc=look.t_utc)
 
 
-def _listed(evidence: Sequence[LookEvidence], inside: NDArray[np.bool_]) -> list[Change]:
+def _listed(case: Case, looks: Sequence[Look], inside: NDArray[np.bool_]) -> list[Change]:
     """Return containers and banks that a report would list."""
-    options = DetectionOptions(min_confidence=0.0, keep_to_limits=False)
-    found = [judged.change for judged in judged_candidates(evidence, inside, options, stored_verifier())]
-    kept = one_class_per_place([c for c in found if c.confidence >= LEAST_CONFIDENCE])
-    return [c for c in kept if str(c.object_class) != "other"]
+    least = {kind: Parameters().least_confidence(kind, sunless=not case.sun_known) for kind in ObjectClass}
+    options = DetectionOptions(min_confidence=min(least.values()), keep_to_limits=False)
+    found = find_changes(_evidence(case, looks), inside, options).changes
+    return [
+        c for c in found if c.object_class is not ObjectClass.OTHER and c.confidence >= least[c.object_class]
+    ]
 
 
 def _is(planting: Planting, claim: Change) -> bool:
