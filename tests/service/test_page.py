@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 from starlette.testclient import TestClient
 
+from imagery.calibration import PRIOR, stored_verifier
+from imagery.timeseries.disturbances import WEIGHTS
 from service.api.page import STATIC, prefers_page
 
 BROWSER = "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,*/*;q=0.8"
@@ -129,6 +131,18 @@ def test_a_forecast_judges_like_a_submission_and_keeps_nothing(lite_client: Test
         ]
         is True
     )
+
+
+def test_every_number_that_speaks_for_a_change_has_words_on_the_page() -> None:
+    words = (WEB / "src" / "words.ts").read_text()
+    said = set(
+        re.findall(r'^  "?([a-z ]+)"?: "', words[words.index("EVIDENCE") :].split("};")[0], re.MULTILINE)
+    )
+    judges = [judge for verifier in (PRIOR, stored_verifier()) for judge in verifier.judges.values()]
+    fine = {name for judge in judges for name in judge.names if name is not None} | {"there"}
+    coarse = {name for weights in WEIGHTS.values() for name in weights} | {"once"}
+    assert fine | coarse <= said
+    assert any("Looks like one" in path.read_text() for path in STATIC.rglob("*.js"))
 
 
 if NODE:  # The built files are committed so that nobody needs Node; where it is, they are compared with the sources.

@@ -78,6 +78,17 @@ export const EVIDENCE: Record<string, string> = {
   light: "Sun across its flanks",
   pixel: "Pixel size",
   looks: "Number of looks",
+  appearance: "Looks like one, against what was there before",
+  there: "Something that stands up came or went there",
+  base: "Before anything is known of it",
+  rarity: "Changed more than nearly all of the site",
+  "stands out": "Differs from its surroundings only on one side",
+  "one date": "Shown by one date only",
+  "third date": "Shown by a third date",
+  extent: "Area",
+  wide: "Wider than such changes are",
+  sun: "Does not come and go with the sun",
+  vegetation: "Green on one side, as fields are",
 };
 
 export function className(kind: string, many = false): string {
