@@ -189,8 +189,7 @@ def run_set(
         scenes, report = work / name / "scenes", work / name / "report"
         seed = FIRST_SEED + index
         try:
-            if not (scenes / "truth.geojson").is_file():
-                test.make(scenes, seed)
+            _make(test, scenes, seed)
             truth, aoi = scenes / "truth.geojson", scenes / "aoi.geojson"
             if not (rescore and (report / "timeline.csv").is_file()):
                 _clear(report)
@@ -213,9 +212,14 @@ def run_set(
 def make_scenes(test: TestSet, sites: int, work: Path) -> None:
     """Render the scenes of one set ahead of the run that looks at them."""
     for index in range(sites):
-        scenes = work / f"{test.name}-{index}" / "scenes"
-        if not (scenes / "truth.geojson").is_file():
-            test.make(scenes, FIRST_SEED + index)
+        _make(test, work / f"{test.name}-{index}" / "scenes", FIRST_SEED + index)
+
+
+def _make(test: TestSet, scenes: Path, seed: int) -> None:
+    """Render a site unless it is there; what an interrupted run left is made again (the truth is written last)."""
+    if not (scenes / "truth.geojson").is_file():
+        _clear(scenes)
+        test.make(scenes, seed)
 
 
 def merge_results(parts: Sequence[Path], path: Path) -> None:
@@ -237,7 +241,7 @@ def _one_line(outcome: Outcome) -> str:
 
 
 def _clear(folder: Path) -> None:
-    """Empty a report folder of ours, so that it can be written again."""
+    """Remove a folder of ours, so that it can be written again."""
     import shutil
 
     if folder.is_dir():
