@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imagery.appearance import appearance
-from imagery.calibration import PRIOR, Verifier, log_odds, stored_verifier, within_budget
+from imagery.calibration import PRIOR, Verifier, stored_verifier, within_budget
 from imagery.candidates import Candidate, CandidateOptions, find_candidates
 from imagery.changes import (
     LOG_ODDS_STEP,
@@ -59,8 +59,6 @@ PHYSICAL_CLASSES = (ObjectClass.CONTAINER, ObjectClass.BERM)
 # Two classes claimed for one place at one time: the likelier one is kept where they share so much of the other's area.
 _SAME_PLACE = 0.3
 _LIKELY, _BOXES_ON_BANK = 0.5, 0.15
-# Structure is called containers where these are taken for likely enough; how often that name is right.
-_NAMED_FROM, _NAME_RIGHT = 0.1, 0.6
 _EVIDENCE_CAP = 15.0
 _LEAST_POSTERIOR = 0.08
 _MARGIN_M = 12.0
@@ -221,15 +219,11 @@ def find_changes(
     warnings += _sight_warnings(looks, aoi_mask)
     series = _Series(looks, aoi_mask, options, verifier)
     listed: list[tuple[Change, Change]] = []
-    others = [j.change for j in series.judged(ObjectClass.OTHER) if j.change.confidence >= least]
-    called: list[Change] = []
-    for kind in (ObjectClass.CONTAINER, ObjectClass.BERM):
+    for kind in ObjectClass:
         for found in series.judged(kind):
-            change, same = named(as_identified(found.change, found.values), others, least)
-            if change.confidence >= least:
-                called += same
+            if found.change.confidence >= least:
+                change = as_identified(found.change, found.values)
                 listed.append((change, series.redrawn(change, found)))
-    listed += [(other, other) for other in others if not any(other is one for one in called)]
     first = one_class_per_place([change for change, _ in listed])
     kept = [redrawn for change, redrawn in listed if any(change is one for one in first)]
     kept.sort(key=_order)
@@ -277,42 +271,6 @@ def as_identified(change: Change, values: Mapping[str, float]) -> Change:
     """
     named = change.object_class is not ObjectClass.CONTAINER or change.gsd_m <= COUNTABLE_GSD_M
     return change if named or values["rival"] >= 0.0 else replace(change, object_class=ObjectClass.OTHER)
-
-
-def named(change: Change, others: Sequence[Change], least: float) -> tuple[Change, list[Change]]:
-    """Return containers as sure as the structure at their place makes them, and the structure that this names.
-
-    A detector that sees one look takes closed rows for roofs, and what tells whether structure came or went at all asks no more.
-    Roofs are hardly ever taken for containers, so a small confidence in containers is enough for the name. They are then as sure
-    as the structure is and the name is right, and never confirmed by that: their status stays. ``least`` is the confidence
-    below which nothing is listed: what would be lost under another name keeps its own.
-    """
-    if change.object_class is not ObjectClass.CONTAINER or change.gsd_m > COUNTABLE_GSD_M:
-        return change, []
-    if change.confidence < _NAMED_FROM:
-        return change, []
-    same = [
-        other
-        for other in others
-        if other.confidence * _NAME_RIGHT >= least
-        and _at_one_time(change, other)
-        and _iou(change, other) >= _SAME_PLACE
-    ]
-    confidence = _NAME_RIGHT * max((other.confidence for other in same), default=0.0)
-    return _as_sure(change, confidence), same
-
-
-def _as_sure(change: Change, confidence: float) -> Change:
-    """Return a change with at least a confidence; what that added is told with what speaks for it."""
-    if confidence <= change.confidence:
-        return change
-    added = log_odds(confidence) - log_odds(change.confidence)
-    return replace(change, confidence=confidence, evidence=(*change.evidence, ("there", added)))
-
-
-def _iou(change: Change, other: Change) -> float:
-    shared = change.footprint.intersection(other.footprint).area
-    return float(shared / max(change.footprint.area + other.footprint.area - shared, 1e-9))
 
 
 def shows(look: LookEvidence, kind: ObjectClass, options: DetectionOptions) -> bool:

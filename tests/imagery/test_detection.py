@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from imagery.calibration import PRIOR, log_odds, logistic
+from imagery.calibration import PRIOR
 from imagery.changes import (
     LOG_ODDS_STEP,
     UNSEEN,
@@ -26,7 +26,6 @@ from imagery.detection import (
     as_identified,
     find_changes,
     look_evidence,
-    named,
     one_class_per_place,
 )
 from imagery.grid import SiteGrid
@@ -338,36 +337,6 @@ def test_what_coarse_pixels_take_for_something_else_is_told_as_not_identified() 
     assert as_identified(coarse, {"rival": -0.4}) == replace(coarse, object_class=ObjectClass.OTHER)
     assert as_identified(coarse, {"rival": 0.4}) == coarse
     assert as_identified(container, {"rival": -0.4}) == container
-
-
-def test_structure_is_called_containers_where_these_are_taken_for_likely_enough() -> None:
-    box = replace(
-        find_changes(series([CONTAINER_BOX], 8), EVERYWHERE).changes[0], confidence=0.2, evidence=(("peak", -1.4),)
-    )  # fmt: skip
-    there = replace(box, object_class=ObjectClass.OTHER, footprint=box.footprint.buffer(1.0), confidence=0.9)
-    change, same = named(box, [there], 0.4)
-    assert same == [there]
-    assert (change.object_class, change.status) == (ObjectClass.CONTAINER, box.status)
-    assert box.confidence < change.confidence < there.confidence
-    added = dict(change.evidence)["there"]
-    assert logistic(log_odds(box.confidence) + added) == pytest.approx(change.confidence)
-    sure = replace(box, confidence=0.85)
-    assert named(sure, [there], 0.4) == (sure, [there])
-
-
-def test_structure_keeps_its_own_name_where_containers_are_not_or_would_be_lost() -> None:
-    box = replace(find_changes(series([CONTAINER_BOX], 8), EVERYWHERE).changes[0], confidence=0.2)
-    there = replace(box, object_class=ObjectClass.OTHER, confidence=0.9)
-    hall = replace(there, footprint=box.footprint.buffer(12.0))
-    gone = replace(there, direction=Direction.REMOVED)
-    assert named(box, [hall, gone], 0.4) == (box, [])
-    assert named(box, [replace(there, confidence=0.6)], 0.4) == (box, [])
-    for unlikely in (
-        replace(box, confidence=0.05),
-        replace(box, gsd_m=1.5),
-        replace(box, object_class=ObjectClass.BERM),
-    ):
-        assert named(unlikely, [there], 0.4) == (unlikely, [])
 
 
 def test_one_place_is_told_once_as_not_identified() -> None:

@@ -79,7 +79,6 @@ export const EVIDENCE: Record<string, string> = {
   pixel: "Pixel size",
   looks: "Number of looks",
   appearance: "Looks like one, against what was there before",
-  there: "Something that stands up came or went there",
   base: "Before anything is known of it",
   rarity: "Changed more than nearly all of the site",
   "stands out": "Differs from its surroundings only on one side",
