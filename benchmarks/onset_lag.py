@@ -79,9 +79,7 @@ def courses(runs: Sequence[Analysis], scenes: Path, *, classless: bool) -> list[
     inside = project(area)
     times = {look.scene.id: look.scene.t_utc for look in last.looks}
     told = scoring.read_truth(scenes / "truth.geojson", project, _reference(last))
-    if (
-        not classless
-    ):  # how soon containers and banks are told; what else stands up only names what claims are of
+    if not classless:  # containers and banks alone
         told = [t for t in told if t.object_class != "other"]
     can = scoring.asked_for(told, inside, times, last.grid.gsd_m, classless=classless)
     offsets = json.loads((scenes / "truth.geojson").read_text()).get("scenes", {})
