@@ -35,7 +35,7 @@ SIZES_M2 = (25.0, 100.0, 300.0)
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """One site as claimed and as rendered, in metres: what came or went of class ``other``, and of our classes."""
+    """One site as claimed and as rendered, in metres: what came or went of class ``other``, piece by piece, and of our classes."""
 
     claims: list[scoring.Event]
     others: list[scoring.Event]
@@ -54,7 +54,7 @@ def read_site(folder: Path) -> Site:
     truths = scoring.read_truth(scenes / "truth.geojson", project, scoring.reference_scene(report))
     return Site(
         scoring.read_claims(report / "changes.geojson", project),
-        [t for t in truths if t.object_class == "other"],
+        [part for t in truths if t.object_class == "other" for part in scoring.parts_of(t)],
         [t for t in truths if t.object_class != "other"],
         project(area),
         scoring.scene_times(report),
