@@ -229,6 +229,8 @@ def real_ground(rng: np.random.Generator, side_m: float, step_m: float) -> Groun
         *((p, (0.5, 0.5)) for p in sorted(REAL.glob("pytorch_change_models_demo/**/*.png"))),
         *((p, (0.5, 0.5)) for p in sorted(REAL.glob("xbd_hurricane_matthew/**/*.png"))),
     ]
+    if not sources:
+        raise FileNotFoundError(f"no real pictures lie in {REAL}, which real backgrounds are cut from")
     path, (row_m, col_m) = sources[rng.integers(len(sources))]
     image = _picture(path)
     n = round(side_m / step_m)
