@@ -117,14 +117,13 @@ def run(case: Case) -> Outcome:
     plantings = tuple(replace(planting, since=since) for planting in plantings)
     planted = [_with(look, plantings, since, removed=case.removed) for look in looks]
     wanted = Direction.REMOVED if case.removed else Direction.APPEARED
-    claims = [c for c in _listed(case, planted, inside) if c.direction is wanted]
+    claims = [c for c in _listed(case, _evidence(case, planted), inside) if c.direction is wanted]
     objects = tuple(
         (p.pattern.name, str(p.pattern.object_class), any(_is(p, claim) for claim in claims))
         for p in plantings
     )
-    return Outcome(
-        case, objects, tuple(str(c.object_class) for c in _listed(case, looks, inside)), grid.area_km2
-    )
+    false = tuple(str(c.object_class) for c in _listed(case, bare, inside))
+    return Outcome(case, objects, false, grid.area_km2)
 
 
 def _evidence(case: Case, looks: Sequence[Look]) -> list[LookEvidence]:
@@ -147,11 +146,11 @@ def _with(look: Look, plantings: Sequence[Planting], since: datetime, *, removed
     return replace(made, t_utc=look.t_utc)
 
 
-def _listed(case: Case, looks: Sequence[Look], inside: NDArray[np.bool_]) -> list[Change]:
+def _listed(case: Case, evidence: Sequence[LookEvidence], inside: NDArray[np.bool_]) -> list[Change]:
     """Return containers and banks that a report would list."""
     least = {kind: Parameters().least_confidence(kind, sunless=not case.sun_known) for kind in ObjectClass}
     options = DetectionOptions(min_confidence=min(least.values()), keep_to_limits=False)
-    found = find_changes(_evidence(case, looks), inside, options).changes
+    found = find_changes(evidence, inside, options).changes
     return [
         c for c in found if c.object_class is not ObjectClass.OTHER and c.confidence >= least[c.object_class]
     ]

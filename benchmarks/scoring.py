@@ -105,6 +105,10 @@ def moment(text: str) -> datetime:
     return datetime.fromisoformat(text.replace("Z", "+00:00"))
 
 
+def _moment_told(text: Any) -> datetime | None:
+    return None if text is None else moment(str(text))
+
+
 def to_metres(longitude: float, latitude: float) -> Callable[[BaseGeometry], BaseGeometry]:
     """Return a projection of EPSG:4326 geometries to the UTM zone of a place."""
     zone = min(int((longitude + 180.0) // 6.0) + 1, 60)
@@ -142,12 +146,9 @@ def read_truth(
         amount = None if count is None else (float(count), float(count), float(count))
         visible = said.get("visible_in")
         seen_in = None if visible is None else tuple(visible)
-        came, went = (
-            None if (at := said.get(key)) is None else moment(str(at)) for key in ("appeared", "removed")
-        )
+        came, went = (_moment_told(said.get(key)) for key in ("appeared", "removed"))
         if "direction" in said:
-            at = said.get("time") or said.get("onset")
-            times = [(str(said["direction"]), None if at is None else moment(str(at)))]
+            times = [(str(said["direction"]), _moment_told(said.get("time") or said.get("onset")))]
         else:
             times = [("appeared", came), ("removed", went)]
         for direction, when in times:

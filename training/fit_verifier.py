@@ -59,7 +59,7 @@ BOOSTING = {
 # Half of what judges is not told what another fitted part says of a candidate's looks: that part knows this renderer, and on
 # another one is less sure of what is there.
 UNTOLD = ((), ("appearance",))
-# The renderer has no truth for structures of no known class: they are judged like containers of any shape and look.
+# Structures of no known class are judged like containers of any shape and look: no truth of their own is asked for here.
 UNTOLD_OF_OTHERS = (("appearance", "fill", "length", "size", "width"),)
 MATCH_IOU = 0.25
 MERGE_M = 1.5

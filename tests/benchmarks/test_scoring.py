@@ -211,9 +211,7 @@ def test_where_places_are_scored_nobody_asks_for_other_things_and_claims_of_them
 def test_what_stood_only_between_two_clear_looks_was_there_for_nobody():
     def could(direction: str, day: int, stay: tuple[int | None, int | None], seen: tuple[str, ...]) -> bool:
         came, went = (None if d is None else DAY[d] for d in stay)
-        event = truth(
-            box(0, 0, 12, 3), direction=direction, day=day, visible_in=seen, stay=(came, went)
-        )  # fmt: skip
+        event = truth(box(0, 0, 12, 3), direction=direction, day=day, visible_in=seen, stay=(came, went))
         return could_be_seen(event, TIMES)
 
     for direction, day in (("appeared", 9), ("removed", 17)):
