@@ -1,9 +1,9 @@
 """Fit what ``imagery.calibration`` reads: how a look's evidence weighs, and how candidates become confidences.
 
-    python -m training.fit_verifier --pool FOLDER [--sites N] [--workers 2] [--real LIST.json] [--out verifier.json]
+    python -m training.fit_verifier --pool FOLDER [--sites N] [--drawn N] [--workers 2] [--real LIST.json] [--out verifier.json]
 
-Sites are rendered with seeds that no network was trained on, seen through the shipped network, and kept in the pool
-folder as evidence. Then: (1) per class the gain and zero of one look's pooled log-odds, from the true objects with and
+Sites are rendered with seeds that no network was trained on, others drawn by ``training.compositor``; all are seen through the
+shipped network, and kept in the pool folder as evidence. Then: (1) per class the gain and zero of one look's pooled log-odds, from the true objects with and
 without; (2) small trees, boosted, monotone where physics gives a sign, straightened on sites left out; (3) operating
 points and reliability by leave-sites-out. ``--real`` names pairs of real images of places without
 containers or banks that changed: what is claimed of those classes there counts as false, at a weight of its own.
@@ -38,9 +38,10 @@ from imagery.evidence.network import PresenceNetwork
 from imagery.grid import SiteGrid
 from imagery.look import Look
 from imagery.observability import ObservationState
-from imagery.simulation import RenderedLook, SeriesOptions, simulate_series
+from imagery.simulation import RenderedLook, SeriesOptions, other_truths, simulate_series
+from training.compositor import SOUTH, WEST, drawn_site
 
-SEED = 760_000
+SEED, DRAWN_SEED = 760_000, 820_000
 CLASSES = ("container", "berm", "other")
 BAND_SETS = (("blue", "green", "red", "nir"), ("blue", "green", "red"), ("pan",))
 # What a candidate is judged by, and the sign that physics gives it: 1 speaks for it, -1 against it, 0 either way.
@@ -128,7 +129,7 @@ def options_of(seed: int) -> SeriesOptions:
 def look_of(rendered: RenderedLook, options: SeriesOptions, rng: np.random.Generator) -> Look:
     """Place a rendered look where it belongs, but for the error registration leaves."""
     gsd, side = options.sensor.gsd_m, len(rendered.mask)
-    grid = SiteGrid(32633, 500000.0, 5500000.0 + options.extent_m, gsd, side, side)
+    grid = SiteGrid(32633, WEST, SOUTH + options.extent_m, gsd, side, side)
     east, north = np.array(rendered.shift_m) / gsd + rng.normal(0, 0.15, 2)
     image = np.stack(
         [
@@ -169,13 +170,32 @@ def rendered_site(seed: int, folder: Path) -> Path:
         rng = np.random.default_rng([seed, 10])
         looks = [look_of(rendered, options, rng) for rendered in series.looks]
         things = [
-            TrueEvent(t.thing.kind, translate(t.footprint, 500000.0, 5500000.0), t.thing.spans)
-            for t in series.truths
+            TrueEvent(t.thing.kind, translate(t.footprint, WEST, SOUTH), t.thing.spans)
+            for t in (*series.truths, *other_truths(seed, options))
         ]
-        kept = target.with_suffix(".part")
-        kept.write_bytes(pickle.dumps((looks, things), protocol=5))
-        kept.replace(target)
+        _keep(target, looks, things)
     return target
+
+
+def drawn_in_pool(seed: int, folder: Path) -> Path:
+    """Draw a plainer site, keep its looks in the pool, and return where."""
+    target = folder / f"drawn_{seed}.looks"
+    if not target.exists():
+        site = drawn_site(seed)
+        things = [
+            TrueEvent(t.kind, translate(t.footprint, WEST, SOUTH), (site.stay(t),))
+            for t in site.things
+            if t.kind in CLASSES
+        ]
+        _keep(target, site.looks, things)
+    return target
+
+
+def _keep(target: Path, looks: Sequence[Look], things: Sequence[TrueEvent]) -> None:
+    """Write a site whole or not at all."""
+    part = target.with_suffix(".part")
+    part.write_bytes(pickle.dumps((list(looks), list(things)), protocol=5))
+    part.replace(target)
 
 
 def seen_site(path: Path, network: PresenceNetwork) -> Site:
@@ -203,7 +223,7 @@ def real_site(name: str, before: Path, after: Path, gsd_m: float, folder: Path) 
         for number, place in enumerate((before, after)):
             image = np.moveaxis(np.asarray(Image.open(place).convert("RGB"), np.float32), -1, 0) / 255
             rows, cols = image.shape[1:]
-            grid = SiteGrid(32633, 500000.0, 5500000.0, gsd_m, rows, cols)
+            grid = SiteGrid(32633, WEST, SOUTH, gsd_m, rows, cols)
             moment = datetime(2023, 1 + 6 * number, 1, tzinfo=UTC)
             looks.append(
                 Look(
@@ -218,7 +238,7 @@ def real_site(name: str, before: Path, after: Path, gsd_m: float, folder: Path) 
                     None,
                 )
             )
-        target.write_bytes(pickle.dumps((looks, []), protocol=5))
+        _keep(target, looks, [])
     return target
 
 
@@ -482,6 +502,7 @@ def main() -> None:
     )
     parser.add_argument("--pool", type=Path, required=True)
     parser.add_argument("--sites", type=int, default=60)
+    parser.add_argument("--drawn", type=int, default=0, help="how many sites of the plain compositor")
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--real", type=Path, help="JSON list of {name, before, after, gsd_m}")
     parser.add_argument("--real-weight", type=float, default=1.0)
@@ -490,12 +511,14 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("imagery/evidence/weights/verifier.json"))
     args = parser.parse_args()
     args.pool.mkdir(parents=True, exist_ok=True)
-    seeds = range(SEED, SEED + args.sites)
+    seeds, drawn = range(SEED, SEED + args.sites), range(DRAWN_SEED, DRAWN_SEED + args.drawn)
     if args.render_only:
         with ProcessPoolExecutor(args.workers) as pool:
+            list(pool.map(partial(drawn_in_pool, folder=args.pool), drawn))
             list(pool.map(partial(rendered_site, folder=args.pool), seeds))
         return
-    paths = [path for seed in seeds if (path := args.pool / f"site_{seed}.looks").exists()]
+    names = [*(f"site_{seed}" for seed in seeds), *(f"drawn_{seed}" for seed in drawn)]
+    paths = [path for name in names if (path := args.pool / f"{name}.looks").exists()]
     if args.real:
         paths += [
             real_site(e["name"], Path(e["before"]), Path(e["after"]), e["gsd_m"], args.pool)
