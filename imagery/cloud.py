@@ -19,10 +19,10 @@ from imagery.look import Float32Image, StateImage
 from imagery.observability import ObservationState
 from imagery.order_statistics import median, quantile
 
-# Decisions are made on pixels of about this size: clouds have no smaller features that matter, roofs have.
-WORKING_GSD_M = 4.0
+# Decisions are made on pixels of about this size: a cloud's rim fades over several of them, a roof's edge within one.
+WORKING_GSD_M = 1.5
 # A cloud smaller than this is left in: at very high resolution it could be a white roof, at 10 m anything.
-MIN_CLOUD_M2 = 4_000.0
+MIN_CLOUD_M2 = 1_500.0
 MIN_CLOUD_PX = 60
 # Visible brightness of an opaque cloud at least: reflectance (top of atmosphere or surface), or share of full scale.
 BRIGHT = {False: 0.30, True: 0.68}
@@ -34,6 +34,8 @@ MAX_COLOUR = 0.16
 MIN_BLUE = 0.9
 # Standard deviation / mean inside one working pixel at most: roofs, vehicles and fields are rougher.
 MAX_ROUGHNESS = 0.05
+# Pixels coarser than this hold more of a cloud's own relief: twice that.
+COARSE_GSD_M = 4.0
 # Share of an edge's whole contrast that one working pixel may bridge: 0.5 for a wall, which the 3 x 3 range sees
 # from both sides, less for a cloud's rim.
 MAX_EDGE_STEP = 0.4
@@ -184,7 +186,7 @@ def _cloud(coarse: _Coarse, relative: bool) -> NDArray[np.bool_]:
     least = max(MIN_CLOUD_M2 / coarse.gsd_m**2, MIN_CLOUD_PX)
     if np.count_nonzero(core) < least:  # white roofs, as a rule: what follows only takes pixels away
         return np.zeros_like(core)
-    roughest = MAX_ROUGHNESS * (2.0 if coarse.gsd_m > WORKING_GSD_M else 1.0)
+    roughest = MAX_ROUGHNESS * (2.0 if coarse.gsd_m > COARSE_GSD_M else 1.0)
     core &= ndimage.uniform_filter(coarse.rough, 3) <= roughest
     if np.count_nonzero(core) < least:
         return np.zeros_like(core)

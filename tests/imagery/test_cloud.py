@@ -50,6 +50,18 @@ def test_an_opaque_cloud_is_found_and_the_clear_ground_left(gsd_m: float, names:
     assert not state[far].any()
 
 
+@pytest.mark.parametrize("radius_m", [36.0, 50.0])
+@pytest.mark.parametrize("relative", [False, True])
+def test_clouds_of_a_few_dozen_metres_are_found_on_a_small_site(radius_m: float, relative: bool) -> None:
+    cube = with_cloud(ground(np.random.default_rng(9), (480, 480)), 0.5, (120.0, 120.0), radius_m)
+    cube = np.minimum(cube * 1.6, 1.0) if relative else cube
+    state = guess_obstruction(cube, NAMES, np.ones((480, 480), bool), 0.5, relative=relative)
+    row, col = np.mgrid[:480, :480] * 0.5 - 120.0
+    away = np.hypot(row, col)
+    assert (state[away < 0.8 * radius_m] == State.CLOUD).all()
+    assert not state[away > radius_m + 50.0].any()
+
+
 def test_a_shadow_is_found_where_the_sun_casts_it() -> None:
     side, gsd_m = 500, 2.0
     rng = np.random.default_rng(4)
@@ -119,6 +131,9 @@ def test_clear_real_pictures_stay_clear() -> None:
         ("levir_cd_samples", 0.5),
         ("sztaki_airchange_szada", 1.5),
         ("pdok_maasvlakte", 0.2),
+        ("xbd_hurricane_matthew", 0.5),
+        ("pytorch_change_models_demo", 0.5),
+        ("dsifn_samples", 2.0),
     ):
         for path in sorted((REAL / folder).rglob("*.png")):
             picture = np.asarray(imread(path))

@@ -41,7 +41,7 @@ WRITTEN_FOR = {
     "chip": 3,
     "displacement": 3,
     "evidence": 11,
-    "look": 6,
+    "look": 7,
     "raster": 1,
     "standing": 1,
     "window": 2,
