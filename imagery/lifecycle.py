@@ -274,8 +274,8 @@ def status_of(found: Lifecycle, object_class: ObjectClass, confidence: float, *,
     """Return the rung of CONTRACT section 1 that a change has reached.
 
     ``verified`` tells that the learned detector spoke, and for this class before any other. Nothing else climbs above
-    ``provisional``, nor does what is less likely than ``CONFIRMED_FROM``, nor what is not identified: its confidence is
-    that of containers at other odds, since there is no truth to calibrate it on.
+    ``provisional``, nor does what is less likely than ``CONFIRMED_FROM``, nor what is not identified: what no look can name
+    is confirmed as nothing.
     """
     if found.independent < 2 or found.shown < 2 or not found.earlier:
         return Status.FIRST

@@ -13,8 +13,8 @@ from imagery.scene import Scene
 DEFAULT_MAX_SHIFT_M = 25.0
 MIN_SEARCH_PX = 6.0
 COARSE_GSD_M = 3.5
-# Where F1 is highest on sites that the judge was not fitted on; what has no class of its own has no calibration of its own either.
-FINE_MIN_CONFIDENCE = {ObjectClass.CONTAINER: 0.4, ObjectClass.BERM: 0.4, ObjectClass.OTHER: 0.65}
+# Where F1 is about highest on sites that the judge was not fitted on.
+FINE_MIN_CONFIDENCE = {ObjectClass.CONTAINER: 0.4, ObjectClass.BERM: 0.4, ObjectClass.OTHER: 0.4}
 # Where no look says where the sun stood, neither shadows nor lit flanks bear a claim out.
 SUNLESS_MIN_CONFIDENCE = 0.5
 COARSE_MIN_CONFIDENCE = 0.3

@@ -13,6 +13,7 @@ import argparse
 import json
 import pickle
 import sys
+from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
@@ -31,8 +32,8 @@ from shapely.affinity import translate
 from shapely.geometry.base import BaseGeometry
 
 from benchmarks.scoring import calibration_error
-from imagery.calibration import PRIOR, Emission, Verifier, log_odds, logistic
-from imagery.changes import LOG_ODDS_STEP, UNSEEN, Change, LookEvidence
+from imagery.calibration import PRIOR, Emission, Verifier, logistic
+from imagery.changes import LOG_ODDS_STEP, UNSEEN, Change, LookEvidence, ObjectClass
 from imagery.detection import DetectionOptions, appearance_of, judged_candidates, look_evidence
 from imagery.evidence.network import PresenceNetwork
 from imagery.grid import SiteGrid
@@ -57,11 +58,13 @@ BOOSTING = {
     "max_iter": 240, "learning_rate": 0.06, "max_leaf_nodes": 7, "min_samples_leaf": 40, "l2_regularization": 10.0,
     "max_features": 0.5, "random_state": 1,
 }  # fmt: skip
+# What a drawn candidate weighs against a rendered one: by sites left out, 1 costs the rendered ones more than it gives.
+DRAWN_WEIGHT = 0.4
 # Half of what judges is not told what another fitted part says of a candidate's looks: that part knows this renderer, and on
 # another one is less sure of what is there.
 UNTOLD = ((), ("appearance",))
-# Structures of no known class are judged like containers of any shape and look: no truth of their own is asked for here.
-UNTOLD_OF_OTHERS = (("appearance", "fill", "length", "size", "width"),)
+# No network looks at structures of no known class.
+UNTOLD_OF_OTHERS = (("appearance",),)
 MATCH_IOU = 0.25
 MERGE_M = 1.5
 GAIN_SHARE = 0.6
@@ -243,16 +246,23 @@ def real_site(name: str, before: Path, after: Path, gsd_m: float, folder: Path) 
 
 
 def emissions(sites: list[Site]) -> dict[str, Emission]:
-    """Fit what one look's mean log-odds inside true outlines weighs, with the object there and without."""
-    found: dict[str, Emission] = {"other": Emission(1.0, 0.0)}
-    for index, kind in enumerate(CLASSES[:2]):
-        value, low, present = _pooled_truth(sites, index, kind)
-        weight = np.where(present, 0.5 / present.sum(), 0.5 / (~present).sum())
-        sign = np.where(present, 1.0, -1.0)
+    """Fit what one look's mean log-odds inside true outlines weighs, with the object there and without.
 
+    Rendered and drawn sites weigh the same together, however many of them there are.
+    """
+    found: dict[str, Emission] = {"other": Emission(1.0, 0.0)}
+    drawn = [site.name.startswith("drawn") for site in sites]
+    domains = [[s for s, d in zip(sites, drawn, strict=True) if d is wanted] for wanted in (False, True)]
+    for index, kind in enumerate(CLASSES[:2]):
+        parts = [_pooled_truth(domain, index, kind) for domain in domains if domain]
+        value, low, present = (np.concatenate(column) for column in zip(*parts, strict=True))
+        weight = np.concatenate(
+            [np.where(here, 0.5 / here.sum(), 0.5 / (~here).sum()) / len(parts) for _, _, here in parts]
+        )
+        sign = np.where(present, 1.0, -1.0)
         start = np.array([1.5, -4.5, 0.3])
         best = minimize(_misfit, start, (value, low, sign, weight), method="Nelder-Mead").x
-        gain, zero, quiet = best
+        gain, zero, quiet = map(float, best)
         accuracy = float(np.sum(weight * ((_evidence(best, value, low) > 0) == present)))
         print(
             f"{kind}: gain {gain:.2f} zero {zero:.2f} quiet {quiet:.2f}, right in {100 * accuracy:.1f} % of looks"
@@ -260,7 +270,7 @@ def emissions(sites: list[Site]) -> dict[str, Emission]:
         found[kind] = Emission(
             round(min(GAIN_SHARE * gain, LARGEST_GAIN), 3),
             round(zero, 3),
-            round(float(np.clip(quiet, 0.0, 1.0)), 3),
+            round(min(max(quiet, 0.0), 1.0), 3),
         )
     return found
 
@@ -340,22 +350,29 @@ def candidates(site: Site, verifier: Verifier) -> list[Row]:
 
 
 def is_true(change: Change, site: Site) -> bool:
-    """Tell whether a change is one: same class, direction and place, onset inside the interval or its looks."""
+    """Tell whether a change is one: same class, direction and place, onset inside the interval or its looks.
+
+    Of our classes a part of what came or went is true as well: of a row, of a bank. What is not identified is to be drawn
+    whole and must last, as ``benchmarks.scoring`` asks: what one look alone shows is passing.
+    """
     appeared = str(change.direction) == "appeared"
     step = change.onset
+    named = change.object_class is not ObjectClass.OTHER
     same = [
         t.footprint
         for t in site.things
         if t.kind == str(change.object_class)
         and t.changed(step.start, step.end, appeared=appeared)
         and t.footprint.intersects(change.footprint)
+        and (named or sum(t.stands(look.t_utc) for look in site.looks) >= min(2, len(site.looks) - 1))
     ]
     if not same:
         return False
     truth = union_all(same).buffer(MERGE_M)
     claim = change.footprint.buffer(MERGE_M)
     shared = truth.intersection(claim).area
-    return bool(shared / (truth.area + claim.area - shared) >= MATCH_IOU or shared > 0.7 * claim.area)
+    fits = shared / (truth.area + claim.area - shared) >= MATCH_IOU
+    return bool(fits or (named and shared > 0.7 * claim.area))
 
 
 def fit_trees(rows: list[Row], real_weight: float, untold: Sequence[Sequence[str]] = UNTOLD) -> list[Any]:
@@ -363,7 +380,8 @@ def fit_trees(rows: list[Row], real_weight: float, untold: Sequence[Sequence[str
     from sklearn.ensemble import HistGradientBoostingClassifier
 
     truth = np.array([row[2] for row in rows])
-    weight = np.array([real_weight if row[3].startswith("real") else 1.0 for row in rows])
+    weights = {"real": real_weight, "drawn": DRAWN_WEIGHT}
+    weight = np.array([weights.get(row[3].split("_")[0], 1.0) for row in rows])
     return [
         HistGradientBoostingClassifier(**BOOSTING, monotonic_cst=list(FEATURES.values())).fit(
             _matrix(rows, names), truth, weight
@@ -548,29 +566,22 @@ def write(
     """Fit every class, say how well it does on sites left out, and write the file."""
     judges: dict[str, dict[str, Any]] = {}
     confidences, truths = [], []
-    for kind in CLASSES[:2]:
+    for kind in CLASSES:
         mine = [row for row in rows if row[0] == kind]
-        judges[kind], slope, odds = fitted_judge(mine, real_weight)
+        untold = UNTOLD_OF_OTHERS if kind == "other" else UNTOLD
+        judges[kind], slope, odds = fitted_judge(mine, real_weight, untold)
         truth = np.array([row[2] for row in mine])
-        made_up = _made_up(mine)
         confidence = np.array([logistic(float(o)) for o in odds])
-        confidences.append(confidence[made_up])
-        truths.append(truth[made_up])
-        real = confidence[~made_up]
-        total = sum(_switches(site, kind) for site in sites)
-        print(
-            f"{kind}: {truth.sum()} true of {truth.size}; left out: slope {slope:.2f}, "
-            f"ECE {calibration_error(list(zip(confidence[made_up], truth[made_up], strict=True))):.3f}; "
-            f"at 0.5 precision {truth[made_up][confidence[made_up] >= 0.5].mean():.2f} recall of candidates "
-            f"{(truth & (confidence >= 0.5)).sum() / max(truth.sum(), 1):.2f}; real pairs: {(real >= 0.5).sum()} of {real.size}; "
-            f"{total} true events in all, so recall at 0.5 is {(truth & (confidence >= 0.5)).sum() / total:.2f}"
-        )
-    boxes = [row for row in rows if row[0] == "container"]
-    others, _, _ = fitted_judge(boxes, real_weight, UNTOLD_OF_OTHERS)
-    judges["other"] = others | {
-        "without": list(UNTOLD_OF_OTHERS[0]),
-        "bias": round(others["bias"] + log_odds(0.3), 4),
-    }
+        print(f"{kind}: slope {slope:.2f}; {sum(_switches(site, kind) for site in sites)} true events in all")
+        for domain in ("site", "drawn", "real"):
+            here = np.array([row[3].startswith(domain) for row in mine])
+            if here.any():
+                print(f"  {domain}: {_how_well(confidence[here], truth[here])}")
+        if kind != "other":
+            made_up = _made_up(mine)
+            confidences.append(confidence[made_up])
+            truths.append(truth[made_up])
+    judges["other"]["without"] = list(UNTOLD_OF_OTHERS[0])
     confidence, truth = np.concatenate(confidences), np.concatenate(truths)
     error = calibration_error(list(zip(confidence, truth, strict=True)))
     area = sum(_span(site) for site in sites if not site.real)
@@ -584,10 +595,30 @@ def write(
         "points": points,
         "network_sha256": network_sha256,
         "ece": round(error, 4),
-        "made_on": f"{len(sites)} sites, rendered unless named real; confidence from sites left out",
+        "made_on": f"{_how_many(sites)}; confidence from sites left out",
     }
     out.write_text(_lines(said) + "\n")
     print(f"ECE {error:.3f}; {points}", file=sys.stderr)
+
+
+def _how_many(sites: Sequence[Site]) -> str:
+    """Count the sites of each kind."""
+    kinds = Counter(site.name.split("_")[0] for site in sites)
+    names = {"site": "rendered", "drawn": "drawn", "real": "real"}
+    return ", ".join(f"{kinds[kind]} {name} sites" for kind, name in names.items() if kinds[kind])
+
+
+def _how_well(confidence: NDArray[np.float64], truth: NDArray[np.bool_]) -> str:
+    """Say how well candidates left out are told apart, and what listing from some confidences on keeps."""
+    error = calibration_error(list(zip(confidence, truth, strict=True)))
+    said = [f"{truth.sum()} true of {truth.size}, ECE {error:.3f}"]
+    for least in (0.4, 0.5, 0.65, 0.95):
+        listed = confidence >= least
+        right = (truth & listed).sum()
+        said.append(
+            f"from {least}: precision {right / max(listed.sum(), 1):.2f}, recall {right / max(truth.sum(), 1):.2f}"
+        )
+    return "; ".join(said)
 
 
 def _lines(said: Any, depth: int = 0) -> str:
