@@ -24,6 +24,8 @@ WORKING_GSD_M = 1.5
 # A cloud smaller than this is left in: at very high resolution it could be a white roof, at 10 m anything.
 MIN_CLOUD_M2 = 1_500.0
 MIN_CLOUD_PX = 60
+# In a look of fine pixels that holds such a cloud, others from this size on are believed.
+COMPANION_M2 = 200.0
 # Visible brightness of an opaque cloud at least: reflectance (top of atmosphere or surface), or share of full scale.
 BRIGHT = {False: 0.30, True: 0.68}
 # Without an edge inside the look nothing tells a cloud from a salt flat but sheer brightness.
@@ -195,12 +197,17 @@ def _cloud(coarse: _Coarse, relative: bool) -> NDArray[np.bool_]:
     if count == 0:
         return core
     sizes = np.bincount(labels.ravel())
-    keep = np.zeros(count + 1, bool)
+    sizes[0] = 0
     boxes = ndimage.find_objects(labels)
-    for label in range(1, count + 1):
-        keep[label] = sizes[label] >= least and _cloudlike(
-            coarse, labels == label, boxes[label - 1], threshold
-        )
+    companion = COMPANION_M2 / coarse.gsd_m**2 if coarse.gsd_m <= COARSE_GSD_M else least
+    alike = [
+        label
+        for label in np.flatnonzero(sizes >= companion)
+        if _cloudlike(coarse, labels == label, boxes[label - 1], threshold)
+    ]
+    keep = np.zeros(count + 1, bool)
+    if any(sizes[label] >= least for label in alike):
+        keep[alike] = True
     core = np.asarray(keep[labels], bool)
     if not core.any():
         return core

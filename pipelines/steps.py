@@ -50,7 +50,7 @@ from imagery.warp import read_look
 from pipelines.products import DamagedProduct, Product, ProductStore, StoreFailed, product_key
 from pipelines.working_memory import WORKING_MEMORY
 
-VERSIONS = {"chip": 3, "displacement": 3, "evidence": 11, "look": 7, "raster": 1, "standing": 1, "window": 2}
+VERSIONS = {"chip": 4, "displacement": 3, "evidence": 12, "look": 7, "raster": 1, "standing": 1, "window": 3}
 """Step name to step version."""
 
 # Windows up to so many pixels are kept: what an event's pictures need, not whole looks.

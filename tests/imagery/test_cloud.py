@@ -62,6 +62,15 @@ def test_clouds_of_a_few_dozen_metres_are_found_on_a_small_site(radius_m: float,
     assert not state[away > radius_m + 50.0].any()
 
 
+def test_beside_a_cloud_smaller_ones_are_believed_and_alone_they_are_not() -> None:
+    seen = np.ones((480, 480), bool)
+    small = with_cloud(ground(np.random.default_rng(9), (480, 480)), 0.5, (60.0, 190.0), 18.0)
+    assert not guess_obstruction(small, NAMES, seen, 0.5, relative=False).any()
+    both = with_cloud(small, 0.5, (160.0, 80.0), 50.0)
+    state = guess_obstruction(both, NAMES, seen, 0.5, relative=False)
+    assert state[120, 380] == state[320, 160] == State.CLOUD
+
+
 def test_a_shadow_is_found_where_the_sun_casts_it() -> None:
     side, gsd_m = 500, 2.0
     rng = np.random.default_rng(4)

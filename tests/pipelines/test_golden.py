@@ -38,13 +38,13 @@ OPTIONS = SeriesOptions(
     extent_m=96.0, looks=2, clouds=0.0, snow=0.0, traffic=0.0, sensor=Sensor(0.5), geolocation_m=1.0
 )
 WRITTEN_FOR = {
-    "chip": 3,
+    "chip": 4,
     "displacement": 3,
-    "evidence": 11,
+    "evidence": 12,
     "look": 7,
     "raster": 1,
     "standing": 1,
-    "window": 2,
+    "window": 3,
 }
 # Mean reflectance and sharpness; east and north in metres; mean log-odds in eighths per class; of looks,
 # windows and rasters mean and spread of the reflectance; square metres that stand per class.
