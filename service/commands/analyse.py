@@ -45,8 +45,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--min-confidence",
         type=float,
-        help="leave out changes below this (0-1); by default 0.4 for containers and berms (0.5 where no scene tells of the sun), "
-        "0.65 for what is not identified, 0.3 at pixels over 3.5 m",
+        help="leave out changes below this (0-1); by default 0.4 (0.5 where no scene tells of the sun), "
+        "0.3 at pixels over 3.5 m",
     )
     parser.add_argument("--no-network", action="store_true", help="leave the learned detector out")
     parser.add_argument(
