@@ -197,20 +197,17 @@ def _cloud(coarse: _Coarse, relative: bool) -> NDArray[np.bool_]:
     if count == 0:
         return core
     sizes = np.bincount(labels.ravel())
-    sizes[0] = 0
     boxes = ndimage.find_objects(labels)
-    companion = COMPANION_M2 / coarse.gsd_m**2 if coarse.gsd_m <= COARSE_GSD_M else least
-    alike = [
-        label
-        for label in np.flatnonzero(sizes >= companion)
-        if _cloudlike(coarse, labels == label, boxes[label - 1], threshold)
-    ]
-    keep = np.zeros(count + 1, bool)
-    if any(sizes[label] >= least for label in alike):
-        keep[alike] = True
-    core = np.asarray(keep[labels], bool)
-    if not core.any():
-        return core
+
+    def cloudlike(low: float, high: float) -> list[int]:
+        of_size = 1 + np.flatnonzero((sizes[1:] >= low) & (sizes[1:] < high))
+        return [k for k in of_size.tolist() if _cloudlike(coarse, labels, k, boxes[k - 1], threshold)]
+
+    large = cloudlike(least, math.inf)
+    if not large:
+        return np.zeros_like(core)
+    fine = coarse.gsd_m <= COARSE_GSD_M
+    core = np.isin(labels, large + (cloudlike(COMPANION_M2 / coarse.gsd_m**2, least) if fine else []))
     # The rim: dimmer, still colourless, and connected.
     dim = coarse.seen & (coarse.bright >= 0.75 * threshold) & (_colour(coarse) <= MAX_COLOUR)
     whole = ndimage.binary_propagation(core, mask=(dim & _near(core, 2.5 * GROW_M, coarse.gsd_m)) | core)
@@ -224,15 +221,15 @@ def _near(region: NDArray[np.bool_], metres: float, gsd_m: float) -> NDArray[np.
 
 
 def _cloudlike(
-    coarse: _Coarse, region: NDArray[np.bool_], where: tuple[slice, slice], threshold: float
+    coarse: _Coarse, labels: NDArray[np.int32], label: int, where: tuple[slice, slice], threshold: float
 ) -> bool:
-    """Tell whether a region's edge fades over several working pixels; where it has none, whether it is very bright."""
+    """Tell whether a labelled region's edge fades over several working pixels; where it has none, whether it is very bright."""
     margin = 10
     rows, cols = (
         slice(max(s.start - margin, 0), min(s.stop + margin, n))
-        for s, n in zip(where, region.shape, strict=True)
+        for s, n in zip(where, labels.shape, strict=True)
     )
-    region, bright, seen = region[rows, cols], coarse.bright[rows, cols], coarse.seen[rows, cols]
+    region, bright, seen = labels[rows, cols] == label, coarse.bright[rows, cols], coarse.seen[rows, cols]
     inside = float(median(bright[region]))
     outside = ndimage.binary_dilation(region, iterations=margin) & ~ndimage.binary_dilation(
         region, iterations=4

@@ -34,7 +34,8 @@ Colour = tuple[float, float, float, float]
 Box = tuple[slice, slice]
 
 BANDS = ("blue", "green", "red", "nir")
-WEST, SOUTH = 500_000.0, 5_500_000.0
+BAND_SETS = (BANDS, BANDS[:3], ("pan",))
+EPSG, WEST, SOUTH = 32633, 500_000.0, 5_500_000.0
 ALWAYS = (0, 1_000)
 EDGE_M = 9.0
 FINER = 2  # cells drawn to a pixel's side
@@ -71,14 +72,14 @@ class Style:
 class Drawn:
     """One thing of a site: ``footprint`` in metres east and north of the south-west corner, ``looks`` from which until which it stands.
 
-    ``parts`` are what is seen from above, each of one colour; ``crest`` is a bank's.
+    It is of one ``colour`` from above; ``crest`` is a bank's.
     """
 
     kind: str
     footprint: Polygon
     height_m: float
     looks: tuple[int, int]
-    parts: tuple[tuple[Polygon, Colour], ...] = ()
+    colour: Colour
     crest: LineString | None = None
 
 
@@ -99,7 +100,7 @@ class DrawnSite:
 def style_of(rng: np.random.Generator) -> Style:
     """Draw what a site is like."""
     gsd = float(rng.choice([0.3, 0.4, 0.5, 0.5, 0.5, 0.8, 1.0, 1.5, 2.0]))
-    bands = (BANDS, BANDS[:3], ("pan",))[int(rng.choice(3, p=(0.5, 0.4, 0.1)))]
+    bands = BAND_SETS[int(rng.choice(3, p=(0.5, 0.4, 0.1)))]
     return Style(
         gsd, int(rng.choice([2, 2, 3, 4, 6, 8])), bands, float(rng.uniform(0.3, 0.9)), float(rng.uniform(0.002, 0.012)),
         int(rng.choice([255, 10_000])), float(rng.uniform(0.02, 0.18)), float(rng.uniform(0.3, 4.0)), float(rng.uniform(0.0, 0.5)),
@@ -162,7 +163,7 @@ def drawn_site(seed: int) -> DrawnSite:
     day = float(rng.choice([15, 40, 90]))
     start = datetime(2021, 1, 1, 9, tzinfo=UTC) + timedelta(days=int(rng.integers(0, 300)))
     times = [start + timedelta(days=day * k + float(rng.uniform(0, 0.4 * day))) for k in range(style.looks)]
-    grid = SiteGrid(32633, WEST, SOUTH + side, gsd, count, count)
+    grid = SiteGrid(EPSG, WEST, SOUTH + side, gsd, count, count)
     looks = tuple(
         _look(np.random.default_rng([seed, 2, k]), style, ground, things, k, times[k], grid)
         for k in range(style.looks)
@@ -248,7 +249,7 @@ def _containers(
         base = translate(_oblong(length, width), 0, (k - (number - 1) / 2) * apart)
         height = 2.6 * (levels if rng.random() < 0.8 else 1)
         here = _turned(base, angle, centre)
-        things.append(Drawn("container", here, height, looks, ((here, one_colour or _paint(rng)),)))
+        things.append(Drawn("container", here, height, looks, one_colour or _paint(rng)))
     return things
 
 
@@ -272,7 +273,7 @@ def _bank(
     shade = rng.uniform(0.7, 1.3)
     blue, green, red, nir = (float(v * shade) for v in cover)
     foot = crest.buffer(reach)
-    return [Drawn("berm", foot, height, looks, ((foot, (blue, green, red, nir)),), crest)]
+    return [Drawn("berm", foot, height, looks, (blue, green, red, nir), crest)]
 
 
 def _flat(
@@ -282,13 +283,13 @@ def _flat(
     shape = _turned(_oblong(rng.uniform(4, most_m), rng.uniform(2, 8)), float(rng.uniform(0, 180)), centre)
     shape = shape.buffer(1.5) if rng.random() < 0.5 else shape
     colour = _paint(rng) if rng.random() < 0.5 else (BARE, GRAVEL, CROWN, STRAW)[rng.integers(4)]
-    return [Drawn("flat", shape, 0.0, looks, ((shape, colour),))]
+    return [Drawn("flat", shape, 0.0, looks, colour)]
 
 
 def _hall(rng: np.random.Generator, centre: tuple[float, float], looks: tuple[int, int]) -> list[Drawn]:
     """A flat roof of a size no group of containers has."""
     shape = _turned(_oblong(rng.uniform(9, 35), rng.uniform(7, 18)), float(rng.uniform(0, 180)), centre)
-    return [Drawn("other", shape, float(rng.uniform(3, 8)), looks, ((shape, _paint(rng)),))]
+    return [Drawn("other", shape, float(rng.uniform(3, 8)), looks, _paint(rng))]
 
 
 def _round(rng: np.random.Generator, centre: tuple[float, float], looks: tuple[int, int]) -> list[Drawn]:
@@ -296,7 +297,7 @@ def _round(rng: np.random.Generator, centre: tuple[float, float], looks: tuple[i
     crown = rng.random() < 0.8
     shape = Point(centre).buffer(rng.uniform(1.5, 4.0))
     colour = CROWN if crown else _paint(rng)
-    return [Drawn("tree" if crown else "other", shape, float(rng.uniform(3, 9)), looks, ((shape, colour),))]
+    return [Drawn("tree" if crown else "other", shape, float(rng.uniform(3, 9)), looks, colour)]
 
 
 def _vehicle(rng: np.random.Generator, centre: tuple[float, float], *, looks: tuple[int, int]) -> list[Drawn]:
@@ -304,7 +305,7 @@ def _vehicle(rng: np.random.Generator, centre: tuple[float, float], *, looks: tu
     lorry = rng.random() < 0.35
     size = (rng.uniform(7, 15), 2.5) if lorry else (rng.uniform(3.8, 5.2), 1.8)
     shape = _turned(_oblong(*size), float(rng.uniform(0, 180)), centre)
-    return [Drawn("vehicle", shape, 3.4 if lorry else 1.5, looks, ((shape, _paint(rng)),))]
+    return [Drawn("vehicle", shape, 3.4 if lorry else 1.5, looks, _paint(rng))]
 
 
 def _furnished(rng: np.random.Generator, style: Style, side_m: float) -> list[Drawn]:
@@ -376,7 +377,7 @@ def _raise_bank(sheet: Sheet, thing: Drawn, crest: LineString, sun: Sun, texture
     azimuth, elevation = math.radians(sun.azimuth_deg), math.radians(sun.elevation_deg)
     towards = math.cos(elevation) * math.sin(azimuth), math.cos(elevation) * math.cos(azimuth)
     lit = (-right * towards[0] + down * towards[1] + math.sin(elevation)) / np.sqrt(1 + down**2 + right**2)
-    sheet.colour[window][inside] = np.array(thing.parts[0][1], np.float32) * texture[window][inside][:, None]
+    sheet.colour[window][inside] = np.array(thing.colour, np.float32) * texture[window][inside][:, None]
     sheet.sunlight[window][inside] = np.clip(lit / math.sin(elevation), 0.0, 2.5)[inside]
 
 
@@ -393,11 +394,10 @@ def _crest_cells(sheet: Sheet, crest: LineString, window: Box) -> Mask:
 def _raise_box(sheet: Sheet, thing: Drawn, view: View) -> None:
     """Paint walls where they show, then what lies on top, displaced as it leans."""
     east, north = lean_offset(thing.height_m, view)
-    for part, colour in thing.parts:
-        if thing.height_m and view.off_nadir_deg:
-            blue, green, red, nir = (SIDES * value for value in colour)
-            sheet.fill(_swept(part.exterior, east, north), (blue, green, red, nir), 0.8)
-        sheet.fill(translate(part, east, north), colour)
+    if thing.height_m and view.off_nadir_deg:
+        blue, green, red, nir = (SIDES * value for value in thing.colour)
+        sheet.fill(_swept(thing.footprint.exterior, east, north), (blue, green, red, nir), 0.8)
+    sheet.fill(translate(thing.footprint, east, north), thing.colour)
 
 
 def _look(

@@ -31,7 +31,7 @@ from shapely import union_all
 from shapely.affinity import translate
 from shapely.geometry.base import BaseGeometry
 
-from benchmarks.scoring import calibration_error
+from benchmarks.scoring import STANDING_LOOKS, calibration_error
 from imagery.calibration import PRIOR, Emission, Verifier, logistic
 from imagery.changes import LOG_ODDS_STEP, UNSEEN, Change, LookEvidence, ObjectClass
 from imagery.detection import DetectionOptions, appearance_of, judged_candidates, look_evidence
@@ -40,11 +40,12 @@ from imagery.grid import SiteGrid
 from imagery.look import Look
 from imagery.observability import ObservationState
 from imagery.simulation import RenderedLook, SeriesOptions, other_truths, simulate_series
-from training.compositor import SOUTH, WEST, drawn_site
+from training.compositor import BAND_SETS, EPSG, SOUTH, WEST, drawn_site
 
 SEED, DRAWN_SEED = 760_000, 820_000
 CLASSES = ("container", "berm", "other")
-BAND_SETS = (("blue", "green", "red", "nir"), ("blue", "green", "red"), ("pan",))
+# Kinds of sites, by how their names begin.
+DOMAINS = {"site": "rendered", "drawn": "drawn", "real": "real"}
 # What a candidate is judged by, and the sign that physics gives it: 1 speaks for it, -1 against it, 0 either way.
 FEATURES = {
     "series": 1, "stands": 1, "missing": 1, "step": 1, "structure": 1, "rival": 1, "shift": -1, "agreement": 1, "shown": 1,
@@ -98,6 +99,11 @@ class Site:
     real: bool = False
 
 
+def domain_of(name: str) -> str:
+    """Return the kind of a site, a key of ``DOMAINS``."""
+    return name.split("_", maxsplit=1)[0]
+
+
 def options_of(seed: int) -> SeriesOptions:
     """Draw what a site is like: pairs, short and long series, quiet ones, pixels of 0.3 to 3 m, any latitude and mask."""
     rng = np.random.default_rng([seed, 9])
@@ -132,7 +138,7 @@ def options_of(seed: int) -> SeriesOptions:
 def look_of(rendered: RenderedLook, options: SeriesOptions, rng: np.random.Generator) -> Look:
     """Place a rendered look where it belongs, but for the error registration leaves."""
     gsd, side = options.sensor.gsd_m, len(rendered.mask)
-    grid = SiteGrid(32633, WEST, SOUTH + options.extent_m, gsd, side, side)
+    grid = SiteGrid(EPSG, WEST, SOUTH + options.extent_m, gsd, side, side)
     east, north = np.array(rendered.shift_m) / gsd + rng.normal(0, 0.15, 2)
     image = np.stack(
         [
@@ -209,7 +215,7 @@ def seen_site(path: Path, network: PresenceNetwork) -> Site:
         seen = [look_evidence(look, registration_residual_m=0.1, network=network) for look in looks]
         cached.write_bytes(
             pickle.dumps(
-                Site(path.stem, tuple(seen), tuple(things), path.stem.startswith("real")), protocol=5
+                Site(path.stem, tuple(seen), tuple(things), domain_of(path.stem) == "real"), protocol=5
             )
         )
     found: Site = pickle.loads(cached.read_bytes())
@@ -226,7 +232,7 @@ def real_site(name: str, before: Path, after: Path, gsd_m: float, folder: Path) 
         for number, place in enumerate((before, after)):
             image = np.moveaxis(np.asarray(Image.open(place).convert("RGB"), np.float32), -1, 0) / 255
             rows, cols = image.shape[1:]
-            grid = SiteGrid(32633, WEST, SOUTH, gsd_m, rows, cols)
+            grid = SiteGrid(EPSG, WEST, SOUTH, gsd_m, rows, cols)
             moment = datetime(2023, 1 + 6 * number, 1, tzinfo=UTC)
             looks.append(
                 Look(
@@ -251,8 +257,7 @@ def emissions(sites: list[Site]) -> dict[str, Emission]:
     Rendered and drawn sites weigh the same together, however many of them there are.
     """
     found: dict[str, Emission] = {"other": Emission(1.0, 0.0)}
-    drawn = [site.name.startswith("drawn") for site in sites]
-    domains = [[s for s, d in zip(sites, drawn, strict=True) if d is wanted] for wanted in (False, True)]
+    domains = [[site for site in sites if domain_of(site.name) == domain] for domain in ("site", "drawn")]
     for index, kind in enumerate(CLASSES[:2]):
         parts = [_pooled_truth(domain, index, kind) for domain in domains if domain]
         value, low, present = (np.concatenate(column) for column in zip(*parts, strict=True))
@@ -364,7 +369,10 @@ def is_true(change: Change, site: Site) -> bool:
         if t.kind == str(change.object_class)
         and t.changed(step.start, step.end, appeared=appeared)
         and t.footprint.intersects(change.footprint)
-        and (named or sum(t.stands(look.t_utc) for look in site.looks) >= min(2, len(site.looks) - 1))
+        and (
+            named
+            or sum(t.stands(look.t_utc) for look in site.looks) >= min(STANDING_LOOKS, len(site.looks) - 1)
+        )
     ]
     if not same:
         return False
@@ -381,7 +389,7 @@ def fit_trees(rows: list[Row], real_weight: float, untold: Sequence[Sequence[str
 
     truth = np.array([row[2] for row in rows])
     weights = {"real": real_weight, "drawn": DRAWN_WEIGHT}
-    weight = np.array([weights.get(row[3].split("_")[0], 1.0) for row in rows])
+    weight = np.array([weights.get(domain_of(row[3]), 1.0) for row in rows])
     return [
         HistGradientBoostingClassifier(**BOOSTING, monotonic_cst=list(FEATURES.values())).fit(
             _matrix(rows, names), truth, weight
@@ -445,7 +453,7 @@ def fitted_judge(
 
 def _made_up(rows: list[Row]) -> NDArray[np.bool_]:
     """Tell which candidates lie on rendered sites."""
-    return np.array([not row[3].startswith("real") for row in rows])
+    return np.array([domain_of(row[3]) != "real" for row in rows])
 
 
 def written(models: Sequence[Any], slope: float, offset: float) -> dict[str, Any]:
@@ -573,10 +581,10 @@ def write(
         truth = np.array([row[2] for row in mine])
         confidence = np.array([logistic(float(o)) for o in odds])
         print(f"{kind}: slope {slope:.2f}; {sum(_switches(site, kind) for site in sites)} true events in all")
-        for domain in ("site", "drawn", "real"):
-            here = np.array([row[3].startswith(domain) for row in mine])
+        for domain, name in DOMAINS.items():
+            here = np.array([domain_of(row[3]) == domain for row in mine])
             if here.any():
-                print(f"  {domain}: {_how_well(confidence[here], truth[here])}")
+                print(f"  {name}: {_how_well(confidence[here], truth[here])}")
         if kind != "other":
             made_up = _made_up(mine)
             confidences.append(confidence[made_up])
@@ -603,9 +611,8 @@ def write(
 
 def _how_many(sites: Sequence[Site]) -> str:
     """Count the sites of each kind."""
-    kinds = Counter(site.name.split("_")[0] for site in sites)
-    names = {"site": "rendered", "drawn": "drawn", "real": "real"}
-    return ", ".join(f"{kinds[kind]} {name} sites" for kind, name in names.items() if kinds[kind])
+    count = Counter(domain_of(site.name) for site in sites)
+    return ", ".join(f"{count[domain]} {name} sites" for domain, name in DOMAINS.items() if count[domain])
 
 
 def _how_well(confidence: NDArray[np.float64], truth: NDArray[np.bool_]) -> str:

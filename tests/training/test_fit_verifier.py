@@ -4,6 +4,7 @@ from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 from shapely.geometry import Polygon, box
 
@@ -57,6 +58,4 @@ class SilentNetwork:
 
     def log_odds(self, look: Any) -> Any:
         """Return that nothing stands anywhere."""
-        import numpy as np
-
         return np.full((3, *look.grid.shape), -9.0, np.float32)
