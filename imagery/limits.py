@@ -216,11 +216,11 @@ def as_measured(limit: DetectionLimit) -> DetectionLimit:
     best = recall_from(cells, "found")
     if best is None:
         said = (
-            f"of {tried.n} from {tried.area_m2:.0f} m² up only {tried.in_words} were listed, "
+            f"of {tried.n} objects from {tried.area_m2:.0f} m² up only {tried.in_words} were listed, "
             "so that none is listed does not mean that there is none."
         )
     else:
-        said = f"of {best.n} of {best.area_m2:.0f} m² and more, {best.in_words} were listed."
+        said = f"of {best.n} objects of {best.area_m2:.0f} m² and more, {best.in_words} were listed."
     return replace(
         limit,
         smallest_area_m2=None if best is None else max(limit.smallest_area_m2 or 0.0, best.area_m2),

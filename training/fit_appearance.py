@@ -1,8 +1,8 @@
 """Train what ``imagery.appearance`` asks: whether a candidate looks like what it is taken for.
 
-    python -m training.fit_appearance --pool FOLDER [--sites N] [--workers 2] [--minutes 25] [--out WEIGHTS]
+    python -m training.fit_appearance --pool FOLDER [--sites N] [--drawn N] [--workers 2] [--minutes 25] [--start WEIGHTS] [--out WEIGHTS]
 
-Sites are rendered with seeds that no other part was fitted on and seen through the shipped network. Every candidate that the
+Sites are rendered, others drawn by ``training.compositor``, with seeds that no other part was fitted on, and seen through the shipped network. Every candidate that the
 change finder would judge is cut out of its looks; per class a small network learns from the pictures whether the candidate is
 true, and, to learn more from each, which of its pixels are. It is written as ONNX, with a card beside it. After it the trees are
 to be fitted anew (``training.fit_verifier``), on other sites.
@@ -36,19 +36,22 @@ from imagery.changes import Direction, ObjectClass
 from imagery.detection import DetectionOptions, Judged, judged_candidates
 from imagery.evidence.network import PresenceNetwork
 from imagery.verification import footprint_mask
-from training.fit_verifier import Site, aoi_of, is_true, rendered_site, seen_site
+from training.fit_verifier import Site, aoi_of, drawn_in_pool, is_true, rendered_site, seen_site
 from training.half import halved
+from training.resume import normalise, unfold
 from training.train import average
 
-FIRST_SEED = 720_000
+FIRST_SEED, FIRST_DRAWN_SEED = 730_000, 830_000
 WIDTHS = (32, 48, 64)
 BATCH, RATE, DECAY = 96, 3e-3, 3e-2
+RATE_ON = 1.5e-3  # where an exported network is trained on from
 # A third of each batch is true; false ones come the oftener the likelier the evidence alone makes them.
 TRUE_SHARE = 3
 HIDDEN_SUN, HIDDEN_EVIDENCE = 0.2, 0.15
 LIGHT, ODDS = slice(0, 3), slice(3, 6)
 TRUE_PIXEL_WEIGHT = 2.0
 SURE = 0.96
+MEASURED_BATCHES = 20  # by how many a network that is trained on from is normalised
 
 
 class Appearance(nn.Module):
@@ -226,34 +229,60 @@ def disturbed(planes: Tensor, facts: Tensor) -> tuple[Tensor, Tensor]:
     return planes, facts
 
 
-def train(known: Examples, minutes: float, seed: int) -> tuple[Appearance, int]:
+class Batches:
+    """Draws disturbed pictures of candidates: (planes, facts, whether each is true)."""
+
+    def __init__(self, known: Examples, seed: int) -> None:
+        """Draw by a seed; torch's own must be set beside it."""
+        self.known, self.rng = known, np.random.default_rng(seed)
+        self.true, self.false = np.flatnonzero(known.true), np.flatnonzero(~known.true)
+        odds = np.sqrt(known.confidence[self.false] + 0.03)
+        self.share = odds / odds.sum()
+
+    def draw(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the next batch; ``planes`` has the truth behind it."""
+        known = self.known
+        chosen = np.concatenate(
+            [
+                self.rng.choice(self.true, BATCH // TRUE_SHARE),
+                self.rng.choice(self.false, BATCH - BATCH // TRUE_SHARE, p=self.share),
+            ]
+        )
+        at = self.rng.integers(known.first[chosen], known.first[chosen + 1])
+        planes, facts = disturbed(
+            torch.from_numpy(known.planes[at]).float() / 127, torch.from_numpy(known.facts[at])
+        )
+        return planes, facts, torch.from_numpy(known.true[chosen].astype(np.float32))
+
+
+def started(start: Path | None, batches: Batches) -> Appearance:
+    """Return a network with drawn weights, or an exported one as it can be trained on from."""
+    network = Appearance().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    if start is not None:
+        unfold(network, start)
+        some = (batches.draw() for _ in range(MEASURED_BATCHES))
+        normalise(network, ((planes[:, :-1], facts) for planes, facts, _ in some))
+    return network
+
+
+def train(known: Examples, minutes: float, seed: int, start: Path | None) -> tuple[Appearance, int]:
     """Train for some minutes; return the running mean of the weights, and after how many steps."""
     torch.manual_seed(seed)
-    rng = np.random.default_rng(seed)
-    network = Appearance().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    optimiser = torch.optim.AdamW(network.parameters(), lr=RATE, weight_decay=DECAY)
-    true, false = np.flatnonzero(known.true), np.flatnonzero(~known.true)
-    odds = np.sqrt(known.confidence[false] + 0.03)
+    batches = Batches(known, seed)
+    network = started(start, batches)
+    rate = RATE if start is None else RATE_ON
+    optimiser = torch.optim.AdamW(network.parameters(), lr=rate, weight_decay=DECAY)
     running = copy.deepcopy(network)
     began, step = time.monotonic(), 0
     heard: list[tuple[float, float]] = []
     while (share := (time.monotonic() - began) / 60 / minutes) < 1.0:
         step += 1
         for group in optimiser.param_groups:
-            group["lr"] = RATE * min(1.0, step / 100) * (0.5 * (1 + math.cos(math.pi * share)) + 0.01)
-        chosen = np.concatenate(
-            [
-                rng.choice(true, BATCH // TRUE_SHARE),
-                rng.choice(false, BATCH - BATCH // TRUE_SHARE, p=odds / odds.sum()),
-            ]
-        )
-        at = rng.integers(known.first[chosen], known.first[chosen + 1])
-        planes, facts = disturbed(
-            torch.from_numpy(known.planes[at]).float() / 127, torch.from_numpy(known.facts[at])
-        )
+            group["lr"] = rate * min(1.0, step / 100) * (0.5 * (1 + math.cos(math.pi * share)) + 0.01)
+        planes, facts, true = batches.draw()
         network.train()
         whole, pixels = network(planes[:, :-1], facts)
-        said = torch.from_numpy(known.true[chosen].astype(np.float32)) * (2 * SURE - 1) + 1 - SURE
+        said = true * (2 * SURE - 1) + 1 - SURE
         of_all = functional.binary_cross_entropy_with_logits(whole, said)
         of_pixels = functional.binary_cross_entropy_with_logits(
             pixels, (planes[:, -1] > 0.5).float(), pos_weight=torch.tensor(TRUE_PIXEL_WEIGHT)
@@ -281,28 +310,36 @@ def export(network: Appearance, target: Path) -> None:
     onnx.save(halved(onnx.load(target)), target)
 
 
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
 def main(argv: list[str] | None = None) -> int:
     """Render what is missing, cut out, train, write."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--pool", type=Path, required=True)
-    parser.add_argument("--sites", type=int, default=480)
+    parser.add_argument("--sites", type=int, default=280)
+    parser.add_argument("--drawn", type=int, default=280, help="how many sites of the plain compositor")
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--minutes", type=float, default=25.0, help="for each class")
     parser.add_argument("--seed", type=int, default=7)
+    parser.add_argument("--start", type=Path, help="folder of the exported networks to train on from")
     parser.add_argument("--out", type=Path, default=WEIGHTS)
     arguments = parser.parse_args(argv)
     for folder in (arguments.pool, arguments.out):
         folder.mkdir(parents=True, exist_ok=True)
     seeds = range(FIRST_SEED, FIRST_SEED + arguments.sites)
+    drawn = range(FIRST_DRAWN_SEED, FIRST_DRAWN_SEED + arguments.drawn)
     with ProcessPoolExecutor(arguments.workers) as pool:
         paths = list(pool.map(partial(rendered_site, folder=arguments.pool), seeds))
+        paths += pool.map(partial(drawn_in_pool, folder=arguments.pool), drawn)
         kept = list(pool.map(examples_of, paths, chunksize=4))
     torch.set_num_threads(arguments.workers)
     card: dict[str, object] = {
         "made_by": "training/fit_appearance.py",
-        "data": f"{arguments.sites} rendered sites, seeds from {FIRST_SEED}; rendered scenes only",
+        "data": f"{arguments.sites} rendered sites, seeds from {FIRST_SEED}, {arguments.drawn} drawn ones, seeds from {FIRST_DRAWN_SEED}; no real scenes",
         "network_sha256": PresenceNetwork.load().weights_sha256,
         "minutes": arguments.minutes,
         "seed": arguments.seed,
@@ -310,13 +347,15 @@ def main(argv: list[str] | None = None) -> int:
     sums, counts = {}, {}
     for kind in STEP_M:
         known = Examples.read(kept, kind)
-        counts[str(kind)] = {"true": int(known.true.sum()), "false": int((~known.true).sum())}
-        print(kind, counts[str(kind)], flush=True)
-        target = arguments.out / f"appearance_{kind}.onnx"
-        network, steps = train(known, arguments.minutes, arguments.seed)
-        export(network, target)
-        counts[str(kind)]["steps"] = steps
-        sums[str(kind)] = hashlib.sha256(target.read_bytes()).hexdigest()
+        name = f"appearance_{kind}.onnx"
+        start = arguments.start / name if arguments.start else None
+        said: dict[str, object] = {"true": int(known.true.sum()), "false": int((~known.true).sum())}
+        if start is not None:
+            said["started_from"] = _sha256(start)
+        print(kind, said, flush=True)
+        network, said["steps"] = train(known, arguments.minutes, arguments.seed, start)
+        export(network, arguments.out / name)
+        counts[str(kind)], sums[str(kind)] = said, _sha256(arguments.out / name)
     (arguments.out / CARD).write_text(json.dumps(card | {"sha256": sums, "classes": counts}, indent=1) + "\n")
     return 0
 

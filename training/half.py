@@ -13,6 +13,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 # Smaller ones (offsets, calibration) are worth more than the bytes they take.
 FEWEST_NUMBERS = 256
+HALVED = ".half"  # what the name of a weight stored so ends with
 
 
 def halved(model: Any) -> Any:
@@ -22,7 +23,7 @@ def halved(model: Any) -> Any:
         values = numpy_helper.to_array(weight)
         if weight.data_type == TensorProto.FLOAT and values.size >= FEWEST_NUMBERS:
             name = weight.name
-            weight.CopyFrom(numpy_helper.from_array(values.astype(np.float16), f"{name}.half"))
+            weight.CopyFrom(numpy_helper.from_array(values.astype(np.float16), f"{name}{HALVED}"))
             casts.append(helper.make_node("Cast", [weight.name], [name], to=TensorProto.FLOAT))
     nodes = [*casts, *model.graph.node]
     del model.graph.node[:]

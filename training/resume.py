@@ -5,51 +5,57 @@ normalisation is measured on crops and set so that it changes nothing: the check
 """
 
 import argparse
-from collections.abc import Iterator
-from itertools import islice
+from collections.abc import Iterable, Iterator
+from itertools import islice, pairwise
 from pathlib import Path
 
+import numpy as np
 import onnx
 import torch
 from onnx import numpy_helper
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
+from training.half import HALVED
 from training.model import Presence
 from training.samples import Crops
 
 BATCH = 40
 
 
-def unfolded(path: Path) -> Presence:
-    """Return the network of an export, every normalisation set to do nothing but add the folded offset."""
-    graph = onnx.load(path).graph
+def unfold(network: nn.Module, exported: Path) -> None:
+    """Fill a network with an export's weights; every normalisation does nothing then but add the folded offset.
+
+    The export's network lies under ``network``; each normalisation comes right after its convolution.
+    """
+    graph = onnx.load(exported).graph
     held = {
-        tensor.name: torch.from_numpy(numpy_helper.to_array(tensor).copy()) for tensor in graph.initializer
+        tensor.name.removesuffix(HALVED): torch.from_numpy(numpy_helper.to_array(tensor).astype(np.float32))
+        for tensor in graph.initializer
     }
-    state = Presence().state_dict()
+    norms = dict(_pairs(network))
+    state = network.state_dict()
     state |= {name: held[f"network.{name}"] for name in state if f"network.{name}" in held}
     for node in graph.node:
         if node.op_type == "Conv" and node.input[1].startswith("onnx::"):
-            _, block, layer, _ = node.output[0].removeprefix("/").split("/")
-            state[f"{block}.{layer}.weight"] = held[node.input[1]]
-            state[f"{block}.n{layer}.bias"] = held[node.input[2]]
-    network = Presence()
+            conv = _module_of(node.output[0])
+            state[f"{conv}.weight"] = held[node.input[1]]
+            state[f"{norms[conv]}.bias"] = held[node.input[2]]
     network.load_state_dict(state)
-    return network.eval()
+    network.eval()
 
 
-def normalised(network: Presence, crops: Crops, batches: int) -> None:
+def normalise(network: nn.Module, batches: Iterable[tuple[Tensor, Tensor]]) -> None:
     """Set every normalisation by what its convolution gives on some batches, without changing any answer."""
-    pairs = list(_pairs(network))
+    pairs = [(network.get_submodule(conv), network.get_submodule(norm)) for conv, norm in _pairs(network)]
     totals = [torch.zeros(3, conv.out_channels, dtype=torch.float64) for conv, _ in pairs]
     hooks = [
         conv.register_forward_hook(lambda _m, _i, out, total=total: _add(total, out))
         for (conv, _), total in zip(pairs, totals, strict=True)
     ]
     with torch.no_grad():
-        for image, condition, *_ in islice(DataLoader(crops, BATCH), batches):
-            network(image, condition)
+        for inputs in batches:
+            network(*inputs)
         for hook in hooks:
             hook.remove()
         for (conv, norm), (count, first, second) in zip(pairs, totals, strict=True):
@@ -62,11 +68,17 @@ def normalised(network: Presence, crops: Crops, batches: int) -> None:
             norm.weight.copy_(spread)
 
 
-def _pairs(network: Presence) -> Iterator[tuple[nn.Conv2d, nn.BatchNorm2d]]:
-    for block in network.children():
-        if hasattr(block, "na"):
-            yield block.a, block.na
-            yield block.b, block.nb
+def _pairs(network: nn.Module) -> Iterator[tuple[str, str]]:
+    """Yield the names of each convolution that is normalised and of its normalisation."""
+    for (before, _), (name, module) in pairwise(network.named_modules()):
+        if isinstance(module, nn.BatchNorm2d):
+            yield before, name
+
+
+def _module_of(output: str) -> str:
+    """Return whose output this is: ``/network/e0/a/Conv_output_0`` is of ``e0.a``, ``/network/fine/fine.0/Conv_output_0`` of ``fine.0``."""
+    inside = output.removeprefix("/network/").split("/")[:-1]
+    return inside[-1] if "." in inside[-1] else ".".join(inside)
 
 
 def _add(total: Tensor, out: Tensor) -> None:
@@ -86,11 +98,13 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=778)
     parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args()
-    network = unfolded(args.exported)
+    network = Presence()
+    unfold(network, args.exported)
     image, condition = torch.randn(1, 4, 160, 160), torch.randn(1, 8)
+    crops = DataLoader(Crops(args.pool, args.real, args.real_share, args.seed), BATCH)
     with torch.no_grad():
         before = network(image, condition)
-        normalised(network, Crops(args.pool, args.real, args.real_share, args.seed), args.batches)
+        normalise(network, ((image, condition) for image, condition, *_ in islice(crops, args.batches)))
         difference = float((network(image, condition) - before).abs().max())
     if difference > 1e-2:
         raise SystemExit(f"the checkpoint answers differently: {difference:.4f}")

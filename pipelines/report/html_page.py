@@ -199,7 +199,7 @@ def _how_real(t: Tally) -> tuple[str, str]:
         return "", ""
     low, high = round(t.expected_true.low), round(t.expected_true.high)
     if t.changes == 1:
-        return "possible ", f"; confidence {t.expected_true.value:.2f}"
+        return "possible ", f"; confidence {wording.confidence(t.expected_true.value)}"
     return "possible ", f"; {low}\u2013{high} of {t.changes} expected to be real"
 
 
@@ -467,7 +467,7 @@ def _card(item: Numbered, pair: ChipPair, related: str) -> str:
     return (
         f'<article class="card" id="change-{item.change_id}"><h3><span class="n">{item.number}</span>'
         f"{_symbol(change.object_class, change.direction)}{escape(wording.heading(change))}"
-        f'<span class="confidence">{change.confidence:.2f}</span></h3>'
+        f'<span class="confidence">{wording.confidence(change.confidence)}</span></h3>'
         f'<div class="pair">{chips}</div><p>{escape(f"{wording.statement(change)} {related}".rstrip())}</p>'
         f'<p class="small">{escape(_facts(change))} <a href="evidence/{item.change_id}/provenance.json">Evidence '
         f"{item.change_id}</a></p>{spoken}</article>\n"
@@ -493,7 +493,7 @@ def _standing(change: Change) -> str:
 def _facts(change: Change) -> str:
     looks = f"{change.looks_supporting} look{'s' if change.looks_supporting != 1 else ''} for"
     against = f"{change.looks_against} against" if change.looks_against else "none against"
-    facts = [f"Confidence {change.confidence:.2f}, {_standing(change)}", f"{looks}, {against}"]
+    facts = [f"Confidence {wording.confidence(change.confidence)}, {_standing(change)}", f"{looks}, {against}"]
     facts.append(f"{wording.metres(change.area_m2.value)} m²")
     if change.object_class is ObjectClass.CONTAINER and change.count_reason:
         facts.append(f"not counted: {change.count_reason.rstrip('.')}")

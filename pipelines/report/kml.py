@@ -77,7 +77,7 @@ def _balloon(p: dict[str, Any], pictures: frozenset[str]) -> str:
         for name, end in zip(picture_names(p), ("before", "after"), strict=False)
         if name in pictures
     ]
-    text = f"<p>{escape(p['statement'])}</p><p>Confidence {p['confidence']:.2f}, {p['status']}.</p>{''.join(shown)}"
+    text = f"<p>{escape(p['statement'])}</p><p>Confidence {wording.confidence(p['confidence'])}, {p['status']}.</p>{''.join(shown)}"
     text += f"<p>{escape(terms([p]))}</p>"
     return f"<description>{escape(text)}</description>"
 
@@ -121,7 +121,7 @@ def _label(p: dict[str, Any]) -> str:
     subject = wording.noun(ObjectClass(kind) if kind in set(ObjectClass) else kind, n, p.get("gsd") or 0.0)
     number = f"{wording.in_words(n)} " if count is not None and n > 1 else ""
     happened = wording.happened(Direction(p["direction"]), n)
-    return f"{wording.capital(number + subject)} {happened} ({p['confidence']:.2f})"
+    return f"{wording.capital(number + subject)} {happened} ({wording.confidence(p['confidence'])})"
 
 
 def _placemark(feature: Feature, pictures: frozenset[str]) -> str:

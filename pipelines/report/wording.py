@@ -127,6 +127,13 @@ def area(m2: float) -> str:
     return f"{m2 / 1e6:.1f} km²" if m2 >= 1e6 else f"{metres(m2)} m²"
 
 
+def confidence(value: float) -> str:
+    """Write a confidence with two places; none is so sure as to read 1.00, or so unlikely as to read 0.00."""
+    if value > 0.99:
+        return "over 0.99"
+    return "under 0.01" if value < 0.01 else f"{value:.2f}"
+
+
 def span(low: float, high: float) -> str:
     """Print an interval of whole numbers or areas."""
     return f"{metres(low)}\u2013{metres(high)}" if max(low, high) >= 10 else f"{low:.1f}\u2013{high:.1f}"

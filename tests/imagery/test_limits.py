@@ -68,7 +68,7 @@ def test_a_size_that_single_looks_do_not_show_is_not_said_to_be_seen(use: Use) -
     statement = containers(3.0).statement
     assert "containers of 1600 m² and more can be seen; smaller ones show in less than half" in statement
     assert "cannot be counted" in statement
-    assert "of 40 of 1600 m² and more, 55 % (40-69 %) were listed" in statement
+    assert "of 40 objects of 1600 m² and more, 55 % (40-69 %) were listed" in statement
 
 
 def test_a_class_that_no_single_look_shows_is_too_coarse(use: Use) -> None:

@@ -21,7 +21,7 @@ from pipelines.report import write_report
 from pipelines.report.figures import nice_length, timeline_figure
 from pipelines.report.html_page import headline
 from pipelines.report.summary import Verdict, expected_true, tallies, verdict
-from pipelines.report.wording import GENERAL_LIMITS, coarse_limits, date, statement
+from pipelines.report.wording import GENERAL_LIMITS, coarse_limits, confidence, date, statement
 
 VOID = {"meta", "br", "img", "hr"}
 
@@ -272,6 +272,12 @@ def test_words_never_claim_contents_or_intent(report: Path) -> None:
 def test_a_statement_gives_an_interval_and_never_one_date(site: Any) -> None:
     for change in site.analysis.detection.changes:
         assert " between 4 April 2023 and " in statement(change)
+
+
+def test_no_confidence_reads_as_certainty() -> None:
+    assert [confidence(c) for c in (0.004, 0.4, 0.95, 0.9899, 0.996, 1.0)] == [
+        "under 0.01", "0.40", "0.95", "0.99", "over 0.99", "over 0.99",
+    ]  # fmt: skip
 
 
 def test_a_count_of_many_is_written_as_a_sentence(site: Any) -> None:
