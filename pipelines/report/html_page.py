@@ -493,7 +493,10 @@ def _standing(change: Change) -> str:
 def _facts(change: Change) -> str:
     looks = f"{change.looks_supporting} look{'s' if change.looks_supporting != 1 else ''} for"
     against = f"{change.looks_against} against" if change.looks_against else "none against"
-    facts = [f"Confidence {wording.confidence(change.confidence)}, {_standing(change)}", f"{looks}, {against}"]
+    facts = [
+        f"Confidence {wording.confidence(change.confidence)}, {_standing(change)}",
+        f"{looks}, {against}",
+    ]
     facts.append(f"{wording.metres(change.area_m2.value)} m²")
     if change.object_class is ObjectClass.CONTAINER and change.count_reason:
         facts.append(f"not counted: {change.count_reason.rstrip('.')}")
