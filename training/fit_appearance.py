@@ -36,7 +36,7 @@ from imagery.changes import Direction, ObjectClass
 from imagery.detection import DetectionOptions, Judged, judged_candidates
 from imagery.evidence.network import PresenceNetwork
 from imagery.verification import footprint_mask
-from training.fit_verifier import Site, aoi_of, drawn_in_pool, is_true, rendered_site, seen_site
+from training.fit_verifier import Site, aoi_of, drawn_in_pool, is_true, keep, rendered_site, seen_site
 from training.half import halved
 from training.resume import normalise, unfold
 from training.train import average
@@ -160,10 +160,7 @@ def examples_of(path: Path) -> Path:
     network = PresenceNetwork.load()
     kept = path.with_suffix(f".{network.weights_sha256[:8]}.crops")
     if not kept.exists():
-        found = list(examples(seen_site(path, network)))
-        part = kept.with_suffix(".part")
-        part.write_bytes(pickle.dumps(found, protocol=5))
-        part.replace(kept)
+        keep(kept, list(examples(seen_site(path, network))))
     return kept
 
 

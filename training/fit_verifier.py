@@ -182,7 +182,7 @@ def rendered_site(seed: int, folder: Path) -> Path:
             TrueEvent(t.thing.kind, translate(t.footprint, WEST, SOUTH), t.thing.spans)
             for t in (*series.truths, *other_truths(seed, options))
         ]
-        _keep(target, looks, things)
+        keep(target, (looks, things))
     return target
 
 
@@ -196,28 +196,24 @@ def drawn_in_pool(seed: int, folder: Path) -> Path:
             for t in site.things
             if t.kind in CLASSES
         ]
-        _keep(target, site.looks, things)
+        keep(target, (site.looks, things))
     return target
 
 
-def _keep(target: Path, looks: Sequence[Look], things: Sequence[TrueEvent]) -> None:
-    """Write a site whole or not at all."""
+def keep(target: Path, what: object) -> None:
+    """Pickle something whole or not at all."""
     part = target.with_suffix(".part")
-    part.write_bytes(pickle.dumps((list(looks), list(things)), protocol=5))
+    part.write_bytes(pickle.dumps(what, protocol=5))
     part.replace(target)
 
 
 def seen_site(path: Path, network: PresenceNetwork) -> Site:
     """Return a site's evidence through a network, from the pool where it was seen before."""
     cached = path.with_suffix(f".{network.weights_sha256[:8]}.evidence")
-    looks, things = (None, None) if cached.exists() else pickle.loads(path.read_bytes())
-    if looks is not None and things is not None:
+    if not cached.exists():
+        looks, things = pickle.loads(path.read_bytes())
         seen = [look_evidence(look, registration_residual_m=0.1, network=network) for look in looks]
-        cached.write_bytes(
-            pickle.dumps(
-                Site(path.stem, tuple(seen), tuple(things), domain_of(path.stem) == "real"), protocol=5
-            )
-        )
+        keep(cached, Site(path.stem, tuple(seen), tuple(things), domain_of(path.stem) == "real"))
     found: Site = pickle.loads(cached.read_bytes())
     return found
 
@@ -247,7 +243,7 @@ def real_site(name: str, before: Path, after: Path, gsd_m: float, folder: Path) 
                     None,
                 )
             )
-        _keep(target, looks, [])
+        keep(target, (looks, []))
     return target
 
 
