@@ -60,12 +60,9 @@ BOOSTING = {
     "max_features": 0.5, "random_state": 1,
 }  # fmt: skip
 # What a drawn candidate weighs against a rendered one: by sites left out, 1 costs the rendered ones more than it gives.
-DRAWN_WEIGHT = 0.4
-# Half of what judges is not told what another fitted part says of a candidate's looks: that part knows this renderer, and on
-# another one is less sure of what is there.
-UNTOLD = ((), ("appearance",))
+DRAWN_WEIGHT = 0.7
 # No network looks at structures of no known class.
-UNTOLD_OF_OTHERS = (("appearance",),)
+UNTOLD_OF_OTHERS = ("appearance",)
 MATCH_IOU = 0.25
 MERGE_M = 1.5
 GAIN_SHARE = 0.6
@@ -379,22 +376,18 @@ def is_true(change: Change, site: Site) -> bool:
     return bool(fits or (named and shared > 0.7 * claim.area))
 
 
-def fit_trees(rows: list[Row], real_weight: float, untold: Sequence[Sequence[str]] = UNTOLD) -> list[Any]:
-    """Fit one class's trees, monotone in what physics gives a sign: as many each as there are ways of leaving something untold."""
+def fit_trees(rows: list[Row], real_weight: float, untold: Sequence[str] = ()) -> Any:
+    """Fit one class's trees, monotone in what physics gives a sign."""
     from sklearn.ensemble import HistGradientBoostingClassifier
 
     truth = np.array([row[2] for row in rows])
     weights = {"real": real_weight, "drawn": DRAWN_WEIGHT}
     weight = np.array([weights.get(domain_of(row[3]), 1.0) for row in rows])
-    return [
-        HistGradientBoostingClassifier(**BOOSTING, monotonic_cst=list(FEATURES.values())).fit(
-            _matrix(rows, names), truth, weight
-        )
-        for names in untold
-    ]
+    trees = HistGradientBoostingClassifier(**BOOSTING, monotonic_cst=list(FEATURES.values()))
+    return trees.fit(_matrix(rows, untold), truth, weight)
 
 
-def _matrix(rows: list[Row], untold: Sequence[str] = ()) -> NDArray[np.float64]:
+def _matrix(rows: list[Row], untold: Sequence[str]) -> NDArray[np.float64]:
     """Return (row, feature), NaN where one could not be measured, 0 everywhere where it is not told."""
     return np.array(
         [
@@ -404,18 +397,8 @@ def _matrix(rows: list[Row], untold: Sequence[str] = ()) -> NDArray[np.float64]:
     )
 
 
-def mean_odds(
-    models: Sequence[Any], rows: list[Row], untold: Sequence[Sequence[str]] = UNTOLD
-) -> NDArray[np.float64]:
-    """Return the log-odds that the parts come to together."""
-    each = [
-        model.decision_function(_matrix(rows, names)) for model, names in zip(models, untold, strict=True)
-    ]
-    return np.asarray(np.mean(each, axis=0))
-
-
 def left_out(
-    rows: list[Row], real_weight: float, untold: Sequence[Sequence[str]] = UNTOLD, folds: int = 5
+    rows: list[Row], real_weight: float, untold: Sequence[str] = (), folds: int = 5
 ) -> NDArray[np.float64]:
     """Return each candidate's log-odds by a fit that never saw its site."""
     names = sorted({row[3] for row in rows})
@@ -425,7 +408,8 @@ def left_out(
         kept = [row for row in rows if fold[row[3]] != k]
         mine = [i for i, row in enumerate(rows) if fold[row[3]] == k]
         if mine:
-            out[mine] = mean_odds(fit_trees(kept, real_weight, untold), [rows[i] for i in mine], untold)
+            trees = fit_trees(kept, real_weight, untold)
+            out[mine] = trees.decision_function(_matrix([rows[i] for i in mine], untold))
     return out
 
 
@@ -439,7 +423,7 @@ def straightened(odds: NDArray[np.float64], truth: NDArray[np.bool_]) -> tuple[f
 
 
 def fitted_judge(
-    rows: list[Row], real_weight: float, untold: Sequence[Sequence[str]] = UNTOLD
+    rows: list[Row], real_weight: float, untold: Sequence[str] = ()
 ) -> tuple[dict[str, Any], float, NDArray[np.float64]]:
     """Return trees as ``written``, the slope that straightened them, and each candidate's log-odds by such that never saw its site."""
     odds, made_up = left_out(rows, real_weight, untold), _made_up(rows)
@@ -452,17 +436,14 @@ def _made_up(rows: list[Row]) -> NDArray[np.bool_]:
     return np.array([domain_of(row[3]) != "real" for row in rows])
 
 
-def written(models: Sequence[Any], slope: float, offset: float) -> dict[str, Any]:
-    """Return the mean of fitted trees as ``imagery.calibration`` reads them, scaled by a slope and moved by an offset."""
-    share = slope / len(models)
-    bias = offset
+def written(fitted: Any, slope: float, offset: float) -> dict[str, Any]:
+    """Return fitted trees as ``imagery.calibration`` reads them, scaled by a slope and moved by an offset."""
+    bias = offset + slope * float(fitted._baseline_prediction.ravel()[0])
     trees = []
-    for model in models:
-        bias += share * float(model._baseline_prediction.ravel()[0])
-        for (predictor,) in model._predictors:
-            tree, mean = _tree(predictor.nodes, share)
-            trees.append(tree)
-            bias += mean
+    for (predictor,) in fitted._predictors:
+        tree, mean = _tree(predictor.nodes, slope)
+        trees.append(tree)
+        bias += mean
     return {
         "bias": round(bias, 4), "names": list(FEATURES), "signs": list(FEATURES.values()), "trees": trees,
     }  # fmt: skip
@@ -572,7 +553,7 @@ def write(
     confidences, truths = [], []
     for kind in CLASSES:
         mine = [row for row in rows if row[0] == kind]
-        untold = UNTOLD_OF_OTHERS if kind == "other" else UNTOLD
+        untold = UNTOLD_OF_OTHERS if kind == "other" else ()
         judges[kind], slope, odds = fitted_judge(mine, real_weight, untold)
         truth = np.array([row[2] for row in mine])
         confidence = np.array([logistic(float(o)) for o in odds])
@@ -585,7 +566,7 @@ def write(
             made_up = _made_up(mine)
             confidences.append(confidence[made_up])
             truths.append(truth[made_up])
-    judges["other"]["without"] = list(UNTOLD_OF_OTHERS[0])
+    judges["other"]["without"] = list(UNTOLD_OF_OTHERS)
     confidence, truth = np.concatenate(confidences), np.concatenate(truths)
     error = calibration_error(list(zip(confidence, truth, strict=True)))
     area = sum(_span(site) for site in sites if not site.real)
