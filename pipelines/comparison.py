@@ -722,7 +722,7 @@ def _threshold_reasons(told: Properties, elsewhere: Mapping[str, Any], lost: boo
     if told["confidence"] < least:
         verb = "is" if lost else "was"
         yield (
-            f"Its confidence of {told['confidence']:.2f} lies below the least to be reported, which {verb} {least:g}."
+            f"Its confidence of {wording.confidence(told['confidence'])} lies below the least to be reported, which {verb} {least:g}."
         )
 
 

@@ -323,7 +323,7 @@ def _area(told: Properties) -> str:
 
 
 def _trust(told: Properties) -> str:
-    return f"{told['confidence']:.2f}"
+    return wording.confidence(told["confidence"])
 
 
 def _class(told: Properties) -> ObjectClass | None:

@@ -32,4 +32,4 @@ def _span(analysis: Analysis) -> str:
 
 
 def _one(change: Change) -> str:
-    return f"{wording.statement(change)} {wording.capital(change.status)}, confidence {change.confidence:.2f}"
+    return f"{wording.statement(change)} {wording.capital(change.status)}, confidence {wording.confidence(change.confidence)}"

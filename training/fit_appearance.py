@@ -10,7 +10,6 @@ to be fitted anew (``training.fit_verifier``), on other sites.
 
 import argparse
 import copy
-import hashlib
 import json
 import math
 import pickle
@@ -36,6 +35,7 @@ from imagery.changes import Direction, ObjectClass
 from imagery.detection import DetectionOptions, Judged, judged_candidates
 from imagery.evidence.network import PresenceNetwork
 from imagery.verification import footprint_mask
+from pipelines.report.canonical import sha256_of
 from training.fit_verifier import Site, aoi_of, drawn_in_pool, is_true, keep, rendered_site, seen_site
 from training.half import halved
 from training.resume import normalise, unfold
@@ -265,13 +265,13 @@ def started(start: Path | None, batches: Batches) -> Appearance:
 
 
 def train(known: Examples, minutes: float, seed: int, start: Path | None) -> tuple[Appearance, int]:
-    """Train for some minutes; return the running mean of the weights, and after how many steps."""
+    """Train for some minutes; return the running mean of the weights, or what lies between it and ``start``, and after how many steps."""
     torch.manual_seed(seed)
     batches = Batches(known, seed)
     network = started(start, batches)
     rate = RATE if start is None else RATE_ON
     optimiser = torch.optim.AdamW(network.parameters(), lr=rate, weight_decay=DECAY)
-    running, before = copy.deepcopy(network), copy.deepcopy(network)
+    running, kept = copy.deepcopy(network), copy.deepcopy(network)
     began, step = time.monotonic(), 0
     heard: list[tuple[float, float]] = []
     while (share := (time.monotonic() - began) / 60 / minutes) < 1.0:
@@ -295,19 +295,8 @@ def train(known: Examples, minutes: float, seed: int, start: Path | None) -> tup
         heard.append((of_all.item(), of_pixels.item()))
         if step % 500 == 0:
             print(step, f"{100 * share:.0f} %", np.mean(heard[-500:], axis=0).round(3), flush=True)
-    return (running if start is None else between(before, running, NEW_SHARE)).eval(), step
-
-
-def between(before: Appearance, after: Appearance, share: float) -> Appearance:
-    """Return the network whose weights lie between two others', by the share of the second."""
-    network, later = Appearance(), after.state_dict()
-    network.load_state_dict(
-        {
-            name: torch.lerp(old.float(), later[name].float(), share)
-            for name, old in before.state_dict().items()
-        }
-    )
-    return network
+    average(kept, running, 0.0 if start is None else 1 - NEW_SHARE)
+    return kept.eval(), step
 
 
 def export(network: Appearance, target: Path) -> None:
@@ -319,10 +308,6 @@ def export(network: Appearance, target: Path) -> None:
         opset_version=17, dynamic_axes=several, dynamo=False,
     )  # fmt: skip
     onnx.save(halved(onnx.load(target)), target)
-
-
-def _sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -353,7 +338,6 @@ def main(argv: list[str] | None = None) -> int:
         "made_by": "training/fit_appearance.py",
         "data": f"{arguments.sites} rendered sites, seeds from {arguments.first}, {arguments.drawn} drawn ones, seeds from {FIRST_DRAWN_SEED}; no real scenes",
         "network_sha256": PresenceNetwork.load().weights_sha256,
-        "minutes": arguments.minutes,
         "seed": arguments.seed,
     }
     sums, counts = {}, {}
@@ -363,11 +347,12 @@ def main(argv: list[str] | None = None) -> int:
         start = arguments.start / name if arguments.start else None
         said: dict[str, object] = {"true": int(known.true.sum()), "false": int((~known.true).sum())}
         if start is not None:
-            said |= {"started_from": _sha256(start), "new_share": NEW_SHARE}
+            said |= {"started_from": sha256_of(start), "new_share": NEW_SHARE}
         print(kind, said, flush=True)
         network, said["steps"] = train(known, arguments.minutes, arguments.seed, start)
+        said["minutes"] = arguments.minutes
         export(network, arguments.out / name)
-        counts[str(kind)], sums[str(kind)] = said, _sha256(arguments.out / name)
+        counts[str(kind)], sums[str(kind)] = said, sha256_of(arguments.out / name)
     (arguments.out / CARD).write_text(json.dumps(card | {"sha256": sums, "classes": counts}, indent=1) + "\n")
     return 0
 
